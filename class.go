@@ -1,0 +1,58 @@
+package papyra
+
+// Class names what is wrong with a line or a file, or what is worth a notice.
+// The list is closed.
+type Class string
+
+// Damage: a scan that finds any of these exits 2, and recover moves it away.
+const (
+	ClassTruncated        Class = "truncated"         // begins as a record and ends before it is complete
+	ClassCorrupted        Class = "corrupted"         // not a JSON object, or nested deeper than MaxDepth
+	ClassInvalidUTF8      Class = "invalid_utf8"      // a byte that is not UTF-8, or an escaped half of a surrogate pair
+	ClassNULRun           Class = "nul_run"           // NUL bytes, as a power cut leaves them
+	ClassOversize         Class = "oversize"          // longer than MaxLine
+	ClassMissingField     Class = "missing_field"     // a member is absent or of the wrong type
+	ClassBadTimestamp     Class = "bad_timestamp"     // not a number of seconds between the years 1970 and 9999
+	ClassDuplicateKey     Class = "duplicate_key"     // a top-level member stands twice
+	ClassChecksumMismatch Class = "checksum_mismatch" // has part of a seal, or one with a wrong checksum
+	ClassLeftover         Class = "leftover"          // a temporary file of an act that did not finish
+	ClassUnreadable       Class = "unreadable"        // cannot be opened or read
+	ClassUnexpectedFile   Class = "unexpected_file"   // a symlink, FIFO, device or directory in the place of a file
+)
+
+// Notices: they never block anything and are never removed.
+const (
+	NoticeUnknownKind Class = "unknown_kind" // a kind that this version does not know
+	NoticeConflict    Class = "conflict"     // the identity of another record with other bytes
+	NoticeClockSkew   Class = "clock_skew"   // a timestamp more than a day ahead of the clock
+	NoticeBlankLine   Class = "blank_line"   // nothing between two newlines
+	NoticeUnsealed    Class = "unsealed"     // valid, without a seal
+	NoticeInProgress  Class = "in_progress"  // an unfinished last line while a writer holds the lock
+)
+
+// DropReason says why a record that had its number was not stored. The list is
+// closed; the first four are a publisher's, the others a sink's.
+type DropReason string
+
+const (
+	DropQueueFull DropReason = "queue_full" // the category's buffer was full
+	DropTooLarge  DropReason = "too_large"  // longer than MaxPublishedLine or than the broker takes
+	DropEncode    DropReason = "encode"     // a value that cannot be written, or nests too deep
+	DropClosed    DropReason = "closed"     // still in the buffer, never handed over, when Close's time was up
+
+	DropSinkFull     DropReason = "sink_full"     // the sink's buffer was full while the backend did not keep up
+	DropSinkStopped  DropReason = "sink_stopped"  // still in the sink's buffer when its time to stop was up
+	DropSinkRejected DropReason = "sink_rejected" // the line of a known run failed the checks
+)
+
+// RejectReason says why a sink did not take a line: a [Class] of the line
+// itself, or one of these. The list is closed.
+type RejectReason = Class
+
+const (
+	RejectSubject        RejectReason = "bad_subject"     // the message's subject is not canonical
+	RejectKindMismatch   RejectReason = "kind_mismatch"   // the kind differs from the subject's category
+	RejectSystemMismatch RejectReason = "system_mismatch" // the system differs from the subject's
+	RejectReserved       RejectReason = "reserved_system" // the system is the pipeline's own
+	RejectCarriageReturn RejectReason = "carriage_return" // the line ends in a CR
+)

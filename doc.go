@@ -1,0 +1,13 @@
+// Package papyra holds the words that every part of Papyra shares: the facts a
+// runtime records ([Event], [Audit], [DeadLetter]), the [Record] they become,
+// the seal that protects it, the subjects it travels on, the [Query] and
+// [Retention] that read it back, and the reports about maintenance.
+//
+// A record is one JSON object on one line. The same bytes travel on the wire,
+// lie in a file and stand in a Redis entry; nothing ever encodes a record
+// twice. [Encoder] writes records, [Parse] checks them, [CheckSeal] verifies a
+// seal by slicing, without parsing.
+//
+// The package imports only the standard library, keeps no state and starts no
+// goroutine.
+package papyra

@@ -1,0 +1,49 @@
+package papyra
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Sentinels that stores return, wrapped. Test for them with [errors.Is].
+var (
+	ErrBusy     = errors.New("somebody else holds the store")
+	ErrClosed   = errors.New("store is closed")
+	ErrNotFound = errors.New("store does not exist")
+	ErrConfig   = errors.New("wrong configuration")
+	ErrUsage    = errors.New("wrong usage")
+	// ErrForeignWriter: the file's length is not what the holder of its lock
+	// left, so somebody writes without taking the lock.
+	ErrForeignWriter = errors.New("somebody else writes to the file")
+	// ErrUnavailable: the backend or broker cannot be reached now; the call may
+	// be tried again.
+	ErrUnavailable = errors.New("backend is not reachable")
+	// ErrIncomplete: a part of the store could not be read; what was returned is
+	// a lower bound.
+	ErrIncomplete = errors.New("a part of the store could not be read")
+)
+
+// StoreError is an error at a place in a store.
+type StoreError struct {
+	Op     string // what was being done, a bare verb phrase
+	Path   string // a file's path or a Redis key
+	Offset int64  // byte offset in the file; -1 where there is none
+	Hint   string // what the operator does next; may be empty
+	Err    error
+}
+
+// Error returns "op path[ at offset]: cause[: hint]".
+func (e *StoreError) Error() string {
+	at := ""
+	if e.Offset >= 0 {
+		at = fmt.Sprintf(" at offset %d", e.Offset)
+	}
+	s := fmt.Sprintf("%s %s%s: %v", e.Op, e.Path, at, e.Err)
+	if e.Hint != "" {
+		s += ": " + e.Hint
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *StoreError) Unwrap() error { return e.Err }

@@ -1,0 +1,123 @@
+package papyra
+
+import "time"
+
+// Progress is called now and then during long work, from one goroutine at a
+// time, with bytes done of bytes in all. Nil is allowed.
+type Progress func(done, total int64)
+
+// Anomaly is one damaged or notable place in a store. File backends fill File,
+// Line, Offset and Length, Redis Stream and ID.
+type Anomaly struct {
+	Class  Class  `json:"class"`
+	File   string `json:"file,omitempty"`
+	Stream string `json:"stream,omitempty"`
+	Line   int64  `json:"line,omitempty"`   // from 1
+	Offset int64  `json:"offset"`           // of the first byte, from 0
+	ID     string `json:"id,omitempty"`     // of the Redis entry
+	Length int64  `json:"length,omitempty"` // bytes, without the newline
+	Detail string `json:"detail,omitempty"`
+}
+
+// Place says where a record that was read lies.
+type Place struct {
+	File   string `json:"file,omitempty"`
+	Offset int64  `json:"offset"`
+	ID     string `json:"id,omitempty"`
+}
+
+// ScanOptions say how a store is scanned.
+type ScanOptions struct {
+	// Full parses every line; otherwise a line whose seal verifies is trusted.
+	Full bool
+	// MaxListed bounds the anomalies that the report lists, and the notices; the
+	// counts are always exact. 0 means 10,000.
+	MaxListed int
+	Now       time.Time // for clock_skew; zero disables it
+	Progress  Progress
+}
+
+// ScanReport is what a scan found. A scan changes nothing.
+type ScanReport struct {
+	Backend       string          `json:"backend"`
+	Files         int64           `json:"files,omitempty"`
+	Bytes         int64           `json:"bytes"`
+	Lines         int64           `json:"lines"`   // blank ones too
+	Records       int64           `json:"records"` // lines that are not damaged
+	Sealed        int64           `json:"sealed"`
+	Streams       []StreamSummary `json:"streams"`
+	Anomalies     []Anomaly       `json:"anomalies"` // the first MaxListed, in order of place
+	AnomalyCounts map[Class]int64 `json:"anomaly_counts"`
+	Notices       []Anomaly       `json:"notices"` // without unsealed and blank_line, which are only counted
+	NoticeCounts  map[Class]int64 `json:"notice_counts"`
+	Incomplete    bool            `json:"incomplete"` // a part could not be read
+}
+
+// Clean reports whether nothing is damaged.
+func (r *ScanReport) Clean() bool { return len(r.AnomalyCounts) == 0 }
+
+// StreamSummary counts one stream.
+type StreamSummary struct {
+	System   string `json:"system"`
+	Category string `json:"category"`
+	Records  int64  `json:"records"`
+	Bytes    int64  `json:"bytes"`
+	// Oldest and Newest are the extreme timestamps, in Unix seconds.
+	Oldest float64 `json:"oldest,omitempty"`
+	Newest float64 `json:"newest,omitempty"`
+}
+
+// RecoverOptions say how damage is moved out of a store.
+type RecoverOptions struct {
+	// QuarantineDir takes the damaged bytes; empty means the store's own place
+	// beside it. It may be on another file system.
+	QuarantineDir string
+	DryRun        bool
+	Now           time.Time
+	Progress      Progress
+}
+
+// RecoverReport is what a recovery did, or with DryRun would do.
+type RecoverReport struct {
+	Backend    string      `json:"backend"`
+	DryRun     bool        `json:"dry_run"`
+	Before     *ScanReport `json:"before"`
+	After      *ScanReport `json:"after,omitempty"` // absent with DryRun
+	Moved      int64       `json:"moved"`           // damaged places
+	MovedBytes int64       `json:"moved_bytes"`     // without inserted newlines
+	// Quarantine is the act's directory or stream; empty when nothing moved.
+	Quarantine string `json:"quarantine,omitempty"`
+	Act        string `json:"act,omitempty"` // id that RemovalReport and RecoveryPerformed carry
+}
+
+// CompactOptions say what compaction removes.
+type CompactOptions struct {
+	Retention Retention // must limit something
+	At        time.Time // the one moment T of the view; zero is an error
+	DryRun    bool
+	Progress  Progress
+}
+
+// CompactReport is what a compaction did, or with DryRun would do.
+type CompactReport struct {
+	Backend       string          `json:"backend"`
+	DryRun        bool            `json:"dry_run"`
+	Act           string          `json:"act,omitempty"`
+	At            float64         `json:"at"` // Unix seconds
+	RecordsBefore int64           `json:"records_before"`
+	RecordsAfter  int64           `json:"records_after"`
+	BytesBefore   int64           `json:"bytes_before"`
+	BytesAfter    int64           `json:"bytes_after"`
+	Removed       []StreamSummary `json:"removed"`
+	Damaged       int64           `json:"damaged"` // lines left where they are
+	Pause         Duration        `json:"pause"`   // appends were held up so long
+	Counts        map[Class]int64 `json:"anomaly_counts,omitempty"`
+}
+
+// Duration is a time.Duration that JSON shows in seconds.
+type Duration time.Duration
+
+// MarshalJSON writes seconds with a fraction.
+func (d Duration) MarshalJSON() ([]byte, error) {
+	return appendFloat(nil, time.Duration(d).Seconds()), nil
+}

@@ -1,0 +1,48 @@
+package papyra
+
+import (
+	"fmt"
+	"time"
+)
+
+// Record is one checked line. Its slices alias the line that was parsed, or a
+// fresh copy where a string held escapes; they stay valid as long as the line
+// does.
+type Record struct {
+	Line    []byte // without the newline
+	Kind    Kind   // KindUnknown for a kind that this version does not know
+	System  []byte // decoded
+	Type    []byte // decoded event_type, message_type or report; nil for an audit
+	Actor   []byte // raw JSON of actor_address or target; nil for others
+	Payload []byte // raw JSON of payload; nil for an audit
+	Time    int64  // the timestamp in microseconds since 1970
+
+	// Sealed is true for a seal whose checksum is right. Node, Run and Seq are
+	// set with it, and also for a line that a rewrite by the Python
+	// implementation left with its identity but without a seal.
+	Sealed bool
+	Node   []byte
+	Run    []byte
+	Seq    uint64
+}
+
+// Timestamp returns when the record says it happened.
+func (r *Record) Timestamp() time.Time { return time.UnixMicro(r.Time).UTC() }
+
+// Stream returns the stream the record belongs to.
+func (r *Record) Stream() Stream { return Stream{System: string(r.System), Kind: r.Kind} }
+
+// HasIdentity reports whether the run and number of the record are known.
+func (r *Record) HasIdentity() bool { return len(r.Run) > 0 }
+
+// LineError says why a line is not a record.
+type LineError struct {
+	Class  Class
+	Offset int // in the line
+	Detail string
+}
+
+// Error returns "class at byte n: detail".
+func (e *LineError) Error() string {
+	return fmt.Sprintf("%s at byte %d: %s", e.Class, e.Offset, e.Detail)
+}

@@ -1,0 +1,127 @@
+package papyra
+
+// Names of the reports of version 1.
+const (
+	ReportPublisher           = "PublisherReport"
+	ReportSink                = "SinkReport"
+	ReportRemoval             = "RemovalReport"
+	ReportCorruptionDetected  = "CorruptionDetected"
+	ReportRecoveryPerformed   = "RecoveryPerformed"
+	ReportCompactionPerformed = "CompactionPerformed"
+)
+
+// Range is an unbroken run of sequence numbers, both ends included. JSON shows
+// it as [first,last].
+type Range [2]uint64
+
+// Drops counts records that were dropped for one reason. Ranges holds the new
+// ones since the last report, at most 128; beyond that only N tells.
+type Drops struct {
+	N      uint64  `json:"n"`
+	Ranges []Range `json:"ranges,omitempty"`
+}
+
+// PublisherReport is what a publisher says of its run. In each category always
+// Accepted = Confirmed + Unconfirmed + Buffered + the sum of Dropped.
+type PublisherReport struct {
+	Final      bool                         `json:"final"`
+	Uptime     float64                      `json:"uptime"` // seconds
+	Categories map[string]PublisherCategory `json:"categories"`
+}
+
+// PublisherCategory is the account of one category of a run.
+type PublisherCategory struct {
+	Accepted    uint64                `json:"accepted"`  // numbers taken; the highest one
+	Confirmed   uint64                `json:"confirmed"` // a server had a receiver and queued it
+	Resent      uint64                `json:"resent"`    // handed over once more
+	Buffered    uint64                `json:"buffered"`
+	Unconfirmed uint64                `json:"unconfirmed,omitempty"` // handed over, fate unknown; only in a final report
+	Dropped     map[DropReason]*Drops `json:"dropped,omitempty"`
+}
+
+// SinkReport is what a sink says of itself, in its own store.
+type SinkReport struct {
+	State    string            `json:"state"` // "started", "running", "stopped"
+	Group    string            `json:"group"`
+	Instance string            `json:"instance"`
+	Store    string            `json:"store,omitempty"` // random id, made with the store
+	Filters  []string          `json:"filters,omitempty"`
+	Uptime   float64           `json:"uptime"`
+	Received uint64            `json:"received"` // lines
+	Stored   uint64            `json:"stored"`
+	Rejected map[string]uint64 `json:"rejected,omitempty"` // by reason
+	// Dropped counts by reason, with the run and ranges where they are known.
+	Dropped []SinkDrops `json:"dropped,omitempty"`
+	// LostMessages were thrown away by the NATS client before they were read.
+	LostMessages uint64 `json:"lost_messages"`
+}
+
+// SinkDrops is what a sink dropped of one run and category for one reason. Run
+// is empty where the records carried none.
+type SinkDrops struct {
+	Reason   DropReason `json:"reason"`
+	System   string     `json:"system"`
+	Category string     `json:"category"`
+	Run      string     `json:"run,omitempty"`
+	N        uint64     `json:"n"`
+	Ranges   []Range    `json:"ranges,omitempty"`
+}
+
+// The acts of a RemovalReport.
+const (
+	ActCompact = "compact"
+	ActRotate  = "rotate"
+	ActRecover = "recover"
+	ActDedupe  = "dedupe"
+)
+
+// RemovalReport is appended and synced before the first byte goes. A large one
+// is several reports with the same ID and counts that add up.
+type RemovalReport struct {
+	Act        string                     `json:"act"`
+	ID         string                     `json:"id"`
+	Categories map[string]RemovedCategory `json:"categories"`
+	// Damaged counts lines that are of no category, moved by a recovery.
+	Damaged      int64 `json:"damaged,omitempty"`
+	DamagedBytes int64 `json:"damaged_bytes,omitempty"`
+}
+
+// RemovedCategory says what is removed of one category.
+type RemovedCategory struct {
+	Records int64        `json:"records"`
+	Bytes   int64        `json:"bytes"`
+	Runs    []RemovedRun `json:"runs,omitempty"`
+}
+
+// RemovedRun names the records of one run: Ranges, or everything below a
+// number instead of more than 4,096 ranges.
+type RemovedRun struct {
+	Node   string  `json:"node,omitempty"`
+	Run    string  `json:"run"`
+	Ranges []Range `json:"ranges,omitempty"`
+	Below  uint64  `json:"below,omitempty"`
+}
+
+// CorruptionDetected says that a sink's scan found damage.
+type CorruptionDetected struct {
+	Counts map[Class]int64 `json:"counts"`
+	First  []Anomaly       `json:"first,omitempty"` // at most 16
+}
+
+// RecoveryPerformed says how a recovery ended.
+type RecoveryPerformed struct {
+	ID         string          `json:"id"`
+	Moved      int64           `json:"moved"`
+	MovedBytes int64           `json:"moved_bytes"`
+	Quarantine string          `json:"quarantine"`
+	Counts     map[Class]int64 `json:"counts"`
+}
+
+// CompactionPerformed says how a compaction ended.
+type CompactionPerformed struct {
+	ID            string `json:"id"`
+	RecordsBefore int64  `json:"records_before"`
+	RecordsAfter  int64  `json:"records_after"`
+	BytesBefore   int64  `json:"bytes_before"`
+	BytesAfter    int64  `json:"bytes_after"`
+}

@@ -1,0 +1,75 @@
+// Package sink is the worker between NATS and a store: it receives records in a
+// queue group, checks each line, appends the good ones in large batches and
+// accounts for the others.
+package sink
+
+import (
+	"context"
+
+	"github.com/papyra/papyra"
+)
+
+// Backend is a store, opened by its URL. Opening one takes no lock, changes
+// nothing and does not need the store to exist. Its methods may be called
+// concurrently.
+type Backend interface {
+	Maintainer
+
+	// URL names the store for people and reports, without secrets.
+	URL() string
+
+	// Read calls yield for every record that q chooses, exact duplicates once,
+	// until yield returns an error, which Read returns as it is. The record is
+	// valid only during the call. Damaged lines are passed over and counted in
+	// the returned number; so is what could not be read, with an error that wraps
+	// papyra.ErrIncomplete after everything else was yielded. A store that does
+	// not exist: papyra.ErrNotFound.
+	Read(ctx context.Context, q papyra.Query, yield func(*papyra.Record, papyra.Place) error) (damaged int64, err error)
+
+	// Appender opens the store for writing, makes it if it does not exist, heals
+	// its end, and holds it until the appender is closed. At most one appender
+	// is open at a time, across processes: papyra.ErrBusy.
+	Appender(ctx context.Context) (Appender, error)
+
+	// RejectFile is where rejected lines go by default, or "" if the store has
+	// no place for them.
+	RejectFile() string
+
+	// Close releases what the backend holds. An open appender is closed first.
+	Close() error
+}
+
+// Maintainer is what an operator does to a store.
+type Maintainer interface {
+	// Scan looks at every byte and changes nothing. papyra.ErrNotFound if the
+	// store does not exist. What cannot be read is an anomaly in the report.
+	Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanReport, error)
+
+	// Recover moves damage into quarantine and conserves every byte. Run again
+	// after a crash it finishes; run on a clean store it does nothing.
+	Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.RecoverReport, error)
+
+	// Compact removes what is outside the view at o.At. Damaged lines stay.
+	// Without any limit: papyra.ErrUsage. Appends by this backend's own
+	// appender go on meanwhile.
+	Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.CompactReport, error)
+}
+
+// Appender appends records to a store. Its methods are not safe for concurrent
+// use.
+type Appender interface {
+	// Append stores the lines of b in order and returns how many of them, from
+	// the first, are stored; with a nil error that is all of them. After an
+	// error the caller drops the stored ones from b and may call again.
+	// papyra.ErrClosed after Close; papyra.ErrForeignWriter if somebody else
+	// changed the store.
+	Append(ctx context.Context, b *papyra.Batch) (stored int, err error)
+
+	// Sync makes stored records durable as the store's sync mode says; a sink
+	// calls it every second. An error means that the last records may not
+	// survive a power cut; the next Sync or Append tries again.
+	Sync(ctx context.Context) error
+
+	// Close syncs, closes and releases the store. It is safe to call twice.
+	Close() error
+}

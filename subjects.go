@@ -1,0 +1,164 @@
+package papyra
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Subjects of version 1. This file is the only place that spells one.
+const (
+	recordsPrefix = "papyra.v1.records."
+	auditPrefix   = "papyra.v1.audit."
+	queuePrefix   = "papyra-"
+
+	// SubjectAllRecords is what a sink without filters subscribes to.
+	SubjectAllRecords = recordsPrefix + "*.*"
+)
+
+// SystemReserved is the system of the pipeline's own reports (all but
+// PublisherReport). A sink rejects it from the wire.
+const SystemReserved = "papyra"
+
+const (
+	// MaxSystemBytes bounds a system id; a longer one is refused by
+	// [CheckSystem] and makes a record damaged.
+	MaxSystemBytes = 64
+	// MaxNameBytes bounds group, instance and node names.
+	MaxNameBytes = 64
+)
+
+// CheckSystem returns an error unless system is 1 to [MaxSystemBytes] bytes of
+// UTF-8 without control characters.
+func CheckSystem(system string) error {
+	switch {
+	case system == "":
+		return fmt.Errorf("system id is empty: give it 1 to %d bytes", MaxSystemBytes)
+	case len(system) > MaxSystemBytes:
+		return fmt.Errorf("system id has %d bytes: at most %d are allowed", len(system), MaxSystemBytes)
+	case !utf8.ValidString(system):
+		return fmt.Errorf("system id %q is not valid UTF-8", system)
+	}
+	for _, r := range system {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 {
+			return fmt.Errorf("system id %q has a control character", system)
+		}
+	}
+	return nil
+}
+
+// CheckName returns an error unless name is a legal group or instance name:
+// [A-Za-z0-9_-]{1,64}.
+func CheckName(what, name string) error {
+	if name == "" || len(name) > MaxNameBytes {
+		return fmt.Errorf("%s name %q must have 1 to %d characters", what, name, MaxNameBytes)
+	}
+	for i := range len(name) {
+		if !tokenByte(name[i]) {
+			return fmt.Errorf("%s name %q: only letters, digits, - and _ are allowed", what, name)
+		}
+	}
+	return nil
+}
+
+// RecordsSubject returns the subject of a system's records of one kind:
+// papyra.v1.records.<system>.<category>.
+func RecordsSubject(system string, kind Kind) string {
+	return recordsPrefix + EncodeToken(system) + "." + kind.Category()
+}
+
+// CategorySubject returns the wildcard for every system's records of one kind.
+func CategorySubject(kind Kind) string { return recordsPrefix + "*." + kind.Category() }
+
+// SystemSubject returns the wildcard for every kind of one system's records.
+func SystemSubject(system string) string { return recordsPrefix + EncodeToken(system) + ".*" }
+
+// AuditSubject returns the subject that asks the runtimes of a system for an
+// audit now.
+func AuditSubject(system string) string { return auditPrefix + EncodeToken(system) }
+
+// QueueGroup returns the NATS queue group of a sink group.
+func QueueGroup(group string) string { return queuePrefix + group }
+
+// ParseRecordsSubject is the reverse of [RecordsSubject]. It returns an error
+// for any subject that RecordsSubject cannot have made: a token that is not the
+// canonical encoding, an unknown category, an illegal system.
+func ParseRecordsSubject(subject string) (Stream, error) {
+	rest, ok := strings.CutPrefix(subject, recordsPrefix)
+	if !ok {
+		return Stream{}, fmt.Errorf("subject %q does not begin with %q", subject, recordsPrefix)
+	}
+	token, category, ok := strings.Cut(rest, ".")
+	if !ok {
+		return Stream{}, fmt.Errorf("subject %q has no category", subject)
+	}
+	kind := ParseCategory(category)
+	if kind == KindUnknown {
+		return Stream{}, fmt.Errorf("subject %q: unknown category %q", subject, category)
+	}
+	system, err := DecodeToken(token)
+	if err != nil {
+		return Stream{}, fmt.Errorf("subject %q: %w", subject, err)
+	}
+	if err := CheckSystem(system); err != nil {
+		return Stream{}, fmt.Errorf("subject %q: %w", subject, err)
+	}
+	return Stream{System: system, Kind: kind}, nil
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// tokenByte reports whether b stands for itself in a subject token.
+func tokenByte(b byte) bool {
+	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '-' || b == '_'
+}
+
+// EncodeToken writes an id as one subject token: each byte outside
+// [A-Za-z0-9_-] becomes =HH. The encoding is reversible, and no two ids share
+// one.
+func EncodeToken(id string) string {
+	n := 0
+	for i := range len(id) {
+		if !tokenByte(id[i]) {
+			n++
+		}
+	}
+	if n == 0 {
+		return id
+	}
+	out := make([]byte, 0, len(id)+2*n)
+	for i := range len(id) {
+		if b := id[i]; tokenByte(b) {
+			out = append(out, b)
+		} else {
+			out = append(out, '=', upperHex[b>>4], upperHex[b&15])
+		}
+	}
+	return string(out)
+}
+
+// DecodeToken is the reverse of [EncodeToken]; any spelling but the canonical
+// one is an error.
+func DecodeToken(token string) (string, error) {
+	if token == "" {
+		return "", fmt.Errorf("empty subject token")
+	}
+	out := make([]byte, 0, len(token))
+	for i := 0; i < len(token); i++ {
+		b := token[i]
+		if tokenByte(b) {
+			out = append(out, b)
+			continue
+		}
+		if b != '=' || i+2 >= len(token) {
+			return "", fmt.Errorf("subject token %q is not canonical at byte %d", token, i)
+		}
+		hi, lo := strings.IndexByte(upperHex, token[i+1]), strings.IndexByte(upperHex, token[i+2])
+		if hi < 0 || lo < 0 || tokenByte(byte(hi<<4|lo)) {
+			return "", fmt.Errorf("subject token %q is not canonical at byte %d", token, i)
+		}
+		out = append(out, byte(hi<<4|lo))
+		i += 2
+	}
+	return string(out), nil
+}
