@@ -1,7 +1,6 @@
 package papyra
 
 import (
-	"log/slog"
 	"strconv"
 	"time"
 )
@@ -37,23 +36,23 @@ func (a Address) String() string {
 
 // Event is something that happened to an actor.
 //
-// The payload is an object of Fields, which costs no allocation, or any one
-// value. With both, the fields are followed by a member "value" that holds
-// Payload. With neither it is {}.
+// Its payload is any one value, or fields that are passed beside it, which cost
+// no allocation. Fields make an object; with both, the object's last member is
+// "value" and holds Payload. With neither the payload is {}. The fields are no
+// member of Event because the compiler would then have to move them to the heap
+// together with Payload.
 type Event struct {
 	Actor   Address
 	Type    string // ActorStarted, … or a type of the runtime's own
-	Fields  []slog.Attr
 	Payload any
 	Time    time.Time // when it happened; zero means now
 }
 
 // DeadLetter is a message that reached nobody. Its payload follows the rules of
-// [Event]; with neither Fields nor Payload it is null.
+// [Event]; with neither fields nor Payload it is null.
 type DeadLetter struct {
 	Target      Address // the zero Address is written as null
 	MessageType string
-	Fields      []slog.Attr
 	Payload     any
 	Time        time.Time // when it was given up; zero means now
 }

@@ -119,5 +119,5 @@ type Duration time.Duration
 
 // MarshalJSON writes seconds with a fraction.
 func (d Duration) MarshalJSON() ([]byte, error) {
-	return appendFloat(nil, time.Duration(d).Seconds()), nil
+	return appendFloat(nil, time.Duration(d).Seconds(), 64), nil
 }

@@ -1,0 +1,209 @@
+package papyra
+
+import (
+	"encoding"
+	"encoding/json"
+	"log/slog"
+	"reflect"
+	"strings"
+	"sync"
+)
+
+// method says how a type writes itself.
+type method uint8
+
+const (
+	noMethod      method = iota
+	valueMethod          // the value has MarshalJSON, Error, MarshalText or LogValue
+	pointerMethod        // only its address has
+)
+
+// plan is how the values of one type are written, found out once.
+type plan struct {
+	typ    reflect.Type
+	method method
+	number bool // json.Number
+	bytes  bool // a slice of bytes
+	fields []field
+	elem   func() *plan
+}
+
+// element is the plan of what a pointer, slice, array or map holds.
+func (p *plan) element() *plan { return p.elem() }
+
+// field is one member of a struct, its own or one of an embedded struct's.
+type field struct {
+	name      string // `,"name":`
+	key       string
+	index     []int
+	tagged    bool
+	omitEmpty bool
+	omitZero  bool
+	quoted    bool
+	zero      bool // has a method IsZero
+	plan      func() *plan
+}
+
+// plans holds a *plan for each reflect.Type that was ever written; a program
+// has a fixed number of types.
+var plans sync.Map
+
+func planOf(t reflect.Type) *plan {
+	if p, ok := plans.Load(t); ok {
+		return p.(*plan)
+	}
+	p, _ := plans.LoadOrStore(t, newPlan(t))
+	return p.(*plan)
+}
+
+var (
+	jsonMarshaler = reflect.TypeFor[json.Marshaler]()
+	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
+	errorType     = reflect.TypeFor[error]()
+	logValuer     = reflect.TypeFor[slog.LogValuer]()
+	zeroer        = reflect.TypeFor[interface{ IsZero() bool }]()
+)
+
+func hasMethod(t reflect.Type) bool {
+	return t.Implements(jsonMarshaler) || t.Implements(textMarshaler) || t.Implements(errorType) || t.Implements(logValuer)
+}
+
+func newPlan(t reflect.Type) *plan {
+	p := &plan{typ: t, number: t == reflect.TypeFor[json.Number]()}
+	switch {
+	case t.Kind() == reflect.Interface:
+		// the dynamic type decides
+	case hasMethod(t):
+		p.method = valueMethod
+	case t.Kind() != reflect.Pointer && hasMethod(reflect.PointerTo(t)):
+		p.method = pointerMethod
+	}
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		p.elem = lazyPlan(t.Elem())
+		p.bytes = t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 && planOf(t.Elem()).method == noMethod
+	case reflect.Struct:
+		p.fields = fieldsOf(t)
+	}
+	return p
+}
+
+// lazyPlan breaks the circle of a type that holds itself.
+func lazyPlan(t reflect.Type) func() *plan {
+	return sync.OnceValue(func() *plan { return planOf(t) })
+}
+
+// fieldsOf lists the members of a struct by the rules of encoding/json: tags
+// name and omit them, embedded structs are flattened, of two with one name the
+// shallower wins, at one depth the tagged one, and otherwise neither.
+func fieldsOf(t reflect.Type) []field {
+	var found []field
+	collectFields(&found, t, nil, map[reflect.Type]bool{})
+	var out []field
+	for i, f := range found {
+		wins := true
+		for j, other := range found {
+			if i == j || f.key != other.key {
+				continue
+			}
+			if len(other.index) < len(f.index) ||
+				len(other.index) == len(f.index) && (other.tagged || !f.tagged) {
+				wins = false
+			}
+		}
+		if wins {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func collectFields(found *[]field, t reflect.Type, index []int, above map[reflect.Type]bool) {
+	if above[t] {
+		return // a type that embeds itself by a pointer: the shallower one wins
+	}
+	above[t] = true
+	defer delete(above, t)
+	for i := range t.NumField() {
+		sf := t.Field(i)
+		tag := sf.Tag.Get("json")
+		if tag == "-" {
+			continue
+		}
+		key, options, _ := strings.Cut(tag, ",")
+		at := append(index[:len(index):len(index)], i)
+		if sf.Anonymous && key == "" {
+			inner := sf.Type
+			if inner.Kind() == reflect.Pointer {
+				inner = inner.Elem()
+			}
+			if inner.Kind() == reflect.Struct {
+				collectFields(found, inner, at, above)
+				continue
+			}
+		}
+		if !sf.IsExported() {
+			continue
+		}
+		f := field{key: key, index: at, tagged: key != "", plan: lazyPlan(sf.Type), zero: sf.Type.Implements(zeroer)}
+		if key == "" {
+			f.key = sf.Name
+		}
+		for option := range strings.SplitSeq(options, ",") {
+			switch option {
+			case "omitempty":
+				f.omitEmpty = true
+			case "omitzero":
+				f.omitZero = true
+			case "string":
+				k := sf.Type.Kind()
+				f.quoted = k == reflect.Bool || k >= reflect.Int && k <= reflect.Float64
+			}
+		}
+		var e Encoder
+		e.name(f.key, false)
+		f.name = string(e.buf)
+		*found = append(*found, f)
+	}
+}
+
+// of returns the field of a struct; false if an embedded pointer on the way is
+// nil.
+func (f *field) of(v reflect.Value) (reflect.Value, bool) {
+	if len(f.index) == 1 {
+		return v.Field(f.index[0]), true
+	}
+	for _, i := range f.index {
+		if v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				return v, false
+			}
+			v = v.Elem()
+		}
+		v = v.Field(i)
+	}
+	return v, true
+}
+
+func (f *field) isZero(v reflect.Value) bool {
+	if f.zero && v.CanInterface() {
+		if v.Kind() == reflect.Pointer && v.IsNil() {
+			return true
+		}
+		return v.Interface().(interface{ IsZero() bool }).IsZero()
+	}
+	return v.IsZero()
+}
+
+// isEmpty is the omitempty of encoding/json.
+func isEmpty(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Array, reflect.Map, reflect.Slice, reflect.String:
+		return v.Len() == 0
+	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr,
+		reflect.Float32, reflect.Float64, reflect.Interface, reflect.Pointer:
+		return v.IsZero()
+	}
+	return false
+}
