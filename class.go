@@ -34,6 +34,7 @@ const (
 // closed; the first four are a publisher's, the others a sink's.
 type DropReason string
 
+// The reasons of publishers and sinks.
 const (
 	DropQueueFull DropReason = "queue_full" // the category's buffer was full
 	DropTooLarge  DropReason = "too_large"  // longer than MaxPublishedLine or than the broker takes
@@ -49,6 +50,7 @@ const (
 // itself, or one of these. The list is closed.
 type RejectReason = Class
 
+// The reasons that are no class of damage.
 const (
 	RejectSubject        RejectReason = "bad_subject"     // the message's subject is not canonical
 	RejectKindMismatch   RejectReason = "kind_mismatch"   // the kind differs from the subject's category

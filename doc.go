@@ -8,6 +8,6 @@
 // twice. [Encoder] writes records, [Parse] checks them, [CheckSeal] verifies a
 // seal by slicing, without parsing.
 //
-// The package imports only the standard library, keeps no state and starts no
-// goroutine.
+// The package imports only the standard library and starts no goroutine. Its
+// only state is a cache of how types are written.
 package papyra

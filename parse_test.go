@@ -84,11 +84,11 @@ func TestParseFields(t *testing.T) {
 // TestParseRejects holds a case for each class and each lesson about lines.
 func TestParseRejects(t *testing.T) {
 	sealed := sealedLines(t)[0]
-	swap := func(old, new string) string {
+	swap := func(old, with string) string {
 		if !strings.Contains(goodEvent, old) {
 			t.Fatalf("the good event lacks %q", old)
 		}
-		return strings.Replace(goodEvent, old, new, 1)
+		return strings.Replace(goodEvent, old, with, 1)
 	}
 	for _, c := range []struct {
 		name, line string

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -20,16 +21,12 @@ const (
 
 // plan is how the values of one type are written, found out once.
 type plan struct {
-	typ    reflect.Type
 	method method
 	number bool // json.Number
 	bytes  bool // a slice of bytes
 	fields []field
-	elem   func() *plan
+	elem   *plan // of what a pointer, slice, array or map holds
 }
-
-// element is the plan of what a pointer, slice, array or map holds.
-func (p *plan) element() *plan { return p.elem() }
 
 // field is one member of a struct, its own or one of an embedded struct's.
 type field struct {
@@ -41,20 +38,31 @@ type field struct {
 	omitZero  bool
 	quoted    bool
 	zero      bool // has a method IsZero
-	plan      func() *plan
+	plan      *plan
 }
 
-// plans holds a *plan for each reflect.Type that was ever written; a program
-// has a fixed number of types.
+// plans holds a finished *plan for each reflect.Type that was ever written; a
+// program has a fixed number of types.
 var plans sync.Map
 
 func planOf(t reflect.Type) *plan {
 	if p, ok := plans.Load(t); ok {
 		return p.(*plan)
 	}
-	p, _ := plans.LoadOrStore(t, newPlan(t))
-	return p.(*plan)
+	b := planner{}
+	p := b.plan(t)
+	// Only now is every plan of the circle complete, so only now may other
+	// goroutines see one. Two that build the same plan at once both have a good
+	// one.
+	for t, p := range b {
+		plans.LoadOrStore(t, p)
+	}
+	return p
 }
+
+// planner builds the plans of a type and of all that it holds. The map breaks
+// the circle of a type that holds itself.
+type planner map[reflect.Type]*plan
 
 var (
 	jsonMarshaler = reflect.TypeFor[json.Marshaler]()
@@ -68,8 +76,12 @@ func hasMethod(t reflect.Type) bool {
 	return t.Implements(jsonMarshaler) || t.Implements(textMarshaler) || t.Implements(errorType) || t.Implements(logValuer)
 }
 
-func newPlan(t reflect.Type) *plan {
-	p := &plan{typ: t, number: t == reflect.TypeFor[json.Number]()}
+func (b planner) plan(t reflect.Type) *plan {
+	if p, ok := b[t]; ok {
+		return p
+	}
+	p := &plan{number: t == reflect.TypeFor[json.Number]()}
+	b[t] = p
 	switch {
 	case t.Kind() == reflect.Interface:
 		// the dynamic type decides
@@ -80,25 +92,20 @@ func newPlan(t reflect.Type) *plan {
 	}
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
-		p.elem = lazyPlan(t.Elem())
-		p.bytes = t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 && planOf(t.Elem()).method == noMethod
+		p.elem = b.plan(t.Elem())
+		p.bytes = t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 && p.elem.method == noMethod
 	case reflect.Struct:
-		p.fields = fieldsOf(t)
+		p.fields = b.fields(t)
 	}
 	return p
 }
 
-// lazyPlan breaks the circle of a type that holds itself.
-func lazyPlan(t reflect.Type) func() *plan {
-	return sync.OnceValue(func() *plan { return planOf(t) })
-}
-
-// fieldsOf lists the members of a struct by the rules of encoding/json: tags
+// fields lists the members of a struct by the rules of encoding/json: tags
 // name and omit them, embedded structs are flattened, of two with one name the
 // shallower wins, at one depth the tagged one, and otherwise neither.
-func fieldsOf(t reflect.Type) []field {
+func (b planner) fields(t reflect.Type) []field {
 	var found []field
-	collectFields(&found, t, nil, map[reflect.Type]bool{})
+	b.collect(&found, t, nil, map[reflect.Type]bool{})
 	var out []field
 	for i, f := range found {
 		wins := true
@@ -118,7 +125,7 @@ func fieldsOf(t reflect.Type) []field {
 	return out
 }
 
-func collectFields(found *[]field, t reflect.Type, index []int, above map[reflect.Type]bool) {
+func (b planner) collect(found *[]field, t reflect.Type, index []int, above map[reflect.Type]bool) {
 	if above[t] {
 		return // a type that embeds itself by a pointer: the shallower one wins
 	}
@@ -131,21 +138,21 @@ func collectFields(found *[]field, t reflect.Type, index []int, above map[reflec
 			continue
 		}
 		key, options, _ := strings.Cut(tag, ",")
-		at := append(index[:len(index):len(index)], i)
+		at := append(slices.Clone(index), i)
 		if sf.Anonymous && key == "" {
 			inner := sf.Type
 			if inner.Kind() == reflect.Pointer {
 				inner = inner.Elem()
 			}
 			if inner.Kind() == reflect.Struct {
-				collectFields(found, inner, at, above)
+				b.collect(found, inner, at, above)
 				continue
 			}
 		}
 		if !sf.IsExported() {
 			continue
 		}
-		f := field{key: key, index: at, tagged: key != "", plan: lazyPlan(sf.Type), zero: sf.Type.Implements(zeroer)}
+		f := field{key: key, index: at, tagged: key != "", plan: b.plan(sf.Type), zero: sf.Type.Implements(zeroer)}
 		if key == "" {
 			f.key = sf.Name
 		}

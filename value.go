@@ -326,7 +326,7 @@ func (e *Encoder) pointer(v reflect.Value, p *plan) {
 		e.fail(fmt.Errorf("%w: a chain of more than %d pointers, or a cycle", ErrEncode, MaxDepth))
 		return
 	}
-	e.reflect(v.Elem(), p.element())
+	e.reflect(v.Elem(), p.elem)
 }
 
 func (e *Encoder) list(v reflect.Value, p *plan) {
@@ -338,7 +338,7 @@ func (e *Encoder) list(v reflect.Value, p *plan) {
 		if i > 0 {
 			e.buf = append(e.buf, ',')
 		}
-		if e.reflect(v.Index(i), p.element()); e.err != nil {
+		if e.reflect(v.Index(i), p.elem); e.err != nil {
 			return
 		}
 	}
@@ -367,7 +367,7 @@ func (e *Encoder) structure(v reflect.Value, p *plan) {
 		if f.quoted {
 			e.buf = append(e.buf, '"')
 		}
-		e.reflect(fv, f.plan())
+		e.reflect(fv, f.plan)
 		if f.quoted {
 			e.buf = append(e.buf, '"')
 		}
@@ -401,7 +401,7 @@ func (e *Encoder) mapping(v reflect.Value, p *plan) {
 	e.buf = append(e.buf, '{')
 	for i := base; i < end && e.err == nil; i++ {
 		e.name(e.pairs[i].name, i == base)
-		e.reflect(e.pairs[i].elem, p.element())
+		e.reflect(e.pairs[i].elem, p.elem)
 	}
 	e.buf = append(e.buf, '}')
 	e.dropPairs(base)
