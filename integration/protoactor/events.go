@@ -35,14 +35,9 @@ func (r *Recorder) supervised(e *actor.SupervisorEvent) {
 	}
 	r.mu.Unlock()
 	if p := r.publisher(); p != nil {
-		p.Event(papyra.Event{
-			Actor: r.Address(e.Child),
-			Type:  papyra.ActorCrashed,
-			Fields: []slog.Attr{
-				slog.String("error", reasonText(e.Reason)),
-				slog.String("directive", directiveName(e.Directive)),
-			},
-		})
+		p.Event(papyra.Event{Actor: r.Address(e.Child), Type: papyra.ActorCrashed},
+			slog.String("error", reasonText(e.Reason)),
+			slog.String("directive", directiveName(e.Directive)))
 	}
 }
 
@@ -65,7 +60,8 @@ func (r *Recorder) deadLetter(e *actor.DeadLetterEvent) {
 	}
 	if err != nil {
 		d.Payload = nil
-		d.Fields = []slog.Attr{slog.String("payload_error", reasonText(err))}
+		p.DeadLetter(d, slog.String("payload_error", reasonText(err)))
+		return
 	}
 	p.DeadLetter(d)
 }
@@ -87,7 +83,7 @@ func (r *Recorder) probe(d *papyra.DeadLetter) error {
 		encoder = new(papyra.Encoder)
 	}
 	defer r.encoders.Put(encoder)
-	return encoder.DeadLetter(r.identity, longest, d, time.Unix(0, 0))
+	return encoder.DeadLetter(r.identity, longest, d, nil, time.Unix(0, 0))
 }
 
 // payload returns what is recorded of a message. A panic of Config.Payload must

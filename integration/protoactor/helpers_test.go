@@ -25,8 +25,18 @@ const patience = 30 * time.Second
 type journal struct {
 	mu      sync.Mutex
 	changed *sync.Cond
-	events  []papyra.Event
-	letters []papyra.DeadLetter
+	events  []event
+	letters []letter
+}
+
+type event struct {
+	papyra.Event
+	fields []slog.Attr
+}
+
+type letter struct {
+	papyra.DeadLetter
+	fields []slog.Attr
 }
 
 func newJournal() *journal {
@@ -35,17 +45,17 @@ func newJournal() *journal {
 	return j
 }
 
-func (j *journal) Event(e papyra.Event) {
+func (j *journal) Event(e papyra.Event, fields ...slog.Attr) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.events = append(j.events, e)
+	j.events = append(j.events, event{e, fields})
 	j.changed.Broadcast()
 }
 
-func (j *journal) DeadLetter(d papyra.DeadLetter) {
+func (j *journal) DeadLetter(d papyra.DeadLetter, fields ...slog.Attr) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.letters = append(j.letters, d)
+	j.letters = append(j.letters, letter{d, fields})
 	j.changed.Broadcast()
 }
 
@@ -70,7 +80,7 @@ func (j *journal) await(t testing.TB, what string, ok func() bool) {
 }
 
 // shorts writes events as "Type name".
-func shorts(events []papyra.Event) []string {
+func shorts(events []event) []string {
 	out := []string{}
 	for _, e := range events {
 		out = append(out, strings.TrimPrefix(e.Type, "Actor")+" "+e.Actor.Name)
@@ -93,7 +103,7 @@ func (j *journal) sequence(t testing.TB, want ...string) {
 func (j *journal) field(n int, key string) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return fieldOf(j.events[n].Fields, key)
+	return fieldOf(j.events[n].fields, key)
 }
 
 func fieldOf(fields []slog.Attr, key string) string {

@@ -68,11 +68,7 @@ func (r *Recorder) Middleware() actor.ReceiverMiddleware {
 func (r *Recorder) lifecycle(ctx actor.ReceiverContext, message any) {
 	event := r.step(ctx.Self(), message)
 	if p := r.publisher(); event != "" && p != nil {
-		p.Event(papyra.Event{
-			Actor:  r.Address(ctx.Self()),
-			Type:   event,
-			Fields: []slog.Attr{slog.String("actor", typeName(ctx.Actor()))},
-		})
+		p.Event(papyra.Event{Actor: r.Address(ctx.Self()), Type: event}, slog.String("actor", typeName(ctx.Actor())))
 	}
 }
 
@@ -133,15 +129,10 @@ func (r *Recorder) crashed(ctx actor.ReceiverContext, envelope *actor.MessageEnv
 	}
 	r.mu.Unlock()
 	if p := r.publisher(); !again && p != nil {
-		p.Event(papyra.Event{
-			Actor: r.Address(self),
-			Type:  papyra.ActorCrashed,
-			Fields: []slog.Attr{
-				slog.String("error", reasonText(reason)),
-				slog.String("message", typeName(envelope.Message)),
-				slog.String("actor", typeName(ctx.Actor())),
-			},
-		})
+		p.Event(papyra.Event{Actor: r.Address(self), Type: papyra.ActorCrashed},
+			slog.String("error", reasonText(reason)),
+			slog.String("message", typeName(envelope.Message)),
+			slog.String("actor", typeName(ctx.Actor())))
 	}
 }
 

@@ -18,6 +18,7 @@
 package protoactor
 
 import (
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
@@ -30,8 +31,8 @@ import (
 // of Papyra does: calls return at once, whatever the broker does, and never
 // panic.
 type Publisher interface {
-	Event(papyra.Event)
-	DeadLetter(papyra.DeadLetter)
+	Event(papyra.Event, ...slog.Attr)
+	DeadLetter(papyra.DeadLetter, ...slog.Attr)
 }
 
 // Config says how a Recorder records. The zero Config is ready to use.

@@ -103,10 +103,10 @@ func TestPayloadIsChosen(t *testing.T) {
 	if got, want := j.letters[0].Payload, (payment{Order: 1, Card: "****"}); got != want {
 		t.Errorf("payload: got %+v, want %+v", got, want)
 	}
-	if got := j.letters[1]; got.Payload != nil || got.Fields != nil {
+	if got := j.letters[1]; got.Payload != nil || got.fields != nil {
 		t.Errorf("left out: got %+v, want no payload", got)
 	}
-	if got, want := fieldOf(j.letters[2].Fields, "payload_error"), "choose the payload: panic: unknown message"; got != want {
+	if got, want := fieldOf(j.letters[2].fields, "payload_error"), "choose the payload: panic: unknown message"; got != want {
 		t.Errorf("payload error: got %q, want %q", got, want)
 	}
 }
@@ -135,7 +135,7 @@ func TestPayloadThatCannotBeRecorded(t *testing.T) {
 			if got.MessageType != fmt.Sprintf("%T", c.message) || got.Payload != nil {
 				t.Errorf("got %s with payload %v, want %T without", got.MessageType, got.Payload, c.message)
 			}
-			if text := fieldOf(got.Fields, "payload_error"); !strings.Contains(text, c.want.Error()) {
+			if text := fieldOf(got.fields, "payload_error"); !strings.Contains(text, c.want.Error()) {
 				t.Errorf("payload error: got %q, want %q", text, c.want)
 			}
 		})
