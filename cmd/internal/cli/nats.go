@@ -1,0 +1,260 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/papyra/papyra"
+)
+
+const defaultTimeout = 5 * time.Second
+
+// NATSFlags returns the flags that say how to reach a broker, with the names
+// and environment of the nats command.
+func NATSFlags() []urfave.Flag {
+	const category = "NATS"
+	return []urfave.Flag{
+		&urfave.StringFlag{Name: "server", Aliases: []string{"s"}, EnvVars: []string{"NATS_URL"}, Category: category, Usage: "broker `URL`, or several with commas between"},
+		&urfave.StringFlag{Name: "user", EnvVars: []string{"NATS_USER"}, Category: category, Usage: "user `NAME`, or a token when there is no password"},
+		&urfave.StringFlag{Name: "password", EnvVars: []string{"NATS_PASSWORD"}, Category: category, Usage: "`PASSWORD`; others can see it among the processes: prefer --password-file"},
+		&urfave.StringFlag{Name: "password-file", EnvVars: []string{"NATS_PASSWORD_FILE"}, Category: category, Usage: "`FILE` that holds the password"},
+		&urfave.StringFlag{Name: "creds", EnvVars: []string{"NATS_CREDS"}, Category: category, Usage: "credentials `FILE`"},
+		&urfave.StringFlag{Name: "nkey", EnvVars: []string{"NATS_NKEY"}, Category: category, Usage: "`FILE` with an nkey seed"},
+		&urfave.StringFlag{Name: "tlscert", EnvVars: []string{"NATS_CERT"}, Category: category, Usage: "TLS certificate `FILE` of the client"},
+		&urfave.StringFlag{Name: "tlskey", EnvVars: []string{"NATS_KEY"}, Category: category, Usage: "TLS key `FILE` of the client"},
+		&urfave.StringFlag{Name: "tlsca", EnvVars: []string{"NATS_CA"}, Category: category, Usage: "`FILE` with the certificates of the authorities to trust"},
+		&urfave.StringFlag{Name: "timeout", EnvVars: []string{"NATS_TIMEOUT"}, Category: category, DefaultText: defaultTimeout.String(), Usage: "how long to wait for the broker, a `DURATION`"},
+		&urfave.StringFlag{Name: "context", EnvVars: []string{"NATS_CONTEXT"}, Category: category, Usage: "`NAME` of a context of the nats command"},
+	}
+}
+
+// NATS is how to reach a broker.
+type NATS struct {
+	URL     string        // one, or several with commas between; it may hold a secret: show it with RedactURL
+	Timeout time.Duration // for one attempt to connect, and for an answer
+	Options []nats.Option // credentials, TLS, Timeout
+}
+
+// NATSOptions reads the flags of [NATSFlags]. A flag or its environment wins
+// over the context. Without --server and --context the selected context of the
+// nats command is used, if there is one, otherwise nats://127.0.0.1:4222; with
+// --server the selected context is not looked at, so that its credentials never
+// go to another broker. An error wraps papyra.ErrConfig or papyra.ErrUsage.
+func NATSOptions(c *urfave.Context) (NATS, error) {
+	saved, err := loadContext(c.String("context"), c.String("server") != "")
+	if err != nil {
+		return NATS{}, err
+	}
+	pick := func(flag, inContext string) string {
+		if v := c.String(flag); v != "" {
+			return v
+		}
+		return inContext
+	}
+	n := NATS{URL: pick("server", saved.URL)}
+	if n.URL == "" {
+		n.URL = nats.DefaultURL
+	}
+	n.Timeout = defaultTimeout
+	if s := c.String("timeout"); s != "" {
+		if n.Timeout, err = ParseDuration(s); err != nil {
+			return NATS{}, usage("--timeout: %v", err)
+		}
+	}
+	if n.Timeout == 0 {
+		return NATS{}, usage("--timeout is 0: give a duration like 5s")
+	}
+	n.Options = append(n.Options, nats.Timeout(n.Timeout))
+
+	password, err := secret(c, "password", saved.Password)
+	if err != nil {
+		return NATS{}, err
+	}
+	user := pick("user", saved.User)
+	switch {
+	case user != "" && password == "" && saved.User != user:
+		n.Options = append(n.Options, nats.Token(user))
+	case user != "":
+		n.Options = append(n.Options, nats.UserInfo(user, password))
+	case password != "":
+		return NATS{}, config("a password without a user: give --user too")
+	case saved.Token != "":
+		n.Options = append(n.Options, nats.Token(saved.Token))
+	}
+	if file := pick("creds", saved.Creds); file != "" {
+		if err := readable("--creds", file); err != nil {
+			return NATS{}, err
+		}
+		n.Options = append(n.Options, nats.UserCredentials(file))
+	}
+	if file := pick("nkey", saved.NKey); file != "" {
+		if err := readable("--nkey", file); err != nil {
+			return NATS{}, err
+		}
+		opt, err := nats.NkeyOptionFromSeed(file)
+		if err != nil {
+			return NATS{}, config("--nkey %s: no nkey seed in the file", file)
+		}
+		n.Options = append(n.Options, opt)
+	}
+	tlsOpts, err := tlsOptions(pick("tlscert", saved.Cert), pick("tlskey", saved.Key), pick("tlsca", saved.CA))
+	if err != nil {
+		return NATS{}, err
+	}
+	n.Options = append(n.Options, tlsOpts...)
+	if saved.TLSFirst {
+		n.Options = append(n.Options, nats.TLSHandshakeFirst())
+	}
+	if saved.InboxPrefix != "" {
+		n.Options = append(n.Options, nats.CustomInboxPrefix(saved.InboxPrefix))
+	}
+	return n, nil
+}
+
+// tlsOptions checks the files now: the client would only find out while it
+// connects, and again and again. The client asks for TLS 1.2 at least.
+func tlsOptions(cert, key, ca string) ([]nats.Option, error) {
+	var opts []nats.Option
+	if (cert == "") != (key == "") {
+		return nil, config("--tlscert and --tlskey belong together: give both")
+	}
+	if cert != "" {
+		for flag, file := range map[string]string{"--tlscert": cert, "--tlskey": key} {
+			if err := readable(flag, file); err != nil {
+				return nil, err
+			}
+		}
+		opts = append(opts, nats.ClientCert(cert, key))
+	}
+	if ca != "" {
+		if err := readable("--tlsca", ca); err != nil {
+			return nil, err
+		}
+		opts = append(opts, nats.RootCAs(ca))
+	}
+	return opts, nil
+}
+
+func readable(flag, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return config("%s: %v", flag, err)
+	}
+	return f.Close()
+}
+
+// secret returns a secret that is given by value, by --<name>-file or in the
+// context, in this order.
+func secret(c *urfave.Context, name, inContext string) (string, error) {
+	value, file := c.String(name), c.String(name+"-file")
+	switch {
+	case value != "" && file != "":
+		return "", usage("--%s and --%s-file are both given: give one", name, name)
+	case value != "":
+		return value, nil
+	case file != "":
+		return ReadSecret(file)
+	}
+	return inContext, nil
+}
+
+// ReadSecret returns the content of a file without the line ends behind it. An
+// empty file is an error that wraps papyra.ErrConfig.
+func ReadSecret(file string) (string, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return "", config("read the secret: %v", err)
+	}
+	value := strings.TrimRight(string(raw), "\r\n")
+	if value == "" {
+		return "", config("read the secret: %s is empty", file)
+	}
+	return value, nil
+}
+
+// savedContext is what Papyra uses of a context of the nats command.
+type savedContext struct {
+	URL         string `json:"url"`
+	Token       string `json:"token"`
+	User        string `json:"user"`
+	Password    string `json:"password"`
+	Creds       string `json:"creds"`
+	NKey        string `json:"nkey"`
+	Cert        string `json:"cert"`
+	Key         string `json:"key"`
+	CA          string `json:"ca"`
+	InboxPrefix string `json:"inbox_prefix"`
+	TLSFirst    bool   `json:"tls_first"`
+}
+
+// loadContext reads the named context, or the selected one when name is empty
+// and no server is given. Names come from flags: one that is a path is read as
+// such by the nats command, and so here.
+func loadContext(name string, haveServer bool) (savedContext, error) {
+	if name == "" && haveServer {
+		return savedContext{}, nil
+	}
+	dir, err := contextDir()
+	if err != nil {
+		if name == "" {
+			return savedContext{}, nil
+		}
+		return savedContext{}, config("context %q: %v", name, err)
+	}
+	if name == "" {
+		raw, _ := os.ReadFile(filepath.Join(dir, "context.txt"))
+		if name = strings.TrimSpace(string(raw)); name == "" {
+			return savedContext{}, nil // none is selected
+		}
+	}
+	path := name
+	if !filepath.IsAbs(path) {
+		if strings.ContainsAny(name, `/\`) || strings.Contains(name, "..") {
+			return savedContext{}, config("context %q: give its name or an absolute path", name)
+		}
+		path = filepath.Join(dir, "context", name+".json")
+	}
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return savedContext{}, config("context %q: no file %s: 'nats context ls' shows what there is", name, path)
+	}
+	if err != nil {
+		return savedContext{}, config("context %q: %v", name, err)
+	}
+	var saved savedContext
+	if err := json.Unmarshal(raw, &saved); err != nil {
+		return savedContext{}, config("context %q: %s is not the JSON of a context: %v", name, path, err)
+	}
+	for _, file := range []*string{&saved.Creds, &saved.NKey, &saved.Cert, &saved.Key, &saved.CA} {
+		if rest, ok := strings.CutPrefix(*file, "~/"); ok {
+			if home, err := os.UserHomeDir(); err == nil {
+				*file = filepath.Join(home, rest)
+			}
+		}
+	}
+	return saved, nil
+}
+
+func contextDir() (string, error) {
+	if dir := os.Getenv("XDG_CONFIG_HOME"); dir != "" {
+		return filepath.Join(dir, "nats"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(home, ".config", "nats"), nil
+}
+
+func config(format string, args ...any) error {
+	return Exit(CodeConfig, fmt.Errorf("%w: %s", papyra.ErrConfig, fmt.Sprintf(format, args...)))
+}
