@@ -40,6 +40,12 @@ type Encoder struct {
 	hops      int    // pointers followed since the last level
 	pairs     []pair // members of the maps being written
 	err       error
+
+	// What the last record had and the next one most likely has too.
+	system     string // a system id
+	systemJSON []byte // the same as a JSON string
+	second     int64
+	secondText []byte // its decimal digits
 }
 
 // Event encodes an event of system with fields of its payload. now is its time
@@ -148,7 +154,19 @@ func (e *Encoder) begin(head, system string) {
 	}
 	e.buf = append(e.buf[:0], head...)
 	e.sanitized, e.depth, e.hops, e.err = 0, 1, 0, nil
-	e.str(system)
+	e.systemID(system)
+}
+
+// systemID writes a system id as a string; it is nearly always the one before.
+func (e *Encoder) systemID(system string) {
+	if system == e.system && len(e.systemJSON) > 0 && e.sanitized == 0 {
+		e.buf = append(e.buf, e.systemJSON...)
+		return
+	}
+	start := len(e.buf)
+	if e.str(system); e.err == nil && e.sanitized == 0 {
+		e.system, e.systemJSON = system, append(e.systemJSON[:0], e.buf[start:]...)
+	}
 }
 
 func (e *Encoder) end(id *Identity, t, now time.Time) error {
@@ -210,21 +228,20 @@ func (e *Encoder) timestamp(t, now time.Time) {
 	// A time that no reader takes is a clock that lies: the nearest legal one
 	// is written rather than a record that counts as damaged.
 	us := min(max(t.UnixMicro(), 0), maxTime-1)
+	sec := us / 1e6
+	frac := uint32(us - sec*1e6)
 	e.raw(`,"timestamp":`)
-	e.int(us / 1e6)
-	frac := us % 1e6
-	digits := 6
-	for digits > 1 && frac%10 == 0 {
-		frac /= 10
-		digits--
+	if sec != e.second || len(e.secondText) == 0 {
+		e.second, e.secondText = sec, strconv.AppendInt(e.secondText[:0], sec, 10)
 	}
-	e.buf = append(e.buf, '.')
-	for unit := pow10[digits-1]; unit > 0; unit /= 10 {
-		e.buf = append(e.buf, byte('0'+frac/unit%10))
+	e.buf = append(e.buf, e.secondText...)
+	hi, mid, lo := frac/10_000, frac/100%100, frac%100
+	e.buf = append(e.buf, '.',
+		byte('0'+hi/10), byte('0'+hi%10), byte('0'+mid/10), byte('0'+mid%10), byte('0'+lo/10), byte('0'+lo%10))
+	for n := 0; n < 5 && e.buf[len(e.buf)-1] == '0'; n++ {
+		e.buf = e.buf[:len(e.buf)-1]
 	}
 }
-
-var pow10 = [...]int64{1, 10, 100, 1000, 10_000, 100_000}
 
 func (e *Encoder) address(a *Address, system string) {
 	if a.System != "" {
@@ -239,7 +256,7 @@ func (e *Encoder) address(a *Address, system string) {
 		return
 	}
 	e.raw(`{"system":`)
-	e.str(system)
+	e.systemID(system)
 	e.raw(`,"actor_id":`)
 	e.int(a.ID)
 	e.buf = append(e.buf, '}')
@@ -260,9 +277,33 @@ func (e *Encoder) strings(list []string) {
 
 // str writes a string with its quotes.
 func (e *Encoder) str(s string) {
+	if allPlain(s) && e.room(len(s)) {
+		e.buf = append(e.buf, '"')
+		e.buf = append(e.buf, s...)
+		e.buf = append(e.buf, '"')
+		return
+	}
 	e.buf = append(e.buf, '"')
 	e.text(s)
 	e.buf = append(e.buf, '"')
+}
+
+// allPlain reports whether every byte of s is ASCII that stands for itself.
+func allPlain(s string) bool {
+	if len(s) < 8 {
+		for i := range len(s) {
+			if c := s[i]; c < 0x20 || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+				return false
+			}
+		}
+		return true
+	}
+	for i := 0; i+8 < len(s); i += 8 {
+		if plain(load64(s, i)) < 8 {
+			return false
+		}
+	}
+	return plain(load64(s, len(s)-8)) == 8
 }
 
 // text writes the inside of a string: it escapes '"', '\' and bytes below
@@ -273,12 +314,6 @@ func (e *Encoder) text(s string) {
 	}
 	start := 0
 	for i := 0; i < len(s); {
-		if i+8 <= len(s) {
-			n := plain(load64(s, i))
-			if i += n; n == 8 {
-				continue
-			}
-		}
 		c := s[i]
 		if c < utf8.RuneSelf {
 			if c >= 0x20 && c != '"' && c != '\\' {
