@@ -27,6 +27,15 @@ type PublisherReport struct {
 	Final      bool                         `json:"final"`
 	Uptime     float64                      `json:"uptime"` // seconds
 	Categories map[string]PublisherCategory `json:"categories"`
+	// Outages are the times without a broker since the last report, at most 64.
+	Outages []Outage `json:"outages,omitempty"`
+}
+
+// Outage is a time without a connection, by the publisher's clock. To is 0
+// while it lasts; it is then reported once more with its end.
+type Outage struct {
+	From float64 `json:"from"` // Unix seconds
+	To   float64 `json:"to,omitempty"`
 }
 
 // PublisherCategory is the account of one category of a run.

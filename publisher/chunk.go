@@ -1,0 +1,233 @@
+package publisher
+
+import (
+	"bytes"
+	"math/bits"
+
+	"github.com/papyra/papyra"
+)
+
+const (
+	// chunkSize is the size of an ordinary chunk, and of a message under load;
+	// larger messages gained nothing when measured.
+	chunkSize = 16 << 10
+
+	// chunkClasses is how many sizes there are, each twice the one before: the
+	// largest holds a line of papyra.MaxPublishedLine.
+	chunkClasses = 5
+)
+
+// chunk is the message being formed: whole lines of one category, each with
+// its newline. It is the unit of confirmation. While it is open it belongs to
+// its lane's callers, afterwards to the background.
+type chunk struct {
+	buf     []byte
+	records int
+	handed  int  // how often it was handed over
+	unknown bool // a server may have taken it: handed over, and no answer tells
+	next    *chunk
+}
+
+// lineLen returns the length of the first line of b, its newline included.
+func lineLen(b []byte) int { return bytes.IndexByte(b, '\n') + 1 }
+
+// part returns how many bytes of b, whole lines, fit in a message of limit
+// bytes; 0 when not even the first line does.
+func part(b []byte, limit int) int {
+	if len(b) <= limit {
+		return len(b)
+	}
+	return bytes.LastIndexByte(b[:limit], '\n') + 1
+}
+
+// seqOf returns the number of a sealed line, read from its end; 0 when the line
+// has none. The line may have its newline.
+func seqOf(line []byte) uint64 {
+	const crc = len(`,"crc":"xxxxxxxx"}`)
+	line = bytes.TrimSuffix(line, []byte("\n"))
+	end := len(line) - crc
+	if end <= 0 || !bytes.HasPrefix(line[end:], []byte(`,"crc":"`)) {
+		return 0
+	}
+	start := end
+	for start > 0 && line[start-1] >= '0' && line[start-1] <= '9' {
+		start--
+	}
+	if start == end || end-start > 20 || !bytes.HasSuffix(line[:start], []byte(`,"seq":`)) {
+		return 0
+	}
+	n := uint64(0)
+	for _, c := range line[start:end] {
+		hi, lo := bits.Mul64(n, 10)
+		sum, carry := bits.Add64(lo, uint64(c-'0'), 0)
+		if hi != 0 || carry != 0 {
+			return 0
+		}
+		n = sum
+	}
+	return n
+}
+
+// chunkList is a queue of chunks that needs no memory of its own.
+type chunkList struct {
+	head, tail *chunk
+	n          int
+}
+
+func (l *chunkList) push(c *chunk) {
+	c.next = nil
+	if l.tail == nil {
+		l.head = c
+	} else {
+		l.tail.next = c
+	}
+	l.tail = c
+	l.n++
+}
+
+func (l *chunkList) pop() *chunk {
+	c := l.head
+	if c == nil {
+		return nil
+	}
+	if l.head = c.next; l.head == nil {
+		l.tail = nil
+	}
+	c.next = nil
+	l.n--
+	return c
+}
+
+// prepend puts the chunks of front, in their order, before those of l.
+func (l *chunkList) prepend(front *chunkList) {
+	if front.n == 0 {
+		return
+	}
+	front.tail.next = l.head
+	if l.tail == nil {
+		l.tail = front.tail
+	}
+	l.head = front.head
+	l.n += front.n
+	*front = chunkList{}
+}
+
+// memory is the room of one lane: it hands out chunks and takes them back, and
+// never holds more than its bound, what is handed out and what is free together.
+type memory struct {
+	bound   int
+	held    int // bytes, in use and free
+	free    [chunkClasses]*chunk
+	small   int // free chunks of the ordinary size
+	low     int // the fewest of them since the last trim
+	reserve int // free ordinary chunks that the background provides
+}
+
+func newMemory(bound int) memory {
+	return memory{bound: bound, reserve: min(16, bound/(64*chunkSize))}
+}
+
+// class returns the index of the smallest size that holds n bytes.
+func class(n int) int {
+	if n <= chunkSize {
+		return 0
+	}
+	return bits.Len(uint(n-1) / chunkSize)
+}
+
+func classSize(class int) int { return chunkSize << class }
+
+// get returns an empty chunk with room for n bytes, or nil when the bound does
+// not allow one now.
+func (m *memory) get(n int) *chunk {
+	k := class(n)
+	if k >= chunkClasses {
+		return nil
+	}
+	c := m.free[k]
+	if c == nil {
+		if !m.makeRoom(classSize(k)) {
+			return nil
+		}
+		m.held += classSize(k)
+		return newChunk(k)
+	}
+	m.free[k] = c.next
+	c.next = nil
+	if k == 0 {
+		m.small--
+		m.low = min(m.low, m.small)
+	}
+	return c
+}
+
+// makeRoom reports whether n more bytes fit in the bound, after giving up free
+// chunks if need be.
+func (m *memory) makeRoom(n int) bool {
+	for k := chunkClasses - 1; k >= 0; k-- {
+		for m.held+n > m.bound && m.free[k] != nil {
+			m.discard(k)
+		}
+	}
+	return m.held+n <= m.bound
+}
+
+func (m *memory) discard(k int) {
+	m.free[k] = m.free[k].next
+	m.held -= classSize(k)
+	if k == 0 {
+		m.small--
+		m.low = min(m.low, m.small)
+	}
+}
+
+// put takes a chunk back, whatever is in it.
+func (m *memory) put(c *chunk) {
+	k := class(cap(c.buf))
+	*c = chunk{buf: c.buf[:0], next: m.free[k]}
+	m.free[k] = c
+	if k == 0 {
+		m.small++
+	}
+}
+
+// wanted returns how many ordinary chunks the background should make, so that
+// callers need not. It is 0 until half of the reserve is used.
+func (m *memory) wanted() int {
+	if m.small > m.reserve/2 || m.held+chunkSize > m.bound {
+		return 0
+	}
+	return m.reserve - m.small
+}
+
+// give adds a chunk that the background made, unless the bound forbids it now.
+func (m *memory) give(c *chunk) {
+	if m.held+chunkSize <= m.bound {
+		m.held += chunkSize
+		m.put(c)
+	}
+}
+
+// trim gives up half of the ordinary chunks that were not needed since the last
+// trim, and the larger ones.
+func (m *memory) trim() {
+	for k := 1; k < chunkClasses; k++ {
+		for m.free[k] != nil {
+			m.discard(k)
+		}
+	}
+	for n := (m.low - m.reserve + 1) / 2; n > 0; n-- {
+		m.discard(0)
+	}
+	m.low = m.small
+}
+
+func newChunk(class int) *chunk {
+	return &chunk{buf: make([]byte, 0, classSize(class))}
+}
+
+// largest is what the largest chunk holds.
+const largest = chunkSize << (chunkClasses - 1)
+
+// Each line that the encoder makes fits in a chunk.
+var _ [largest - papyra.MaxPublishedLine]struct{}

@@ -1,0 +1,204 @@
+package publisher
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/papyra/papyra"
+)
+
+// Config says who publishes and how much memory that may take. Only System is
+// required.
+type Config struct {
+	// System is the system whose records these are; see [papyra.CheckSystem].
+	// Each record's system is this one.
+	System string
+
+	// Node names the process. Default: the host's name. Characters outside
+	// [A-Za-z0-9._-] become "_".
+	Node string
+
+	// Buffers bounds the memory for records that are not confirmed yet.
+	Buffers Buffers
+
+	// AuditEvery is the time between two periodic audits. 0: none. It needs
+	// AuditFunc.
+	AuditEvery time.Duration
+
+	// AuditFunc counts the actors of the system now. It is called on a goroutine
+	// of the publisher's, one call at a time, for AuditEvery and whenever
+	// somebody asks on the subject of [papyra.AuditSubject]; requests that come
+	// while it runs are answered by one more call. A panic in it is counted. Nil:
+	// no audits but those given to [Publisher.Audit].
+	AuditFunc func() papyra.Audit
+
+	// ReportEvery is the time between two PublisherReports while anything
+	// changes; otherwise it is six times as long. Default: 10 s.
+	ReportEvery time.Duration
+
+	// NATS are options for the connection: credentials, TLS, extra servers. They
+	// are applied first; what the confirmation of records depends on (endless
+	// reconnecting without a reconnect buffer) is set behind them. Callbacks
+	// given here are called too, on a goroutine of their own, and calls are left
+	// out when they do not keep up.
+	NATS []nats.Option
+
+	// Logger takes what happens to the connection, at most one line of a sort
+	// in ten seconds, only from the background. Default: nothing is logged.
+	Logger *slog.Logger
+
+	// Now stamps facts that carry no time. It must be safe for concurrent use.
+	// Timers do not follow it. Default: time.Now.
+	Now func() time.Time
+}
+
+// Buffers bounds, in bytes for each category, the records that are not
+// confirmed yet, with the room they need. Beyond it records are dropped as
+// "queue_full" and counted; a flood in one category costs no other category a
+// record. 0 means the default; the smallest bound is 64 KiB, and a record
+// larger than its bound never fits.
+type Buffers struct {
+	Events      int // default 16 MiB
+	DeadLetters int // default 8 MiB
+	Audits      int // default 2 MiB
+	Reports     int // default 1 MiB
+}
+
+const minBuffer = 64 << 10
+
+func (b Buffers) withDefaults() Buffers {
+	def := func(n *int, value int) {
+		if *n == 0 {
+			*n = value
+		}
+	}
+	def(&b.Events, 16<<20)
+	def(&b.DeadLetters, 8<<20)
+	def(&b.Audits, 2<<20)
+	def(&b.Reports, 1<<20)
+	return b
+}
+
+func (b Buffers) of(kind papyra.Kind) int {
+	switch kind {
+	case papyra.KindEvent:
+		return b.Events
+	case papyra.KindDeadLetter:
+		return b.DeadLetters
+	case papyra.KindAudit:
+		return b.Audits
+	default:
+		return b.Reports
+	}
+}
+
+func (b Buffers) validate() error {
+	for _, kind := range papyra.Kinds() {
+		if n := b.of(kind); n < minBuffer {
+			return fmt.Errorf("%w: buffer of %s has %d bytes: give at least %d, or 0 for the default",
+				papyra.ErrConfig, kind.Category(), n, minBuffer)
+		}
+	}
+	return nil
+}
+
+// withDefaults returns c with every default filled in, or what is wrong with
+// it, wrapping papyra.ErrConfig.
+func (c Config) withDefaults() (Config, error) {
+	if err := papyra.CheckSystem(c.System); err != nil {
+		return c, fmt.Errorf("%w: %w", papyra.ErrConfig, err)
+	}
+	if c.System == papyra.SystemReserved {
+		return c, fmt.Errorf("%w: system id %q is reserved for the pipeline's own reports: choose another",
+			papyra.ErrConfig, c.System)
+	}
+	if c.AuditEvery < 0 || c.ReportEvery < 0 {
+		return c, fmt.Errorf("%w: AuditEvery and ReportEvery must not be negative", papyra.ErrConfig)
+	}
+	if c.AuditEvery > 0 && c.AuditFunc == nil {
+		return c, fmt.Errorf("%w: AuditEvery needs an AuditFunc that counts the actors", papyra.ErrConfig)
+	}
+	c.Buffers = c.Buffers.withDefaults()
+	if err := c.Buffers.validate(); err != nil {
+		return c, err
+	}
+	if c.Node == "" {
+		c.Node, _ = os.Hostname() // without one papyra.NewIdentity has a name to fall back on
+	}
+	if c.ReportEvery == 0 {
+		c.ReportEvery = 10 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c, nil
+}
+
+// natsOptions returns the options of the connection without what the link sets
+// itself: the user's, and the servers of a comma-separated URL.
+func natsOptions(servers string, user []nats.Option) (nats.Options, error) {
+	o := nats.GetDefaultOptions()
+	// Defaults that the user may change. A stopped broker is noticed after
+	// three pings without an answer; a write into it ends after FlusherTimeout.
+	o.FlusherTimeout = writeTimeout
+	o.PingInterval = pingInterval
+	o.MaxPingsOut = 2
+	for s := range strings.SplitSeq(servers, ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			o.Servers = append(o.Servers, s)
+		}
+	}
+	for _, opt := range user {
+		if opt == nil {
+			continue
+		}
+		if err := opt(&o); err != nil {
+			return o, fmt.Errorf("%w: apply NATS option: %w", papyra.ErrConfig, err)
+		}
+	}
+	if o.FlusherTimeout <= 0 {
+		o.FlusherTimeout = writeTimeout // without one a stopped broker blocks a write for ever
+	}
+	if o.PingInterval <= 0 {
+		o.PingInterval = pingInterval // without one a broker that went silent is never given up
+	}
+	return o, tryOptions(o)
+}
+
+const (
+	writeTimeout = 2 * time.Second
+	pingInterval = 3 * time.Second
+)
+
+// tryOptions lets nats.go check the options itself, without any network: it
+// connects through a dialer that always fails.
+func tryOptions(o nats.Options) error {
+	o.RetryOnFailedConnect = false
+	o.AllowReconnect = false
+	o.InProcessServer = nil
+	o.SkipHostLookup = true
+	o.CustomDialer = noDialer{}
+	o.AsyncErrorCB = func(*nats.Conn, *nats.Subscription, error) {}
+	nc, err := o.Connect()
+	if nc != nil {
+		nc.Close()
+	}
+	var bad *url.Error
+	switch {
+	case err == nil, errors.Is(err, errNoDial), errors.Is(err, nats.ErrNoServers):
+		return nil
+	case errors.As(err, &bad):
+		// The error's text repeats the URL, which may hold a password.
+		return fmt.Errorf("%w: a broker URL cannot be parsed: write nats://host:port", papyra.ErrConfig)
+	}
+	return fmt.Errorf("%w: check NATS options: %w", papyra.ErrConfig, err)
+}

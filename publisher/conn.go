@@ -1,0 +1,213 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// socket is one network connection of nats.go's. It tells what nats.go does not
+// tell: which connection this is, and whether any write into it failed. nats.go
+// throws away what it had pending when a write fails and may stay "connected",
+// so a socket closes itself at the first failed write and stays broken for good.
+type socket struct {
+	net.Conn
+	dialer *dialer
+	broken atomic.Bool
+}
+
+// Write passes p on. A failed or short write breaks the socket.
+func (s *socket) Write(p []byte) (int, error) {
+	n, err := s.Conn.Write(p)
+	if err != nil && !s.broken.Swap(true) {
+		s.dialer.writeErrors.Add(1)
+		_ = s.Conn.Close() // nats.go sees the end of it and reconnects
+	}
+	return n, err
+}
+
+// Close breaks the socket and closes the connection.
+func (s *socket) Close() error {
+	s.broken.Store(true)
+	s.dialer.forget(s)
+	return s.Conn.Close()
+}
+
+// dialer makes every network connection of nats.go's, through the user's own
+// dialer where there is one, and can cut them all: only that ends a Publish
+// that is stuck in a write into a stopped broker.
+type dialer struct {
+	custom  nats.CustomDialer // the user's; nil: base
+	base    *net.Dialer
+	timeout time.Duration
+	dialed  func() // called before a new connection is used
+
+	ctx    context.Context // ends when the dialer is cut
+	cancel context.CancelFunc
+
+	mu   sync.Mutex
+	open map[*socket]struct{}
+
+	current     atomic.Pointer[socket] // the newest one
+	writeErrors atomic.Uint64
+}
+
+func newDialer(o *nats.Options) *dialer {
+	d := &dialer{custom: o.CustomDialer, timeout: o.Timeout, open: map[*socket]struct{}{}}
+	base := net.Dialer{}
+	if o.Dialer != nil {
+		base = *o.Dialer
+	}
+	if d.timeout <= 0 {
+		d.timeout = nats.DefaultTimeout
+	}
+	if base.Timeout > 0 {
+		d.timeout = min(d.timeout, base.Timeout)
+	}
+	if o.AllowMultipathTCP != nil {
+		base.SetMultipathTCP(*o.AllowMultipathTCP)
+	}
+	d.base = &base
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	return d
+}
+
+// Dial connects to a server for nats.go.
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(d.ctx, d.timeout)
+	defer cancel()
+	if d.custom != nil {
+		return d.dialCustom(ctx, network, address)
+	}
+	// nats.go would look names up without a way to end that; done here, a cut
+	// ends it. Several addresses of one name are tried in random order, as
+	// nats.go does, so that publishers spread over the servers.
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	hosts := []string{host}
+	if net.ParseIP(host) == nil {
+		found, err := d.base.Resolver.LookupHost(ctx, host)
+		if err != nil {
+			return nil, err
+		}
+		hosts = found
+		rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
+	}
+	for _, h := range hosts {
+		attempt, cancel := context.WithTimeout(ctx, d.timeout/time.Duration(len(hosts)))
+		var c net.Conn
+		c, err = d.base.DialContext(attempt, network, net.JoinHostPort(h, port))
+		cancel()
+		if err == nil {
+			return d.track(c)
+		}
+	}
+	return nil, err
+}
+
+// dialCustom waits for the user's dialer, but not beyond a cut.
+func (d *dialer) dialCustom(ctx context.Context, network, address string) (net.Conn, error) {
+	type result struct {
+		c   net.Conn
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		c, err := d.custom.Dial(network, address)
+		done <- result{c, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return nil, r.err
+		}
+		return d.track(r.c)
+	case <-ctx.Done():
+		go func() { // a connection that comes too late is closed
+			if r := <-done; r.err == nil {
+				_ = r.c.Close()
+			}
+		}()
+		return nil, ctx.Err()
+	}
+}
+
+// SkipTLSHandshake passes on what the user's dialer says.
+func (d *dialer) SkipTLSHandshake() bool {
+	s, ok := d.custom.(interface{ SkipTLSHandshake() bool })
+	return ok && s.SkipTLSHandshake()
+}
+
+func (d *dialer) track(c net.Conn) (net.Conn, error) {
+	s := &socket{Conn: c, dialer: d}
+	if d.dialed != nil {
+		d.dialed()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ctx.Err() != nil {
+		_ = c.Close()
+		return nil, net.ErrClosed
+	}
+	d.open[s] = struct{}{}
+	d.current.Store(s)
+	return s, nil
+}
+
+func (d *dialer) forget(s *socket) {
+	d.mu.Lock()
+	delete(d.open, s)
+	d.mu.Unlock()
+}
+
+// live returns the newest socket, or nil when it is broken.
+func (d *dialer) live() *socket {
+	if s := d.current.Load(); s != nil && !s.broken.Load() {
+		return s
+	}
+	return nil
+}
+
+// cut closes every connection and makes every later dial fail.
+func (d *dialer) cut() {
+	d.cancel()
+	d.mu.Lock()
+	open := make([]*socket, 0, len(d.open))
+	for s := range d.open {
+		open = append(open, s)
+	}
+	d.mu.Unlock()
+	for _, s := range open {
+		_ = s.Close()
+	}
+}
+
+// inProcess wraps the connections to a server in the same process.
+type inProcess struct {
+	provider nats.InProcessConnProvider
+	dialer   *dialer
+}
+
+// InProcessConn makes a connection for nats.go.
+func (p inProcess) InProcessConn() (net.Conn, error) {
+	c, err := p.provider.InProcessConn()
+	if err != nil {
+		return nil, err
+	}
+	return p.dialer.track(c)
+}
+
+var errNoDial = errors.New("no dialing while options are checked")
+
+// noDialer fails every dial.
+type noDialer struct{}
+
+func (noDialer) Dial(string, string) (net.Conn, error) { return nil, errNoDial }

@@ -1,0 +1,317 @@
+package publisher
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/papyra/papyra"
+	"go.uber.org/goleak"
+)
+
+// brokerEnv makes the test binary a NATS server: the value is its
+// configuration file.
+const brokerEnv = "PAPYRA_TEST_BROKER"
+
+// long widens the tests that a short run only touches.
+var long = os.Getenv("PAPYRA_LONG") != ""
+
+func TestMain(m *testing.M) {
+	if conf := os.Getenv(brokerEnv); conf != "" {
+		serve(conf)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// serve runs a server in a process of its own, so that it can be stopped and
+// killed like a real one. SIGHUP reloads its configuration.
+func serve(conf string) {
+	opts, err := server.ProcessConfigFile(conf)
+	if err == nil {
+		opts.NoLog = true
+		var s *server.Server
+		if s, err = server.NewServer(opts); err == nil {
+			err = server.Run(s)
+			s.WaitForShutdown()
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// broker is a NATS server in its own process.
+type broker struct {
+	t    *testing.T
+	port int
+	conf string
+	cmd  *exec.Cmd
+}
+
+// newBroker starts a server on a free port with further lines of configuration.
+func newBroker(t *testing.T, config string) *broker {
+	t.Helper()
+	b := &broker{t: t, port: freePort(t), conf: filepath.Join(t.TempDir(), "nats.conf")}
+	b.configure(config)
+	b.start()
+	t.Cleanup(b.kill)
+	return b
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func (b *broker) url() string     { return "nats://" + b.addr() }
+func (b *broker) addr() string    { return "127.0.0.1:" + strconv.Itoa(b.port) }
+func (b *broker) stopped()        { b.signal(syscall.SIGSTOP) }
+func (b *broker) resumed()        { b.signal(syscall.SIGCONT) }
+func (b *broker) reload(c string) { b.configure(c); b.signal(syscall.SIGHUP) }
+
+func (b *broker) configure(config string) {
+	b.t.Helper()
+	text := fmt.Sprintf("listen: %q\n%s\n", b.addr(), config)
+	if err := os.WriteFile(b.conf, []byte(text), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *broker) signal(s syscall.Signal) {
+	b.t.Helper()
+	if err := b.cmd.Process.Signal(s); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// start runs the server and waits until it listens.
+func (b *broker) start() {
+	b.t.Helper()
+	b.cmd = exec.Command(os.Args[0])
+	b.cmd.Env = append(os.Environ(), brokerEnv+"="+b.conf)
+	b.cmd.Stderr = os.Stderr
+	if err := b.cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	await(b.t, "broker listens", func() bool {
+		c, err := net.Dial("tcp", b.addr())
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
+// kill ends the process at once.
+func (b *broker) kill() {
+	if b.cmd == nil {
+		return
+	}
+	_ = b.cmd.Process.Kill()
+	_ = b.cmd.Wait()
+	b.cmd = nil
+}
+
+// await fails the test unless cond becomes true.
+func await(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 30 s: %s", what)
+		}
+	}
+}
+
+// receiver is a sink that checks every line and counts every number.
+type receiver struct {
+	t       *testing.T
+	nc      *nats.Conn
+	mu      sync.Mutex
+	seqs    map[papyra.Kind][]int // how often each number came, from 1
+	records map[papyra.Kind]int
+	first   map[papyra.Kind][]string // some lines
+	reports []papyra.PublisherReport
+	sizes   []int // of messages
+}
+
+func newReceiver(t *testing.T, url string, options ...nats.Option) *receiver {
+	t.Helper()
+	r := &receiver{
+		t:       t,
+		seqs:    map[papyra.Kind][]int{},
+		records: map[papyra.Kind]int{},
+		first:   map[papyra.Kind][]string{},
+	}
+	options = append([]nats.Option{
+		nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond), nats.IgnoreAuthErrorAbort(),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+	}, options...)
+	nc, err := nats.Connect(url, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.nc = nc
+	t.Cleanup(nc.Close)
+	r.subscribe()
+	return r
+}
+
+func (r *receiver) subscribe() {
+	r.t.Helper()
+	sub, err := r.nc.Subscribe(papyra.SubjectAllRecords, r.take)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.nc.Flush(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *receiver) take(m *nats.Msg) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	stream, err := papyra.ParseRecordsSubject(m.Subject)
+	if err != nil {
+		r.t.Errorf("subject: %v", err)
+		return
+	}
+	r.sizes = append(r.sizes, len(m.Data))
+	for line := range bytes.SplitSeq(bytes.TrimSuffix(m.Data, []byte("\n")), []byte("\n")) {
+		rec, err := papyra.Parse(line)
+		if err != nil || !rec.Sealed || rec.Stream() != stream {
+			r.t.Errorf("line %.300q on %s: sealed %v, error %v", line, m.Subject, rec.Sealed, err)
+			continue
+		}
+		r.records[rec.Kind]++
+		for uint64(len(r.seqs[rec.Kind])) <= rec.Seq {
+			r.seqs[rec.Kind] = append(r.seqs[rec.Kind], 0)
+		}
+		r.seqs[rec.Kind][rec.Seq]++
+		if len(r.first[rec.Kind]) < 100 {
+			r.first[rec.Kind] = append(r.first[rec.Kind], string(line))
+		}
+		if rec.Kind == papyra.KindReport {
+			var p papyra.PublisherReport
+			if err := json.Unmarshal(rec.Payload, &p); err != nil {
+				r.t.Errorf("report %s: %v", rec.Payload, err)
+			}
+			r.reports = append(r.reports, p)
+		}
+	}
+}
+
+// got returns how many different numbers of a kind came.
+func (r *receiver) got(kind papyra.Kind) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, times := range r.seqs[kind] {
+		if times > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// missing returns the numbers from 1 to last that did not come.
+func (r *receiver) missing(kind papyra.Kind, last uint64) (list []uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for seq := uint64(1); seq <= last; seq++ {
+		if seq >= uint64(len(r.seqs[kind])) || r.seqs[kind][seq] == 0 {
+			list = append(list, seq)
+		}
+	}
+	return list
+}
+
+func (r *receiver) duplicates(kind papyra.Kind) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, times := range r.seqs[kind] {
+		n += max(times-1, 0)
+	}
+	return n
+}
+
+func (r *receiver) lines(kind papyra.Kind) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]string(nil), r.first[kind]...)
+}
+
+func (r *receiver) allReports() []papyra.PublisherReport {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]papyra.PublisherReport(nil), r.reports...)
+}
+
+// embedded runs a server in this process.
+func embedded(t *testing.T, opts *server.Options) *server.Server {
+	t.Helper()
+	if opts == nil {
+		opts = &server.Options{}
+	}
+	opts.Host, opts.NoSigs, opts.NoLog = "127.0.0.1", true, true
+	if opts.Port == 0 {
+		opts.Port = -1
+	}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("embedded server is not ready")
+	}
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	return s
+}
+
+// connect makes a publisher that the test closes at the latest at its end.
+func connect(t *testing.T, url string, c Config) *Publisher {
+	t.Helper()
+	if c.System == "" {
+		c.System = "orders"
+	}
+	p, err := Connect(url, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeNow(p) })
+	return p
+}
+
+// balanced fails the test unless every category's numbers add up.
+func balanced(t *testing.T, s Stats) {
+	t.Helper()
+	for name, c := range map[string]CategoryStats{
+		"events": s.Events, "dead letters": s.DeadLetters, "audits": s.Audits, "reports": s.Reports,
+	} {
+		if c.Accepted != c.Confirmed+c.Unconfirmed+c.Buffered+c.Dropped() {
+			t.Errorf("%s do not add up: %+v", name, c)
+		}
+	}
+}
+
+var someActor = papyra.Address{ID: 42}

@@ -1,0 +1,326 @@
+package publisher
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/papyra/papyra"
+)
+
+// lane is the buffer of one category. Its mutex is held for the copy of one
+// encoded record and for bookkeeping, never during encoding, I/O or anything
+// else that can wait: that bounds what a caller waits for.
+type lane struct {
+	kind    papyra.Kind
+	subject string
+
+	mu     sync.Mutex
+	closed bool // no more numbers
+	limit  int  // bytes of a message; a longer record has a message of its own
+	mem    memory
+	open   *chunk    // being filled; nil or not empty, or just emptied
+	queue  chunkList // full, or given back by the background
+	count  counts
+	drops  [dropReasons]dropLog
+	asked  bool // the background was asked for chunks
+	hold   hold
+}
+
+// counts are the numbers of one lane. In each moment in which the lane's mutex
+// is free: accepted = confirmed + unconfirmed + buffered + the drops.
+type counts struct {
+	accepted, confirmed, unconfirmed, buffered uint64
+	resent, unheard, denied, refused           uint64
+	sanitized                                  uint64
+}
+
+// hold says why a lane waits although there is a connection.
+type hold struct {
+	reason HoldReason
+	tries  int
+	until  time.Time
+}
+
+func newLane(kind papyra.Kind, system string, bound int) *lane {
+	l := &lane{
+		kind:    kind,
+		subject: papyra.RecordsSubject(system, kind),
+		limit:   chunkSize,
+		mem:     newMemory(bound),
+	}
+	for i := range l.drops {
+		l.drops[i] = newDropLog()
+	}
+	return l
+}
+
+// outcome is what the caller's side learns from record.
+type outcome struct {
+	taken bool // has a number
+	ask   bool // the background should make chunks
+}
+
+// record gives the encoder's record a number and copies it into the open chunk,
+// or counts why not. err is what encoding returned.
+func (l *lane) record(enc *papyra.Encoder, err error) outcome {
+	l.mu.Lock()
+	if l.closed {
+		l.count.refused++
+		l.mu.Unlock()
+		return outcome{}
+	}
+	l.add(enc, err)
+	o := outcome{taken: true}
+	if !l.asked && l.mem.wanted() > 0 {
+		l.asked, o.ask = true, true
+	}
+	l.mu.Unlock()
+	return o
+}
+
+// add is record without its checks; the mutex is held. It reports whether the
+// record is in the buffer. The number is taken first, before anything can drop
+// the record, so that a gap is evidence.
+func (l *lane) add(enc *papyra.Encoder, err error) bool {
+	l.count.accepted++
+	seq := l.count.accepted
+	if err != nil {
+		reason := dropEncode
+		if errors.Is(err, papyra.ErrTooLarge) {
+			reason = dropTooLarge
+		}
+		l.drops[reason].add(seq)
+		return false
+	}
+	n := enc.Len(seq)
+	if !l.roomFor(n) {
+		l.drops[dropQueueFull].add(seq)
+		return false
+	}
+	l.open.buf = enc.AppendLine(l.open.buf, seq)
+	l.open.records++
+	l.count.buffered++
+	l.count.sanitized += uint64(enc.Sanitized())
+	return true
+}
+
+// roomFor makes the open chunk one that takes n more bytes. When the memory is
+// used up the open chunk stays, since a smaller record may still fit.
+func (l *lane) roomFor(n int) bool {
+	if c := l.open; c != nil {
+		used := len(c.buf)
+		if used+n <= cap(c.buf) && (used == 0 || used+n <= l.limit) {
+			return true
+		}
+	}
+	c := l.mem.get(max(n, chunkSize))
+	if c == nil {
+		return false
+	}
+	if old := l.open; old != nil {
+		if len(old.buf) > 0 {
+			l.queue.push(old)
+		} else {
+			l.mem.put(old)
+		}
+	}
+	l.open = c
+	return true
+}
+
+// close ends the intake: later records are refused.
+func (l *lane) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+}
+
+// setLimit bounds the messages that are formed from now on.
+func (l *lane) setLimit(n int) {
+	l.mu.Lock()
+	l.limit = n
+	l.mu.Unlock()
+}
+
+// take moves chunks for a window from the front of the lane to the end of dst:
+// at most so many bytes and chunks, but at least one chunk if there is any.
+func (l *lane) take(dst *chunkList, bytes, chunks int) (taken int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for dst.n == 0 || chunks > 0 && bytes > 0 {
+		c := l.queue.pop()
+		if c == nil {
+			if c = l.open; c == nil || len(c.buf) == 0 {
+				return taken
+			}
+			l.open = nil
+		}
+		bytes -= len(c.buf)
+		chunks--
+		taken += len(c.buf)
+		dst.push(c)
+	}
+	return taken
+}
+
+// waiting returns how many records are buffered and whether at least one full
+// chunk is among them.
+func (l *lane) waiting() (records uint64, full bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count.buffered, l.queue.n > 0
+}
+
+// accepted returns the highest number taken.
+func (l *lane) accepted() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count.accepted
+}
+
+// fit removes from c, which the background holds, every line that is longer
+// than limit, and counts it as too large.
+func (l *lane) fit(c *chunk, limit int) {
+	if len(c.buf) <= limit {
+		return
+	}
+	kept := c.buf[:0]
+	for rest := c.buf; len(rest) > 0; {
+		n := lineLen(rest)
+		if n <= limit {
+			kept = append(kept, rest[:n]...)
+		} else {
+			l.mu.Lock()
+			l.drops[dropTooLarge].add(seqOf(rest[:n]))
+			l.count.buffered--
+			l.mu.Unlock()
+			c.records--
+		}
+		rest = rest[n:]
+	}
+	c.buf = kept
+}
+
+// settled is the end of a window for one lane.
+type settled struct {
+	resent  uint64 // records handed over once more
+	unheard uint64 // records that nobody listened for
+	denied  uint64 // records whose publish the server refused
+	done    chunkList
+	back    chunkList
+}
+
+// settle counts a window: done chunks are confirmed and forgotten, the others
+// go back to the front in their order.
+func (l *lane) settle(w *settled) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count.resent += w.resent
+	l.count.unheard += w.unheard
+	l.count.denied += w.denied
+	for c := w.done.pop(); c != nil; c = w.done.pop() {
+		l.count.confirmed += uint64(c.records)
+		l.count.buffered -= uint64(c.records)
+		l.mem.put(c)
+	}
+	l.queue.prepend(&w.back)
+}
+
+// abandon empties the lane at the end: what may have reached a server is
+// unconfirmed, the rest dropped as closed. It returns both numbers. The mutex
+// is held for long here, when no caller is left who could wait for it.
+func (l *lane) abandon() (closed, unconfirmed uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open != nil && len(l.open.buf) > 0 {
+		l.queue.push(l.open)
+	}
+	l.open = nil
+	for c := l.queue.pop(); c != nil; c = l.queue.pop() {
+		l.count.buffered -= uint64(c.records)
+		if c.unknown {
+			unconfirmed += uint64(c.records)
+			continue
+		}
+		closed += uint64(c.records)
+		for rest := c.buf; len(rest) > 0; {
+			n := lineLen(rest)
+			l.drops[dropClosed].add(seqOf(rest[:n]))
+			rest = rest[n:]
+		}
+	}
+	l.count.unconfirmed += unconfirmed
+	l.mem = memory{}
+	return closed, unconfirmed
+}
+
+// refill makes the chunks that the lane wants. It runs in the background; the
+// memory is touched here, so that a caller does not wait for the kernel.
+func (l *lane) refill() {
+	l.mu.Lock()
+	want := l.mem.wanted()
+	l.mu.Unlock()
+	made := make([]*chunk, want)
+	for i := range made {
+		made[i] = newChunk(0)
+		for page := 0; page < chunkSize; page += 4096 {
+			made[i].buf[:chunkSize][page] = 0
+		}
+	}
+	l.mu.Lock()
+	for _, c := range made {
+		l.mem.give(c)
+	}
+	l.asked = false
+	l.mu.Unlock()
+}
+
+// trim gives memory back that was not needed lately.
+func (l *lane) trim() {
+	l.mu.Lock()
+	l.mem.trim()
+	l.mu.Unlock()
+}
+
+// held returns why the lane waits, and until when.
+func (l *lane) held() hold {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.hold
+}
+
+// keep makes the lane wait for reason, longer each time in a row.
+func (l *lane) keep(reason HoldReason, now time.Time, longest time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.hold.reason != reason {
+		l.hold.tries = 0
+	}
+	l.hold = hold{
+		reason: reason,
+		tries:  l.hold.tries + 1,
+		until:  now.Add(backoff(l.hold.tries, 100*time.Millisecond, longest)),
+	}
+}
+
+// retryNow ends the waiting but not the reason: the next window is one chunk.
+func (l *lane) retryNow() {
+	l.mu.Lock()
+	l.hold.until = time.Time{}
+	l.mu.Unlock()
+}
+
+// release says that the lane has no reason to wait any more.
+func (l *lane) release() {
+	l.mu.Lock()
+	l.hold = hold{}
+	l.mu.Unlock()
+}
+
+// addOwn is add for the background's own reports, which go on after close.
+func (l *lane) addOwn(enc *papyra.Encoder, err error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.add(enc, err)
+}

@@ -1,0 +1,105 @@
+package publisher
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// notices runs the user's logger and callbacks on a goroutine of its own, so
+// that nothing in them holds up a record or a confirmation: a logger that hangs
+// costs log lines. A panic in them is caught.
+type notices struct {
+	logger *slog.Logger
+	work   chan func()
+	done   chan struct{}
+
+	mu     sync.Mutex
+	closed bool
+	last   map[string]notice
+}
+
+type notice struct {
+	at         time.Time
+	suppressed int
+}
+
+// noticeEvery is the least time between two log lines with the same message.
+const noticeEvery = 10 * time.Second
+
+func newNotices(logger *slog.Logger) *notices {
+	n := &notices{
+		logger: logger,
+		work:   make(chan func(), 64),
+		done:   make(chan struct{}),
+		last:   map[string]notice{},
+	}
+	go n.run()
+	return n
+}
+
+func (n *notices) run() {
+	defer close(n.done)
+	for f := range n.work {
+		guard(f)
+	}
+}
+
+// guard calls f and reports whether it panicked.
+func guard(f func()) (panicked bool) {
+	defer func() { panicked = recover() != nil }()
+	f()
+	return false
+}
+
+// do runs f soon, or not at all when too much waits.
+func (n *notices) do(f func()) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return false
+	}
+	select {
+	case n.work <- f:
+		return true
+	default:
+		return false
+	}
+}
+
+// log writes a line unless one with the same message was written lately; the
+// next one then says how many were left out. args is called when the line is
+// written.
+func (n *notices) log(level slog.Level, message string, args func() []any) {
+	now := time.Now()
+	n.mu.Lock()
+	last := n.last[message]
+	if !last.at.IsZero() && now.Sub(last.at) < noticeEvery {
+		last.suppressed++
+		n.last[message] = last
+		n.mu.Unlock()
+		return
+	}
+	n.last[message] = notice{at: now}
+	n.mu.Unlock()
+	n.do(func() {
+		list := args()
+		if last.suppressed > 0 {
+			list = append(list, "suppressed", last.suppressed)
+		}
+		n.logger.Log(context.Background(), level, message, list...)
+	})
+}
+
+// close ends the goroutine after what waits, and returns a channel that is
+// closed then.
+func (n *notices) close() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.closed {
+		n.closed = true
+		close(n.work)
+	}
+	return n.done
+}

@@ -1,0 +1,147 @@
+package publisher
+
+import (
+	"time"
+
+	"github.com/papyra/papyra"
+)
+
+// quietReports is how many times less often a publisher reports while nothing
+// changes.
+const quietReports = 6
+
+// reporter writes the PublisherReports of a run into the lane of reports. Only
+// the sender uses it.
+type reporter struct {
+	p     *Publisher
+	enc   papyra.Encoder
+	every time.Duration
+	last  time.Time // of the last report, or the start
+	state reportState
+}
+
+// reportState is what makes a report worth sending when it changes: not what
+// the reports themselves move.
+type reportState struct {
+	counts  [papyra.KindCount]counts
+	dropped [papyra.KindCount]uint64
+	outages uint64
+}
+
+func (p *Publisher) reportState() (s reportState) {
+	for _, l := range p.lanes {
+		if l == nil {
+			continue
+		}
+		l.mu.Lock()
+		if l.kind != papyra.KindReport {
+			s.counts[l.kind] = l.count
+		}
+		for i := range l.drops {
+			s.dropped[l.kind] += l.drops[i].n
+		}
+		l.mu.Unlock()
+	}
+	errors, _, _ := p.link.account()
+	s.outages = errors.Disconnects + errors.Reconnects
+	return s
+}
+
+// due writes a report if it is time, gives unneeded memory back, and returns
+// when to come again.
+func (r *reporter) due(now time.Time) time.Time {
+	next := r.last.Add(r.every)
+	if now.Before(next) {
+		return next
+	}
+	state := r.p.reportState()
+	if state == r.state {
+		if quiet := r.last.Add(quietReports * r.every); now.Before(quiet) {
+			return earlier(quiet, now.Add(r.every))
+		}
+	}
+	r.state, r.last = state, now
+	r.write(false)
+	for _, l := range r.p.background {
+		l.trim()
+	}
+	return now.Add(r.every)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// write puts a report into the lane of reports. The ranges that it carries are
+// forgotten only when it is there.
+func (r *reporter) write(final bool) {
+	lane := r.p.lanes[papyra.KindReport]
+	payload := papyra.PublisherReport{
+		Final:      final,
+		Uptime:     time.Since(r.p.started).Seconds(),
+		Categories: make(map[string]papyra.PublisherCategory, len(r.p.background)),
+		Outages:    r.p.link.outagesSince(),
+	}
+	for _, l := range r.p.background {
+		payload.Categories[l.kind.Category()] = l.account()
+	}
+	err := r.encode(&payload)
+	if limit := r.p.sender.limit; err == nil && limit > 0 && r.enc.Len(lane.accepted()+1) > limit {
+		// Ranges that the broker would not take are worth less than the numbers.
+		for _, c := range payload.Categories {
+			for _, d := range c.Dropped {
+				d.Ranges = nil
+			}
+		}
+		payload.Outages = nil
+		err = r.encode(&payload)
+	}
+	if !lane.addOwn(&r.enc, err) {
+		return
+	}
+	for _, l := range r.p.background {
+		l.reported(payload.Categories[l.kind.Category()])
+	}
+	r.p.link.outagesReported(payload.Outages)
+}
+
+func (r *reporter) encode(payload *papyra.PublisherReport) error {
+	report := papyra.Report{Name: papyra.ReportPublisher, Payload: payload}
+	return r.enc.Report(r.p.id, r.p.system, &report, r.p.now())
+}
+
+// account returns the lane's part of a report.
+func (l *lane) account() papyra.PublisherCategory {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := papyra.PublisherCategory{
+		Accepted:    l.count.accepted,
+		Confirmed:   l.count.confirmed,
+		Resent:      l.count.resent,
+		Buffered:    l.count.buffered,
+		Unconfirmed: l.count.unconfirmed,
+	}
+	for i := range l.drops {
+		if l.drops[i].n > 0 {
+			if c.Dropped == nil {
+				c.Dropped = map[papyra.DropReason]*papyra.Drops{}
+			}
+			c.Dropped[dropNames[i]] = l.drops[i].report()
+		}
+	}
+	return c
+}
+
+// reported forgets the ranges that a report carries.
+func (l *lane) reported(c papyra.PublisherCategory) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, name := range dropNames {
+		if d := c.Dropped[name]; d != nil {
+			l.drops[i].reported(d)
+		}
+	}
+}
