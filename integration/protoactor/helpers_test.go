@@ -2,7 +2,6 @@ package protoactor
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -121,7 +120,7 @@ func quiet(t testing.TB, options ...actor.ConfigOption) *actor.ActorSystem {
 	t.Helper()
 	options = append([]actor.ConfigOption{
 		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
-			return slog.New(slog.NewTextHandler(io.Discard, nil))
+			return slog.New(slog.DiscardHandler)
 		}),
 		actor.WithDeadLetterThrottleInterval(time.Millisecond),
 	}, options...)

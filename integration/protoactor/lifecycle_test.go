@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -97,7 +98,7 @@ func TestSupervisorGetsTheActorsOwnPanic(t *testing.T) {
 		actor.WithGuardian(actor.NewOneForOneStrategy(1, time.Minute, decide))))
 	system.Root.Send(pid, &crash{With: cause})
 	j.sequence(t, "Started a", "Crashed a", "Stopped a")
-	if got := <-reasons; got != cause {
+	if got := <-reasons; got != cause { //nolint:errorlint // the very value is the point
 		t.Errorf("reason at the supervisor: got %v, want the very value of the panic, %v", got, cause)
 	}
 }
@@ -275,7 +276,7 @@ func TestAllForOneRestartsTheOthersWithoutACrash(t *testing.T) {
 		switch c.Message().(type) {
 		case *actor.Started:
 			for i := range 3 {
-				child, err := c.SpawnNamed(actor.PropsFromFunc(worker, rec.Props()), fmt.Sprint(i))
+				child, err := c.SpawnNamed(actor.PropsFromFunc(worker, rec.Props()), strconv.Itoa(i))
 				if err != nil {
 					panic(err)
 				}
@@ -326,7 +327,7 @@ func TestReasons(t *testing.T) {
 		{"text", func() { panic("plain") }, "plain", false},
 		{"error", func() { panic(fmt.Errorf("wrap: %w", errors.New("cause"))) }, "wrap: cause", false},
 		{"number", func() { panic(42) }, "42", false},
-		{"nil", func() { panic(nil) }, "panic called with nil argument", true}, //nolint:govet // that is the case
+		{"nil", func() { panic(nil) }, "panic called with nil argument", true},
 		{"runtime error", func() { nilMap["x"] = 1 }, "assignment to entry in nil map", false},
 		{"error that panics", func() { panic(hostileError{}) }, "%!v(PANIC=Error method: I will not say)", false},
 		{"invalid UTF-8", func() { panic("a\xffb") }, "a\xffb", false}, // the publisher's encoder cleans it

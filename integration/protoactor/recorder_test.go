@@ -1,6 +1,7 @@
 package protoactor
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -64,7 +65,7 @@ func TestDeadLetters(t *testing.T) {
 func TestRequestToNobodyIsOneDeadLetter(t *testing.T) {
 	system, _, j := recorded(t, Config{})
 	_, err := system.Root.RequestFuture(actor.NewPID(system.Address(), "nobody"), "anyone?", patience).Result()
-	if err != actor.ErrDeadLetter {
+	if !errors.Is(err, actor.ErrDeadLetter) {
 		t.Fatalf("request to nobody: got %v, want %v", err, actor.ErrDeadLetter)
 	}
 	j.mu.Lock()

@@ -3,6 +3,7 @@ package protoactor
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -46,7 +47,7 @@ func TestThousandsOfActors(t *testing.T) {
 		spawning.Go(func() {
 			random := rand.New(rand.NewPCG(1, uint64(g)))
 			for i := g; i < actors; i += goroutines {
-				pid, err := system.Root.SpawnNamed(props, fmt.Sprint(i))
+				pid, err := system.Root.SpawnNamed(props, strconv.Itoa(i))
 				if err != nil {
 					t.Errorf("spawn %d: %v", i, err)
 					return
@@ -78,8 +79,8 @@ func TestThousandsOfActors(t *testing.T) {
 			expected = append(expected, papyra.ActorCrashed, papyra.ActorRestarted)
 		}
 		expected = append(expected, papyra.ActorStopped)
-		if fmt.Sprint(got[fmt.Sprint(i)]) != fmt.Sprint(expected) {
-			t.Fatalf("actor %d with %d crashes\ngot:  %v\nwant: %v", i, n, got[fmt.Sprint(i)], expected)
+		if fmt.Sprint(got[strconv.Itoa(i)]) != fmt.Sprint(expected) {
+			t.Fatalf("actor %d with %d crashes\ngot:  %v\nwant: %v", i, n, got[strconv.Itoa(i)], expected)
 		}
 	}
 	if len(j.letters) != actors {

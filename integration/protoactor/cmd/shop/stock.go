@@ -23,7 +23,7 @@ var errFire = errors.New("the shelf is on fire")
 // onFire is the stock's supervision of its shelves: a fire is not theirs alone.
 func onFire() actor.SupervisorStrategy {
 	return actor.NewOneForOneStrategy(10, time.Minute, func(reason any) actor.Directive {
-		if reason == errFire {
+		if err, ok := reason.(error); ok && errors.Is(err, errFire) {
 			return actor.EscalateDirective
 		}
 		return actor.RestartDirective
