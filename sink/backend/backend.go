@@ -1,0 +1,205 @@
+// Package backend opens the store that a URL names.
+//
+//	json:PATH      one file, a record on each line
+//	memory:        the memory of this process
+//
+// PATH stands as it is, relative or absolute, with spaces and all; only "?",
+// which begins the parameters, and "%" before "3F" or "25" must be written "%3F"
+// and "%25" ([EscapePath] does). Parameters follow as in "json:PATH?sync=batch".
+package backend
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/sink/backend/jsonfile"
+	"github.com/papyra/papyra/sink/backend/memory"
+)
+
+// Options are parameters given beside the URL, as flags are, by the names that
+// they have in it. The zero Options are none.
+type Options map[string]string
+
+// kind is one kind of backend.
+type kind struct {
+	form       string // of its URLs, for messages
+	parameters []string
+	open       func(rest string, p Options) (sink.Backend, error)
+}
+
+func kinds() map[string]kind {
+	return map[string]kind{
+		"json":   {"json:PATH", []string{"sync"}, openJSON},
+		"memory": {"memory:", nil, openMemory},
+	}
+}
+
+// Open returns the backend that rawURL names. It touches neither disk nor
+// network: a store that does not exist is found out by its methods. An error
+// wraps papyra.ErrConfig and shows no secret.
+func Open(rawURL string) (sink.Backend, error) { return OpenWith(rawURL, nil) }
+
+// OpenWith is [Open] with parameters from elsewhere. One that is given in both
+// places is an error.
+func OpenWith(rawURL string, o Options) (sink.Backend, error) {
+	b, err := open(rawURL, o)
+	if err != nil {
+		return nil, fmt.Errorf("open backend %q: %w", Redact(rawURL), err)
+	}
+	return b, nil
+}
+
+func open(rawURL string, o Options) (sink.Backend, error) {
+	scheme, rest, ok := strings.Cut(rawURL, ":")
+	k, known := kinds()[scheme]
+	if !ok || !known {
+		return nil, fmt.Errorf("it must be one of %s: %w", forms(), papyra.ErrConfig)
+	}
+	rest, query, _ := strings.Cut(rest, "?")
+	p, err := k.parse(query, o)
+	if err != nil {
+		return nil, err
+	}
+	return k.open(rest, p)
+}
+
+func forms() string {
+	var out []string
+	for _, k := range kinds() {
+		out = append(out, k.form)
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+// parse reads the parameters of the URL and adds the others.
+func (k kind) parse(query string, o Options) (Options, error) {
+	p := Options{}
+	add := func(name, value string) error {
+		if !slices.Contains(k.parameters, name) {
+			allowed := "it has none"
+			if len(k.parameters) > 0 {
+				allowed = "allowed are " + strings.Join(k.parameters, ", ")
+			}
+			return fmt.Errorf("parameter %q is not one of %s: %s: %w", name, k.form, allowed, papyra.ErrConfig)
+		}
+		if _, twice := p[name]; twice {
+			return fmt.Errorf("parameter %q is given twice: %w", name, papyra.ErrConfig)
+		}
+		if value == "" {
+			return fmt.Errorf("parameter %q is empty: %w", name, papyra.ErrConfig)
+		}
+		p[name] = value
+		return nil
+	}
+	for part := range strings.SplitSeq(query, "&") {
+		if part == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(part, "=")
+		value, err := url.PathUnescape(value)
+		if err != nil {
+			return nil, fmt.Errorf("parameter %q has a wrong escape: write %% as %%25: %w", name, papyra.ErrConfig)
+		}
+		if err := add(name, value); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(o)) {
+		if err := add(name, o[name]); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func openJSON(rest string, p Options) (sink.Backend, error) {
+	s, err := jsonfile.Open(unescapePath(rest), jsonfile.Config{Sync: p["sync"], URL: "json:" + rest})
+	if err != nil {
+		return nil, err
+	}
+	return Adapt[*jsonfile.Appender](s), nil
+}
+
+func openMemory(rest string, _ Options) (sink.Backend, error) {
+	if rest != "" {
+		return nil, fmt.Errorf("a memory has no name: write \"memory:\": %w", papyra.ErrConfig)
+	}
+	return Adapt[*memory.Appender](memory.New(nil).Open()), nil
+}
+
+var (
+	escaper   = strings.NewReplacer("%", "%25", "?", "%3F")
+	unescaper = strings.NewReplacer("%25", "%", "%3F", "?", "%3f", "?")
+)
+
+// EscapePath writes a path as it must stand in a URL.
+func EscapePath(path string) string { return escaper.Replace(path) }
+
+func unescapePath(path string) string { return unescaper.Replace(path) }
+
+// Redact returns a URL without its secrets: the password of a user, a user
+// without a password (it may be one), and the value of parameters named like
+// secrets. It takes any text, and leaves URLs without secrets as they are.
+func Redact(rawURL string) string {
+	const hidden = "xxxxx"
+	head, rest, ok := strings.Cut(rawURL, "://")
+	if !ok {
+		return rawURL
+	}
+	// A password may hold any byte, also "/", "?" and "@": whatever stands before
+	// the last "@" is taken for it.
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		user, _, pair := strings.Cut(rest[:at], ":")
+		if pair {
+			user += ":" + hidden
+		} else {
+			user = hidden
+		}
+		rest = user + rest[at:]
+	}
+	place, query, ok := strings.Cut(rest, "?")
+	if !ok {
+		return head + "://" + rest
+	}
+	parts := strings.Split(query, "&")
+	for i, part := range parts {
+		name, _, _ := strings.Cut(part, "=")
+		for _, secret := range []string{"pass", "secret", "token", "key", "user"} {
+			if strings.Contains(strings.ToLower(name), secret) {
+				parts[i] = name + "=" + hidden
+			}
+		}
+	}
+	return head + "://" + place + "?" + strings.Join(parts, "&")
+}
+
+// Store is what a backend package offers: the contract of sink.Backend with an
+// appender type of its own, so that it need not import package sink.
+type Store[A sink.Appender] interface {
+	sink.Maintainer
+	URL() string
+	Read(ctx context.Context, q papyra.Query, yield func(*papyra.Record, papyra.Place) error) (int64, error)
+	Appender(ctx context.Context) (A, error)
+	RejectFile() string
+	Close() error
+}
+
+// Adapt makes a Store a sink.Backend.
+func Adapt[A sink.Appender](s Store[A]) sink.Backend { return adapter[A]{s} }
+
+type adapter[A sink.Appender] struct{ Store[A] }
+
+func (a adapter[A]) Appender(ctx context.Context) (sink.Appender, error) {
+	ap, err := a.Store.Appender(ctx)
+	if err != nil {
+		return nil, err // not a nil A in an interface
+	}
+	return ap, nil
+}

@@ -1,0 +1,207 @@
+package ndjson
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/backend/internal/acts"
+)
+
+// Compact removes what is outside the view at o.At: it reads the set once from
+// the end, and then rewrites, from the oldest file on, each one that has
+// something to lose, so that at every moment a valid store with the same view is
+// there. Appends of this store's own appender go on; somebody else's:
+// papyra.ErrBusy. What is damaged stays where it is. The byte counts of the
+// report leave out what was appended since, the act's own reports among it.
+func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.CompactReport, error) {
+	if err := acts.CheckCompaction(o); err != nil {
+		return nil, err
+	}
+	ctx, cancel, err := s.within(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	done, sn, err := s.begin(ctx, o.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if !sn.readable || len(sn.odd) > 0 {
+		// The view of a store of which a part is missing is not the view.
+		return nil, incomplete(s.path(), nil, sn.odd)
+	}
+	c := &compaction{s: s, ctx: ctx, count: acts.NewCompaction(o), progress: o.Progress, total: 2 * sn.size()}
+	remove := make([]*removal, len(sn.files))
+	for i := len(sn.files) - 1; i >= 0; i-- {
+		if remove[i], err = c.look(sn.files[i]); err != nil {
+			return nil, err
+		}
+	}
+	report := c.count.Report(s.url)
+	if o.DryRun || c.count.Removal.Records() == 0 {
+		return report, nil
+	}
+	act := acts.New(papyra.ActCompact, s.now())
+	report.Act = act.ID
+	lines, err := c.count.Removal.Reports(act, s.now())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.report(lines...); err != nil {
+		return nil, err
+	}
+	for i, f := range sn.files {
+		if remove[i].lines.IsEmpty() {
+			continue
+		}
+		pause, err := c.rewrite(f, remove[i])
+		if errors.Is(err, errGone) && f.number > 0 {
+			continue // rotated away meanwhile, and reported by the rotation
+		}
+		if err != nil {
+			return nil, err
+		}
+		report.Pause = max(report.Pause, papyra.Duration(pause))
+	}
+	last, err := act.Line(papyra.ReportCompactionPerformed, acts.Performed(report), s.now())
+	if err != nil {
+		return nil, err
+	}
+	return report, s.report(last)
+}
+
+// begin waits for the act's turn, takes the lock unless the act is dry, and
+// pins the set.
+func (s *Store) begin(ctx context.Context, dry bool) (done func(), sn *snapshot, err error) {
+	pass, err := s.turn(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	// Before the lock file is made: a store that does not exist stays so.
+	if sn, err = s.pin(); err != nil {
+		pass()
+		return nil, nil, err
+	}
+	if dry {
+		return func() { sn.close(); pass() }, sn, nil
+	}
+	sn.close()
+	release, err := s.hold()
+	if err != nil {
+		pass()
+		return nil, nil, err
+	}
+	if sn, err = s.pin(); err != nil {
+		release()
+		pass()
+		return nil, nil, err
+	}
+	return func() { sn.close(); release(); pass() }, sn, nil
+}
+
+// report appends lines of an act to the active file and makes them durable.
+func (s *Store) report(lines ...[]byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.openWriter(); err != nil {
+		return err
+	}
+	for _, line := range lines {
+		if err := s.writer.report(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compaction is one run of Compact.
+type compaction struct {
+	s        *Store
+	ctx      context.Context
+	count    *acts.Compaction
+	progress papyra.Progress
+
+	rec         papyra.Record
+	done, total int64
+}
+
+// removal says what a file loses: lines by their number from the end.
+type removal struct {
+	lines   *roaring64.Bitmap
+	all     int64 // lines in the file
+	endless bool  // the last line has no newline, and goes
+}
+
+// look reads a file from the end and decides about each line.
+func (c *compaction) look(f *file) (*removal, error) {
+	rm := &removal{lines: roaring64.New()}
+	r := newBackward(c.s.disk, f.f, f.size)
+	for ; ; rm.all++ {
+		if rm.all%1024 == 0 && c.ctx.Err() != nil {
+			return nil, context.Cause(c.ctx)
+		}
+		l, err := r.next()
+		if err == io.EOF {
+			return rm, nil
+		}
+		if err != nil {
+			return nil, &papyra.StoreError{Op: "read", Path: c.s.beside(f.base), Offset: r.pos, Err: err, Hint: "nothing was changed"}
+		}
+		verdict, damage := judge(&c.rec, &l, true)
+		if !c.count.Judged(&c.rec, verdict, damage, l.length+1) {
+			rm.lines.Add(uint64(rm.all))
+			rm.endless = rm.endless || !l.ended
+		}
+		c.advance(l.size())
+	}
+}
+
+// rewrite copies the lines that stay.
+func (c *compaction) rewrite(f *file, rm *removal) (time.Duration, error) {
+	tail := f.size
+	if rm.endless {
+		tail++ // the newline that ended the line afterwards goes with it
+	}
+	return c.s.rewrite(c.ctx, f, tail, func(w io.Writer) error {
+		r := newForward(c.s.disk, f.f, f.size)
+		for number := rm.all - 1; number >= 0; number-- {
+			if number%1024 == 0 && c.ctx.Err() != nil {
+				return context.Cause(c.ctx)
+			}
+			l, err := r.next()
+			if err != nil {
+				return &papyra.StoreError{Op: "read", Path: c.s.beside(f.base), Offset: r.pos, Err: err}
+			}
+			c.advance(l.size())
+			if rm.lines.Contains(uint64(number)) {
+				continue
+			}
+			if l.bytes == nil {
+				err = copyRange(c.ctx, c.s.disk, w, f.f, l.off, l.end())
+			} else if _, err = w.Write(l.bytes); err == nil && l.ended {
+				_, err = w.Write(newline)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+var newline = []byte{'\n'}
+
+// advance reports progress about every megabyte.
+func (c *compaction) advance(n int64) {
+	before := c.done
+	c.done += n
+	if c.progress != nil && c.done>>20 != before>>20 {
+		c.progress(c.done, c.total)
+	}
+}

@@ -1,0 +1,72 @@
+// Package ndjson is what the file backends share: the durable file protocol of
+// version 1 on a set of files. This comment is its specification.
+//
+// # The set
+//
+// A store PATH = DIR/NAME is the active file NAME, to which records are
+// appended, and in a numbered set the files NAME.<n>, n = 1 the newest. Every
+// line is a record and ends in a newline; a last line without one is a writer's
+// that was interrupted. Beside the set lie .NAME.lock, .NAME.tmp-<hex> (a file
+// that is about to replace one of the set), .NAME.dropping-<hex> (one that is
+// about to go), .NAME.saved/ (quarantine acts) and .NAME.rejected. Nothing is
+// followed that is a symlink, and nothing is opened that could block.
+//
+// # Who may write
+//
+// Whoever holds the record lock on .NAME.lock: one [Appender], or the acts
+// (recover, compact), or both in one [Store], which then share it. Readers take
+// no lock. They open all files of the set, list again, begin again if anything
+// changed, and then read each descriptor up to its size at opening.
+//
+// Within a Store the append lock (Store.mu) guards the active file's writer. An
+// act holds it only to pin a size, to append its reports and for the swap. The
+// order is: the act's turn, then the append lock; nothing is taken under it.
+//
+// # Append
+//
+// One write(2) of whole lines, at most 8 MiB, on a descriptor opened with
+// O_APPEND. A write that fails is cut off again; where that fails too, the whole
+// lines that stand count as stored, and the next write begins with a newline, so
+// that the fragment becomes one damaged line and merges with nothing. Before
+// each append the name must still lead to the descriptor's inode (otherwise the
+// file is opened anew and that is counted), and its length must be the one that
+// we left (longer: somebody else writes, and we stop; shorter: counted).
+//
+// A crash during the write leaves whole lines and at most one fragment without
+// a newline. Opening appends that newline. It cuts nothing off: a last record
+// that lacks only its newline survives.
+//
+// # Sync
+//
+// The bytes since the last good fsync are kept in memory, at most 64 MiB; more
+// forces an fsync. After a failed one the kernel may have marked the pages clean,
+// so that another fsync of the same descriptor proves nothing: the bytes are
+// written again at the same offsets through a new descriptor, and that one is
+// synced. A directory in which a name was made or changed is synced too, and
+// again until that succeeds.
+//
+// # Rewrite and swap
+//
+// A file is replaced by: copying what stays, verbatim, from a pinned descriptor
+// into .NAME.tmp-<hex> (O_EXCL, the owner and mode of the original); fsync; under
+// the append lock, copying what was appended since, fsync, checking that the name
+// still leads to the pinned inode, rename, fsync of the directory. A crash before
+// the rename leaves the old file and a leftover, after it the new file. Both are
+// valid, and the same command finishes the job.
+//
+// # Acts
+//
+// Before the first byte goes, the act's RemovalReport is appended to the active
+// file and synced; how it ended is appended afterwards. A recovery first copies
+// every damaged byte into a quarantine act: a directory <UTC>-<hex>/ with the
+// file "bytes", the damaged places one behind the other, and "index.ndjson", one
+// line for each; the index is written and synced last and makes the act
+// complete. A crash may leave bytes in two acts, never in none.
+//
+// # Limits
+//
+// Memory: 2.25 MiB for each of at most 16 scan workers, 2 MiB for a reader, the
+// kept bytes of the writer, and for a compaction one bit for each line before
+// compression. Lines longer than papyra.MaxLine are measured without being
+// held.
+package ndjson

@@ -1,0 +1,247 @@
+package ndjson
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+	"sync"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/backend/internal/scan"
+)
+
+const (
+	// blockSize is what one scan worker takes at a time.
+	blockSize = 4 << 20
+	// maxWorkers keeps a scan within 64 MiB on any machine.
+	maxWorkers = 16
+)
+
+// Scan looks at every byte of the set as it was at the beginning, and changes
+// nothing. It needs no lock and may run beside a writer: an unfinished last line
+// and a temporary file are then notices "in_progress".
+func (s *Store) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanReport, error) {
+	ctx, cancel, err := s.within(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	sn, err := s.pin()
+	if err != nil {
+		return nil, err
+	}
+	defer sn.close()
+	return s.scan(ctx, sn, o, lockHeld(s.disk, s.names.lock()))
+}
+
+// scan scans a pinned set. busy says that somebody may be writing to it.
+func (s *Store) scan(ctx context.Context, sn *snapshot, o papyra.ScanOptions, busy bool) (*papyra.ScanReport, error) {
+	sc := &setScan{disk: s.disk, o: o, busy: busy, total: sn.size(), findings: scan.NewFindings(o), readable: sn.readable}
+	for _, f := range sn.files {
+		if err := sc.file(ctx, f); err != nil {
+			return nil, err
+		}
+	}
+	for _, a := range sn.odd {
+		sc.findings.Damage(a)
+	}
+	for _, r := range sn.leftovers {
+		a := papyra.Anomaly{Class: papyra.ClassLeftover, File: r.base, Length: r.size, Detail: "of an act that did not finish"}
+		if busy {
+			a.Class, a.Detail = papyra.NoticeInProgress, "of an act that may be running"
+			sc.findings.Notice(a)
+			continue
+		}
+		sc.findings.Damage(a)
+	}
+	report := scan.Report(s.url, &sc.tally, sc.findings)
+	report.Files = int64(len(sn.files))
+	report.Bytes = sn.size()
+	report.Incomplete = !sc.readable
+	return report, nil
+}
+
+// setScan is one scan. Its files are scanned one after the other, each by
+// several workers.
+type setScan struct {
+	disk  Disk
+	o     papyra.ScanOptions
+	busy  bool
+	total int64
+
+	done     int64
+	tally    scan.Tally
+	findings *scan.Findings
+	readable bool
+}
+
+// block is the part of a file whose lines one worker judges: those that begin
+// in it.
+type block struct {
+	index      int
+	start, end int64
+	lines      int64
+	findings   *scan.Findings
+	unreadable bool
+}
+
+func (sc *setScan) file(ctx context.Context, f *file) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	blocks := int((f.size + blockSize - 1) / blockSize)
+	workers := min(runtime.GOMAXPROCS(0), maxWorkers, blocks)
+	var (
+		todo    = make(chan *block)
+		results = make(chan *block)
+		// ahead bounds the results that wait for an earlier one.
+		ahead   = make(chan struct{}, 4*workers)
+		running sync.WaitGroup
+		tallies = make([]scan.Tally, workers)
+	)
+	running.Go(func() {
+		defer close(todo)
+		for i := range blocks {
+			select {
+			case ahead <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			b := &block{index: i, start: int64(i) * blockSize, end: min(int64(i+1)*blockSize, f.size)}
+			select {
+			case todo <- b:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	for w := range workers {
+		running.Go(func() {
+			worker := newBlockWorker(sc, f, &tallies[w])
+			for b := range todo {
+				worker.judge(ctx, b)
+				select {
+				case results <- b:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	defer running.Wait()
+	defer cancel()
+	waiting := map[int]*block{}
+	lines := int64(0)
+	for next := 0; next < blocks; {
+		select {
+		case b := <-results:
+			waiting[b.index] = b
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		for ; waiting[next] != nil; next++ {
+			b := waiting[next]
+			delete(waiting, next)
+			<-ahead
+			sc.findings.Merge(b.findings, lines)
+			lines += b.lines
+			sc.readable = sc.readable && !b.unreadable
+			sc.done += b.end - b.start
+			if sc.o.Progress != nil {
+				sc.o.Progress(sc.done, sc.total)
+			}
+		}
+	}
+	cancel()
+	running.Wait()
+	for i := range tallies {
+		sc.tally.Merge(&tallies[i])
+	}
+	return nil
+}
+
+// blockWorker judges blocks of one file.
+type blockWorker struct {
+	sc    *setScan
+	f     *file
+	tally *scan.Tally
+	read  forward
+	rec   papyra.Record
+}
+
+func newBlockWorker(sc *setScan, f *file, t *scan.Tally) *blockWorker {
+	return &blockWorker{sc: sc, f: f, tally: t, read: forward{disk: sc.disk}}
+}
+
+func (w *blockWorker) judge(ctx context.Context, b *block) {
+	b.findings = scan.NewFindings(w.sc.o)
+	err := w.lines(ctx, b)
+	if err == nil || err == io.EOF || ctx.Err() != nil {
+		return
+	}
+	b.unreadable = true
+	b.findings.Damage(papyra.Anomaly{
+		Class: papyra.ClassUnreadable, File: w.f.base, Offset: w.read.pos, Length: max(b.end-w.read.pos, 0), Detail: cause(err),
+	})
+}
+
+// lines judges the lines that begin in the block.
+func (w *blockWorker) lines(ctx context.Context, b *block) error {
+	if b.start == 0 {
+		w.read.reset(w.f.f, 0, b.end, w.f.size)
+	} else {
+		// A line begins here only if the byte before is a newline.
+		w.read.reset(w.f.f, b.start-1, b.end, w.f.size)
+		if err := w.read.skipRest(); err != nil {
+			return err
+		}
+	}
+	for n := 0; w.read.pos < b.end; n++ {
+		if n%1024 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		l, err := w.read.next()
+		if err != nil {
+			return err
+		}
+		b.lines++
+		w.line(b, &l)
+	}
+	return nil
+}
+
+func (w *blockWorker) line(b *block, l *line) {
+	w.tally.Lines++
+	verdict, damage := judge(&w.rec, l, w.sc.o.Full)
+	switch verdict {
+	case scan.Valid:
+		w.tally.Add(&w.rec)
+		if b.findings.Remarkable(&w.rec) {
+			b.findings.Look(&w.rec, papyra.Anomaly{File: w.f.base, Line: b.lines, Offset: l.off, Length: l.length})
+		}
+	case scan.Blank:
+		w.tally.Blank++
+	case scan.Damaged:
+		if !l.ended && w.sc.busy && w.f.number == 0 {
+			b.findings.Notice(papyra.Anomaly{
+				Class: papyra.NoticeInProgress, File: w.f.base, Line: b.lines, Offset: l.off, Length: l.length,
+				Detail: "an unfinished last line, and a writer holds the store",
+			})
+			return
+		}
+		w.tally.Damaged++
+		for _, p := range damagedPlaces(w.f.base, l, damage) {
+			p.anomaly.Line = b.lines
+			b.findings.Damage(p.anomaly)
+		}
+	}
+}
+
+// cause is the error of a system call without the name of a file, which stands
+// beside it.
+func cause(err error) string {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return err.Error()
+}
