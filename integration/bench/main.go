@@ -1,0 +1,54 @@
+// Command bench measures how many records a second go from a publisher through
+// a broker and a sink into a file, next to two floors in the same run: the same
+// messages to a subscriber that throws them away, and the same bytes appended to
+// a file. It is what "make bench" runs; it needs about a minute.
+//
+//	generator (this process) ─► NATS server ─┬─► papyra-sink ─► file      measured
+//	                            (a process)  └─► a subscriber (a process)  floor
+//
+// Every process is one of its own, as in production; they share the cores. Each
+// round measures everything once, in the same order, and the median of the
+// rounds is shown. After each measurement of the pipeline the file is read back:
+// a record that is missing or stored twice ends the run with an error.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+)
+
+func main() {
+	debug.SetTraceback("crash")
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if role := os.Getenv(roleVariable); role != "" {
+		return play(role, args)
+	}
+	c := config{}
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.IntVar(&c.rounds, "rounds", 5, "`number` of rounds; the median is shown")
+	f.IntVar(&c.single, "single", 200_000, "`records` in a measurement of one record a message")
+	f.IntVar(&c.batched, "batched", 600_000, "`records` in a measurement of batches")
+	f.StringVar(&c.dir, "dir", os.TempDir(), "`directory` for the files; its file system is part of the result")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 || c.rounds < 1 || c.single < 1 || c.batched < 1 {
+		return errors.New("give flags only, with positive numbers")
+	}
+	return measure(ctx, c)
+}

@@ -1,0 +1,243 @@
+// Command peers measures what one record costs the caller, beside what logging
+// libraries take to write the same one as JSON to nowhere. All contenders take
+// turns in each round, so that a machine that changes its speed changes it for
+// all; the median round counts.
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+	"github.com/rs/zerolog/diode"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/publisher"
+	"github.com/papyra/papyra/sink/broker"
+)
+
+func main() {
+	rounds := flag.Int("rounds", 9, "rounds; the median counts")
+	count := flag.Int("n", 100_000, "records a round")
+	flag.Parse()
+	if err := run(os.Stdout, *rounds, *count); err != nil {
+		fmt.Fprintln(os.Stderr, "peers:", err)
+		os.Exit(1)
+	}
+}
+
+// contender writes n records of the same content.
+type contender struct {
+	name string
+	note string
+	run  func(n int)
+	took []float64 // nanoseconds a record, one for each round
+	mem  []float64 // allocations a record
+}
+
+func run(out io.Writer, rounds, count int) error {
+	p, stop, err := drainedPublisher()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	typed := typedContenders(p)
+	if err := measure(typed, rounds, count); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "\nOne typed event: actor, type, two fields, the time from the clock.")
+	table(out, typed)
+	free := anyContenders()
+	if err := measure(free, rounds, count); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "\nOne value of type any, encoding alone.")
+	table(out, free)
+	return nil
+}
+
+func measure(list []*contender, rounds, count int) error {
+	for _, c := range list {
+		c.run(count / 10) // warm up
+	}
+	for range rounds {
+		for _, c := range list {
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			start := time.Now()
+			c.run(count)
+			took := time.Since(start)
+			runtime.ReadMemStats(&after)
+			c.took = append(c.took, float64(took.Nanoseconds())/float64(count))
+			c.mem = append(c.mem, float64(after.Mallocs-before.Mallocs)/float64(count))
+		}
+	}
+	return nil
+}
+
+func table(out io.Writer, list []*contender) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "\tns/record\tratio\tallocs\t")
+	first := median(list[0].took)
+	for _, c := range list {
+		fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.1f\t%s\n", c.name, median(c.took), median(c.took)/first, median(c.mem), c.note)
+	}
+	_ = w.Flush()
+}
+
+func median[T cmp.Ordered](v []T) T {
+	v = slices.Clone(v)
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// drainedPublisher returns a publisher whose records go to a broker in this
+// process and to a subscriber that throws them away.
+func drainedPublisher() (*publisher.Publisher, func(), error) {
+	b, err := broker.Start(broker.Config{Listen: "127.0.0.1:0"})
+	if err != nil {
+		return nil, nil, err
+	}
+	nc, err := nats.Connect(b.URL())
+	if err != nil {
+		b.Shutdown()
+		return nil, nil, err
+	}
+	if _, err := nc.Subscribe(papyra.SubjectAllRecords, func(*nats.Msg) {}); err != nil {
+		b.Shutdown()
+		return nil, nil, err
+	}
+	p, err := publisher.Connect(b.URL(), publisher.Config{System: "orders"})
+	if err != nil {
+		b.Shutdown()
+		return nil, nil, err
+	}
+	return p, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = p.Close(ctx)
+		nc.Close()
+		b.Shutdown()
+	}, nil
+}
+
+// event is the record as a struct, for encoding/json.
+type event struct {
+	Kind    string         `json:"kind"`
+	System  string         `json:"system_id"`
+	Actor   string         `json:"actor_address"`
+	Type    string         `json:"event_type"`
+	Payload map[string]any `json:"payload"`
+	Time    float64        `json:"timestamp"`
+}
+
+func typedContenders(p *publisher.Publisher) []*contender {
+	actor := papyra.Address{Name: "cart-42"}
+	address := "orders:cart-42"
+	z := zerolog.New(io.Discard)
+	ring := diode.NewWriter(io.Discard, 100_000, 10*time.Millisecond, func(int) {})
+	zd := zerolog.New(ring)
+	zl := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(io.Discard), zap.InfoLevel))
+	sl := slog.New(slog.NewJSONHandler(io.Discard, nil))
+	id := papyra.NewIdentity("eu-1")
+	var enc papyra.Encoder
+	line := make([]byte, 0, 4096)
+	seq := uint64(0)
+	zero := func(l *zerolog.Logger) func(int) {
+		return func(n int) {
+			for range n {
+				l.Info().Str("kind", "event").Str("system_id", "orders").Str("actor_address", address).Str("event_type", papyra.ActorCrashed).
+					Dict("payload", zerolog.Dict().Str("error", "ValueError: bad input").Int("attempt", 3)).Time("timestamp", time.Now()).Send()
+			}
+		}
+	}
+	return []*contender{
+		{name: "papyra publisher", note: "sealed, checksummed, handed over; on its way to a broker", run: func(n int) {
+			for range n {
+				p.Event(papyra.Event{Actor: actor, Type: papyra.ActorCrashed}, slog.String("error", "ValueError: bad input"), slog.Int("attempt", 3))
+			}
+		}},
+		{name: "papyra encoder", note: "sealed and checksummed, to nowhere", run: func(n int) {
+			for range n {
+				seq++
+				_ = enc.Event(id, "orders", &papyra.Event{Actor: actor, Type: papyra.ActorCrashed}, []slog.Attr{slog.String("error", "ValueError: bad input"), slog.Int("attempt", 3)}, time.Now())
+				line = enc.AppendLine(line[:0], seq)
+			}
+		}},
+		{name: "zerolog", note: "to nowhere", run: zero(&z)},
+		{name: "zerolog + diode", note: "non-blocking ring, to nowhere", run: zero(&zd)},
+		{name: "zap", note: "to nowhere", run: func(n int) {
+			for range n {
+				zl.Info("", zap.String("kind", "event"), zap.String("system_id", "orders"), zap.String("actor_address", address), zap.String("event_type", papyra.ActorCrashed),
+					zap.Dict("payload", zap.String("error", "ValueError: bad input"), zap.Int("attempt", 3)))
+			}
+		}},
+		{name: "log/slog", note: "to nowhere", run: func(n int) {
+			for range n {
+				sl.LogAttrs(context.Background(), slog.LevelInfo, "", slog.String("kind", "event"), slog.String("system_id", "orders"), slog.String("actor_address", address), slog.String("event_type", papyra.ActorCrashed),
+					slog.Group("payload", slog.String("error", "ValueError: bad input"), slog.Int("attempt", 3)))
+			}
+		}},
+		{name: "encoding/json", note: "a struct with a map, to nowhere", run: func(n int) {
+			for range n {
+				_, _ = json.Marshal(event{"event", "orders", address, papyra.ActorCrashed, map[string]any{"error": "ValueError: bad input", "attempt": 3}, float64(time.Now().UnixMicro()) / 1e6})
+			}
+		}},
+	}
+}
+
+type customer struct {
+	ID   int    `json:"id"`
+	Name string `json:"name"`
+}
+
+type payment struct {
+	Amount   int      `json:"amount"`
+	Currency string   `json:"currency"`
+	Customer customer `json:"customer"`
+	Tags     []string `json:"tags"`
+	Paid     bool     `json:"paid"`
+	Fee      float64  `json:"fee"`
+}
+
+func anyContenders() []*contender {
+	m := map[string]any{"amount": 3, "currency": "EUR", "customer": map[string]any{"id": 12345, "name": "Ada"}, "tags": []any{"a", "b"}, "paid": true, "fee": 0.25}
+	s := &payment{3, "EUR", customer{12345, "Ada"}, []string{"a", "b"}, true, 0.25}
+	id := papyra.NewIdentity("eu-1")
+	now := time.Now()
+	ours := func(v any) func(int) {
+		var enc papyra.Encoder
+		return func(n int) {
+			for range n {
+				_ = enc.DeadLetter(id, "orders", &papyra.DeadLetter{MessageType: "T", Payload: v}, nil, now)
+			}
+		}
+	}
+	theirs := func(v any) func(int) {
+		return func(n int) {
+			for range n {
+				_, _ = json.Marshal(v)
+			}
+		}
+	}
+	return []*contender{
+		{name: "papyra, map", note: "the whole dead letter around it included", run: ours(m)},
+		{name: "encoding/json, map", run: theirs(m)},
+		{name: "papyra, struct", note: "the whole dead letter around it included", run: ours(s)},
+		{name: "encoding/json, struct", run: theirs(s)},
+	}
+}
