@@ -1,0 +1,289 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/sink/backend"
+)
+
+// call is one invocation of a verb: its flags, where it writes, and what it
+// found that decides about the exit code.
+type call struct {
+	*tool
+	ctx   context.Context
+	flags *urfave.Context
+	verb  string
+	json  bool
+	out   *screen // results
+	err   *screen // messages and progress
+	urls  []string
+
+	conditions []condition
+	messages   []string // for stderr, when the results are out
+	result     any      // a struct: the verb's own members of the JSON object
+	opened     bool     // the JSON object is begun, and an array in it
+}
+
+// condition is one reason for an exit code other than 0.
+type condition struct {
+	Exit    int    `json:"exit"`
+	Name    string `json:"name"`
+	Message string `json:"message"`
+}
+
+// The JSON object of every verb is these two and the verb's own members. With
+// records that are written while they are read, these stand between the two.
+type (
+	header struct {
+		V       int    `json:"v"`
+		Verb    string `json:"verb"`
+		Backend string `json:"backend"`
+	}
+	outcome struct {
+		Exit       int         `json:"exit"`
+		Conditions []condition `json:"conditions"`
+	}
+)
+
+// verb makes the action of a command: it reads the flags that all verbs share,
+// runs do, and turns what do noted and returned into output and an exit code.
+func (t *tool) verb(name string, do func(*call) error) urfave.ActionFunc {
+	return func(flags *urfave.Context) error {
+		c := &call{
+			tool: t, ctx: flags.Context, flags: flags, verb: name,
+			out: newScreen(flags.App.Writer), err: newScreen(flags.App.ErrWriter),
+			urls: flags.StringSlice("backend"),
+		}
+		switch output := flags.String("output"); output {
+		case "json":
+			c.json = true
+		case "table":
+		default:
+			return usagef("--output %q: give table or json", output)
+		}
+		if len(c.urls) == 0 {
+			return c.end(usagef("no store is named: give --backend json:PATH or set PAPYRA_BACKEND"))
+		}
+		return c.end(do(c))
+	}
+}
+
+func usagef(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", papyra.ErrUsage, fmt.Sprintf(format, args...))
+}
+
+// note adds a condition that the result itself tells people about.
+func (c *call) note(code int, format string, args ...any) {
+	c.conditions = append(c.conditions, condition{code, conditionName(code), fmt.Sprintf(format, args...)})
+}
+
+// fail adds the condition of an error, which people read on stderr.
+func (c *call) fail(err error) {
+	cause := context.Cause(c.ctx)
+	stopped := cause != nil && (errors.Is(err, cause) || errors.Is(err, context.Canceled))
+	if stopped {
+		err = cause
+	}
+	code := cli.ExitCode(err)
+	c.conditions = append(c.conditions, condition{code, conditionName(code), err.Error()})
+	// The caller of a verb says that it was interrupted, and nobody needs to be
+	// told that "| head" has seen enough.
+	if !stopped && !errors.Is(err, syscall.EPIPE) {
+		c.messages = append(c.messages, err.Error())
+	}
+}
+
+// interrupted reports whether a signal has ended the work.
+func (c *call) interrupted() bool { return c.ctx.Err() != nil }
+
+func (c *call) code() int {
+	code := cli.CodeOK
+	for _, cond := range c.conditions {
+		code = cli.First(code, cond.Exit)
+	}
+	return code
+}
+
+// end writes what is left to write and returns the error that carries the code.
+func (c *call) end(err error) error {
+	if err != nil {
+		c.fail(err)
+	}
+	if c.json {
+		c.writeObject()
+	}
+	if werr := c.out.flush(); werr != nil && !errors.Is(err, werr) {
+		c.fail(outputError(werr))
+	}
+	for _, m := range c.messages {
+		c.err.printf("papyra-ctl: %s\n", m)
+	}
+	_ = c.err.flush() // where could it be said?
+	switch code := c.code(); {
+	case c.interrupted() && code == cli.ExitCode(context.Cause(c.ctx)):
+		return cli.Exit(code, context.Cause(c.ctx))
+	case code != cli.CodeOK:
+		return cli.Exit(code, nil)
+	}
+	return nil
+}
+
+func outputError(err error) error {
+	return cli.Exit(cli.CodeFailed, fmt.Errorf("write the result to stdout: %w", err))
+}
+
+// header returns the beginning of the JSON object.
+func (c *call) header() header {
+	shown := make([]string, len(c.urls))
+	for i, u := range c.urls {
+		shown[i] = backend.Redact(u)
+	}
+	return header{V: 1, Verb: c.verb, Backend: strings.Join(shown, " ")}
+}
+
+// openArray writes the JSON object as far as an array whose elements follow.
+func (c *call) openArray(name string) {
+	head := c.encode(c.header())
+	c.opened = true
+	fmt.Fprintf(c.out.w, "%s,%q:[", head[:len(head)-1], name)
+}
+
+// writeObject writes the JSON object, or what is left of one that was begun.
+func (c *call) writeObject() {
+	parts := [][]byte{c.encode(outcome{c.code(), append([]condition{}, c.conditions...)})}
+	if c.result != nil {
+		parts = append(parts, c.encode(c.result))
+	}
+	if c.opened {
+		_, _ = c.out.w.WriteString("\n]")
+	} else {
+		head := c.encode(c.header())
+		_, _ = c.out.w.Write(head[:len(head)-1])
+	}
+	for _, part := range parts {
+		if members := part[1 : len(part)-1]; len(members) > 0 {
+			_ = c.out.w.WriteByte(',')
+			_, _ = c.out.w.Write(members)
+		}
+	}
+	_, _ = c.out.w.WriteString("}\n") // end reports a failed write
+}
+
+// encode returns v as JSON, safe to look at when stdout is a terminal.
+func (c *call) encode(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		// The results are plain structs of ours: they always encode.
+		panic(err)
+	}
+	return c.jsonText(bytes.TrimRight(b.Bytes(), "\n"))
+}
+
+// jsonText returns a JSON text as it may be written to stdout: as it is, or on
+// a terminal with invisible characters escaped.
+func (c *call) jsonText(text []byte) []byte {
+	if !c.out.tty {
+		return text
+	}
+	return escapeJSON(nil, text)
+}
+
+func conditionName(code int) string {
+	switch code {
+	case cli.CodeRefused:
+		return "refused"
+	case cli.CodeAnomalies:
+		return "anomalies"
+	case cli.CodeBusy:
+		return "busy"
+	case cli.CodeIncomplete:
+		return "incomplete"
+	case cli.CodeUsage:
+		return "usage"
+	case cli.CodeUnavailable:
+		return "unavailable"
+	case cli.CodeConfig:
+		return "config"
+	case 128 + int(syscall.SIGINT), 128 + int(syscall.SIGTERM):
+		return "interrupted"
+	}
+	return "failed"
+}
+
+// openAll opens every store; the caller closes them with closeAll. A URL that
+// is wrong ends the verb: nothing was read yet.
+func (c *call) openAll() ([]sink.Backend, error) {
+	var stores []sink.Backend
+	for _, u := range c.urls {
+		store, err := c.open(u)
+		if err != nil {
+			closeAll(stores)
+			return nil, fmt.Errorf("--backend %s: %w", backend.Redact(u), err)
+		}
+		stores = append(stores, store)
+	}
+	return stores, nil
+}
+
+// openOne opens the only store of a verb that takes one.
+func (c *call) openOne() (sink.Backend, error) {
+	if len(c.urls) > 1 {
+		return nil, usagef("%s works on one store: give --backend once", c.verb)
+	}
+	stores, err := c.openAll()
+	if err != nil {
+		return nil, err
+	}
+	return stores[0], nil
+}
+
+func closeAll(stores []sink.Backend) {
+	for _, s := range stores {
+		_ = s.Close() // what a verb changed was synced before it returned
+	}
+}
+
+// explain adds to an error of a store what the operator can do about it.
+func explain(store sink.Backend, err error) error {
+	hint := ""
+	switch {
+	case errors.Is(err, papyra.ErrNotFound):
+		hint = "check the path; nothing was made"
+	case errors.Is(err, papyra.ErrBusy):
+		hint = "stop the sink that writes it, or work on a copy"
+	case errors.Is(err, context.Canceled):
+		return err
+	}
+	var placed *papyra.StoreError
+	if errors.As(err, &placed) && placed.Hint != "" {
+		hint = ""
+	}
+	if hint != "" {
+		return fmt.Errorf("%s: %w (%s)", store.URL(), err, hint)
+	}
+	return fmt.Errorf("%s: %w", store.URL(), err)
+}
+
+// progress returns what long work reports to, and what ends the line. Both do
+// nothing unless stderr is a terminal.
+func (c *call) progress(doing string) (papyra.Progress, func()) {
+	if !c.err.tty {
+		return nil, func() {}
+	}
+	p := &progressLine{s: c.err, doing: doing, began: time.Now()}
+	return p.report, p.clear
+}

@@ -1,0 +1,302 @@
+package main
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/papyra/papyra"
+)
+
+func (t *tool) inspectCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:  "inspect",
+		Usage: "Show what was recorded",
+		Description: `Shows the records of one category, or a summary of everything. Give --backend
+more than once to see several stores merged by time.
+
+Begin with:
+   papyra-ctl inspect summary --backend ` + exampleStore,
+		Subcommands: []*urfave.Command{
+			t.inspectKind(papyra.KindEvent, "events", "Show what happened to actors"),
+			t.inspectKind(papyra.KindAudit, "audits", "Show the counts of a system's actors"),
+			t.inspectKind(papyra.KindDeadLetter, "dead-letters", "Show messages that reached nobody"),
+			t.inspectKind(papyra.KindReport, "reports", "Show what the pipeline says about itself"),
+			t.summaryCommand(),
+		},
+	}
+}
+
+func (t *tool) inspectKind(kind papyra.Kind, name, usage string) *urfave.Command {
+	example := " --since 2h --limit 50"
+	if kind == papyra.KindEvent {
+		example = " --type ActorCrashed --since 2h --limit 50"
+	}
+	return &urfave.Command{
+		Name:  name,
+		Usage: usage,
+		Description: describe(`Shows the `+strings.ReplaceAll(name, "-", " ")+` of a store in the order in which they were appended, the
+newest last; several stores are merged by timestamp. Filters come before
+--limit, which keeps the newest matches. A flag that may be given more than once
+chooses records that match any of its values. Damaged lines are passed over and
+counted on stderr; scan names them. Retention flags show what a compaction with
+the same flags would keep. Nothing is changed.`,
+			[]string{
+				"papyra-ctl inspect " + name + " --backend " + exampleStore + example,
+				"papyra-ctl inspect " + name + " --backend " + exampleStore + " --output json | jq '.records[].payload'",
+			}, inspectCodes()...),
+		Flags:  slices.Concat([]urfave.Flag{backendFlag(true)}, filterFlags(), retentionFlags(), []urfave.Flag{outputFlag()}),
+		Action: t.verb("inspect "+name, func(c *call) error { return c.inspect(kind) }),
+	}
+}
+
+func inspectCodes() []exit {
+	return []exit{
+		{"0", "done, also when nothing matches"},
+		{"3", "the store does not exist, or stdout failed"},
+		{"5", "a part could not be read: there may be more"},
+	}
+}
+
+func filterFlags() []urfave.Flag {
+	return slices.Concat(timeFlags(), []urfave.Flag{
+		&urfave.IntFlag{Name: "limit", Aliases: []string{"n"}, Usage: "the newest `N` matches; 0 is all"},
+		&urfave.StringSliceFlag{Name: "type", Usage: "`TYPE` of event, message or report; may be given more than once"},
+		&urfave.StringSliceFlag{Name: "system", Usage: "`SYSTEM` id; may be given more than once"},
+		&urfave.StringSliceFlag{Name: "actor", Usage: "`ADDRESS` as system:id, or only the id; may be given more than once"},
+		&urfave.StringSliceFlag{Name: "node", Usage: "`NODE` that sealed the record; may be given more than once"},
+		&urfave.BoolFlag{Name: "reverse", Aliases: []string{"r"}, Usage: "show the newest first"},
+	})
+}
+
+func timeFlags() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.StringFlag{Name: "since", Usage: "from this `TIME` on: 2h or 7d (ago), 2024-05-31, 2024-05-31T14:00:00Z, Unix seconds; UTC"},
+		&urfave.StringFlag{Name: "until", Usage: "before this `TIME`, as --since"},
+	}
+}
+
+// query reads the filter, time and retention flags that the verb has.
+func (c *call) query() (papyra.Query, error) {
+	q := papyra.Query{
+		Types:   c.flags.StringSlice("type"),
+		Systems: c.flags.StringSlice("system"),
+		Actors:  c.flags.StringSlice("actor"),
+		Nodes:   c.flags.StringSlice("node"),
+		Limit:   c.flags.Int("limit"),
+		Reverse: c.flags.Bool("reverse"),
+	}
+	if q.Limit < 0 {
+		return q, usagef("--limit %d is negative: give a number of records, or 0 for all", q.Limit)
+	}
+	var err error
+	now := c.now()
+	if s := c.flags.String("since"); s != "" {
+		if q.Since, err = parseTime(s, now); err != nil {
+			return q, usagef("--since: %v", err)
+		}
+	}
+	if s := c.flags.String("until"); s != "" {
+		if q.Until, err = parseTime(s, now); err != nil {
+			return q, usagef("--until: %v", err)
+		}
+	}
+	if !q.Since.IsZero() && !q.Until.IsZero() && !q.Since.Before(q.Until) {
+		return q, usagef("--since %s is not before --until %s: nothing could match", c.flags.String("since"), c.flags.String("until"))
+	}
+	q.Retention, q.At, err = c.retention()
+	return q, err
+}
+
+// inspectResult is the JSON that follows the records.
+type inspectResult struct {
+	Shown     int64                 `json:"shown"`
+	Damaged   int64                 `json:"damaged"` // lines passed over
+	Retention map[string]limitsJSON `json:"retention"`
+}
+
+func (c *call) inspect(kind papyra.Kind) error {
+	q, err := c.query()
+	if err != nil {
+		return err
+	}
+	q.Kinds = []papyra.Kind{kind}
+	switch {
+	case kind == papyra.KindAudit && len(q.Types) > 0:
+		return usagef("audits have no type: leave --type out")
+	case (kind == papyra.KindAudit || kind == papyra.KindReport) && len(q.Actors) > 0:
+		return usagef("%s have no actor: leave --actor out", kind.Category())
+	}
+	stores, err := c.openAll()
+	if err != nil {
+		return err
+	}
+	defer closeAll(stores)
+
+	result := &inspectResult{Retention: retentionJSON(q.Retention)}
+	show := c.recordTable(kind)
+	if c.json {
+		show = c.recordJSON()
+	}
+	sources, err := readAll(c.ctx, stores, q, func(rec *papyra.Record) error {
+		result.Shown++
+		return show.add(rec)
+	})
+	if err == nil {
+		err = show.end()
+	}
+	c.result = result
+	result.Damaged = c.noteSources(sources)
+	if result.Shown == 0 && len(c.conditions) == 0 && !c.json {
+		c.messages = append(c.messages, "no "+strings.ReplaceAll(kind.Category(), "_", " ")+" match")
+	}
+	return writeError(err)
+}
+
+// writeError is the error of a reading that ended early: only stdout ends one.
+func writeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return outputError(err)
+}
+
+// noteSources notes what happened to the stores that were read and returns how
+// many damaged lines were passed over.
+func (c *call) noteSources(sources []*source) (damaged int64) {
+	for _, s := range sources {
+		damaged += s.damaged
+		if s.err == nil {
+			continue
+		}
+		if c.interrupted() {
+			c.fail(s.err)
+			return damaged
+		}
+		c.fail(explain(s.store, s.err))
+	}
+	if damaged > 0 {
+		c.messages = append(c.messages, plural(damaged, "damaged line was", "damaged lines were")+" passed over: papyra-ctl scan names them")
+	}
+	return damaged
+}
+
+// shower shows records one by one.
+type shower struct {
+	add func(*papyra.Record) error
+	end func() error
+}
+
+// recordJSON writes the beginning of the object and the records in it, byte for
+// byte; the end of the call writes the rest.
+func (c *call) recordJSON() shower {
+	c.openArray("records")
+	first := true
+	return shower{
+		add: func(rec *papyra.Record) error {
+			if !first {
+				_ = c.out.w.WriteByte(',')
+			}
+			first = false
+			_ = c.out.w.WriteByte('\n')
+			_, err := c.out.w.Write(c.jsonText(rec.Line))
+			return err
+		},
+		end: func() error { return nil },
+	}
+}
+
+func (c *call) recordTable(kind papyra.Kind) shower {
+	when := column{title: "TIME (UTC)"}
+	payload := column{title: "PAYLOAD", cut: true}
+	var g *grid
+	var cells func(rec *papyra.Record) []string
+	switch kind {
+	case papyra.KindAudit:
+		g = newGrid(c.out, when, column{title: "SYSTEM"}, column{title: "NODE"},
+			column{title: "ACTORS", right: true}, column{title: "ALIVE", right: true},
+			column{title: "STOPPING", right: true}, column{title: "RESTARTING", right: true},
+			column{title: "REGISTERED", right: true}, column{title: "ORPHANS", right: true},
+			column{title: "DEAD", right: true}, column{title: "DEAD LETTERS", right: true})
+		cells = auditCells
+	case papyra.KindReport:
+		payload.title = "REPORT SAYS"
+		g = newGrid(c.out, when, column{title: "SYSTEM"}, column{title: "REPORT"}, column{title: "NODE"}, payload)
+		cells = func(rec *papyra.Record) []string {
+			return []string{showMicros(rec.Time), string(rec.System), string(rec.Type), showNode(rec), string(rec.Payload)}
+		}
+	case papyra.KindDeadLetter:
+		g = newGrid(c.out, when, column{title: "MESSAGE"}, column{title: "TO"}, column{title: "NODE"}, payload)
+		cells = factCells
+	default:
+		g = newGrid(c.out, when, column{title: "EVENT", color: eventColor}, column{title: "ACTOR"}, column{title: "NODE"}, payload)
+		cells = factCells
+	}
+	return shower{
+		add: func(rec *papyra.Record) error { return g.add(cells(rec)...) },
+		end: g.end,
+	}
+}
+
+// eventColor lets the eye find what went wrong.
+func eventColor(event string) string {
+	switch event {
+	case papyra.ActorCrashed:
+		return red
+	case papyra.ActorRestarted:
+		return yellow
+	}
+	return ""
+}
+
+func factCells(rec *papyra.Record) []string {
+	return []string{showMicros(rec.Time), string(rec.Type), showActor(rec), showNode(rec), string(rec.Payload)}
+}
+
+// showActor is system:id. The record's system is the one that permissions
+// bind; an address that claims another is shown with both.
+func showActor(rec *papyra.Record) string {
+	a, ok := rec.Address()
+	if !ok {
+		if len(rec.Actor) == 0 || string(rec.Actor) == "null" {
+			return string(rec.System) + ":-"
+		}
+		return string(rec.Actor)
+	}
+	if a.System != string(rec.System) {
+		return a.String() + " (said by " + string(rec.System) + ")"
+	}
+	return a.String()
+}
+
+func showNode(rec *papyra.Record) string {
+	if len(rec.Node) == 0 {
+		return "-"
+	}
+	return string(rec.Node)
+}
+
+func auditCells(rec *papyra.Record) []string {
+	// A map, because a struct's members match without regard to case.
+	var members map[string]json.RawMessage
+	_ = json.Unmarshal(rec.Line, &members) // the store has parsed the line
+	number := func(name string) string {
+		var n int64
+		if json.Unmarshal(members[name], &n) != nil {
+			return string(members[name])
+		}
+		return showCount(n)
+	}
+	length := func(name string) string {
+		var list []json.RawMessage
+		_ = json.Unmarshal(members[name], &list)
+		return showCount(int64(len(list)))
+	}
+	return []string{
+		showMicros(rec.Time), string(rec.System), showNode(rec),
+		number("total_actors"), number("alive_actors"), number("stopping_actors"), number("restarting_actors"),
+		number("registry_size"), length("registry_orphans"), length("registry_dead"), number("dead_letters_count"),
+	}
+}

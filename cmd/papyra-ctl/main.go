@@ -1,0 +1,23 @@
+// Command papyra-ctl is the operator's tool: it scans, recovers, compacts and
+// reads the stores that hold a fleet's records.
+//
+//	main ── cli.Run ── one verb ─┬─ backend.Open ── the store (or several, merged)
+//	                             ├─ stdout: the result, a table or one JSON object
+//	                             └─ stderr: progress on a terminal, messages
+package main
+
+import (
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/sink/backend"
+)
+
+func main() {
+	// A panic must not look like exit code 2, which means anomalies.
+	debug.SetTraceback("crash")
+	t := &tool{open: backend.Open, now: time.Now}
+	os.Exit(cli.Run(t.app(), os.Args, os.Stdout, os.Stderr))
+}

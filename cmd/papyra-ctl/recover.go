@@ -1,0 +1,157 @@
+package main
+
+import (
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/sink"
+)
+
+func (t *tool) recoverCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:  "recover",
+		Usage: "Move damage out of a store, every byte of it into quarantine",
+		Description: describe(`Moves what scan calls damaged into a quarantine directory of its own and scans
+again. No byte is lost: kept and quarantined bytes together are the original.
+Undamaged records stay as they are. Run again after a crash it finishes.
+
+With --mode repair the quarantine lies beside the store, with --mode quarantine
+in --quarantine-dir, which may be on another file system. Without --mode it is
+repair, or quarantine when --quarantine-dir is given.
+
+The store must not be held by a sink meanwhile.`,
+			[]string{
+				"papyra-ctl recover --backend " + exampleStore + " --dry-run",
+				"papyra-ctl recover --backend " + exampleStore + " --mode quarantine --quarantine-dir /srv/quarantine",
+			},
+			exit{"0", "clean now, or nothing was damaged"},
+			exit{"2", "damage is left; with --dry-run: something would be moved"},
+			exit{"3", "the store does not exist, the disk is full, or stdout failed"},
+			exit{"4", "somebody else holds the store"},
+			exit{"5", "a part could not be read"},
+		),
+		Flags: []urfave.Flag{
+			backendFlag(false),
+			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_RECOVER_MODE"}, Usage: "where damage goes: repair (beside the store) or quarantine `MODE`"},
+			quarantineDirFlag(),
+			dryRunFlag(),
+			outputFlag(),
+		},
+		Action: t.verb("recover", (*call).recover),
+	}
+}
+
+func quarantineDirFlag() urfave.Flag {
+	return &urfave.StringFlag{Name: "quarantine-dir", EnvVars: []string{"PAPYRA_QUARANTINE_DIR"}, Usage: "`DIR` that takes the damaged bytes; made if it is missing"}
+}
+
+// recoverResult is the JSON of a recovery.
+type recoverResult struct {
+	Mode  string `json:"mode"`
+	Clean bool   `json:"clean"` // at the end
+	papyra.RecoverReport
+	Backend string `json:"backend,omitempty"`
+}
+
+func (c *call) recover() error {
+	mode, dir := c.flags.String("mode"), c.flags.String("quarantine-dir")
+	switch {
+	case mode == "" && dir == "":
+		mode = "repair"
+	case mode == "":
+		mode = "quarantine"
+	case mode != "repair" && mode != "quarantine":
+		return usagef("--mode %q: give repair or quarantine", mode)
+	case mode == "quarantine" && dir == "":
+		return usagef("--mode quarantine needs --quarantine-dir DIR, the directory that takes the damaged bytes")
+	case mode == "repair" && dir != "":
+		return usagef("--mode repair keeps the damaged bytes beside the store: leave --quarantine-dir out, or give --mode quarantine")
+	}
+	store, err := c.openOne()
+	if err != nil {
+		return err
+	}
+	defer closeAll([]sink.Backend{store})
+	report, err := c.runRecover(store, papyra.RecoverOptions{QuarantineDir: dir, DryRun: c.flags.Bool("dry-run"), Now: c.now()})
+	if err != nil {
+		return explain(store, err)
+	}
+	clean := c.noteRecovery(store, report)
+	c.result = &recoverResult{Mode: mode, Clean: clean, RecoverReport: *report}
+	if !c.json {
+		c.showRecovery(report)
+		if report.DryRun && report.Moved > 0 {
+			c.showNext("recover --backend "+shellQuote(store.URL())+recoverFlags(dir), "moves it")
+		}
+	}
+	return nil
+}
+
+func recoverFlags(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	return " --mode quarantine --quarantine-dir " + shellQuote(dir)
+}
+
+func (c *call) runRecover(store sink.Backend, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
+	progress, done := c.progress("recovering")
+	o.Progress = progress
+	defer done()
+	return store.Recover(c.ctx, o)
+}
+
+// noteRecovery notes what a recovery left and reports whether that is nothing.
+func (c *call) noteRecovery(store sink.Backend, r *papyra.RecoverReport) bool {
+	last := r.After
+	if last == nil { // a dry run, or nothing to do
+		last = r.Before
+	}
+	if last == nil {
+		return true
+	}
+	if n := damagedPlaces(last); n > 0 {
+		c.note(cli.CodeAnomalies, "%s: %s left", store.URL(), plural(n, "damaged place", "damaged places"))
+	}
+	if last.Incomplete {
+		c.note(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
+	}
+	return last.Clean() && !last.Incomplete
+}
+
+func (c *call) showRecovery(r *papyra.RecoverReport) {
+	s := c.out
+	places := plural(r.Moved, "damaged place", "damaged places")
+	switch {
+	case r.Moved == 0 && (r.Before == nil || r.Before.Clean()):
+		s.printf("%s  %s: nothing to recover\n", s.paint(green, "clean"), r.Backend)
+	case r.DryRun:
+		s.printf("%s  %s: would move %s, %s; nothing was changed\n", s.paint(yellow, "dry run"), r.Backend, places, plural(r.MovedBytes, "byte", "bytes"))
+	case r.After != nil && r.After.Clean():
+		s.printf("%s  %s: moved %s, %s\n", s.paint(green, "recovered"), r.Backend, places, plural(r.MovedBytes, "byte", "bytes"))
+	default:
+		s.printf("%s  %s: moved %s, %s; some is left\n", s.paint(red, "DAMAGED"), r.Backend, places, plural(r.MovedBytes, "byte", "bytes"))
+	}
+	if r.Quarantine != "" {
+		s.printf("quarantine   %s\n", r.Quarantine)
+	}
+	if r.After != nil {
+		s.printf("kept         %s, %s\n", plural(r.After.Records, "record", "records"), showBytes(r.After.Bytes))
+	}
+	if r.DryRun && r.Before != nil {
+		s.printf("would keep   %s\n", plural(r.Before.Records, "record", "records"))
+	}
+	switch {
+	case r.After != nil && r.After.Clean() && !r.After.Incomplete:
+		s.printf("second scan  %s\n", s.paint(green, "clean"))
+	case r.After != nil:
+		s.printf("second scan  ")
+		c.showVerdict(r.After)
+		c.showAnomalies(r.After.Anomalies, damagedPlaces(r.After))
+		return
+	}
+	if r.Before != nil {
+		c.showAnomalies(r.Before.Anomalies, damagedPlaces(r.Before))
+	}
+}
