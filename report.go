@@ -59,10 +59,18 @@ type SinkReport struct {
 	Received uint64            `json:"received"` // lines
 	Stored   uint64            `json:"stored"`
 	Rejected map[string]uint64 `json:"rejected,omitempty"` // by reason
-	// Dropped counts by reason, with the run and ranges where they are known.
+	// Dropped is what was dropped since the sink's last report, by reason, with
+	// the run and ranges where they are known: a reader adds the reports of a
+	// sink's run up. Much of it is spread over several reports of one moment.
 	Dropped []SinkDrops `json:"dropped,omitempty"`
+	// DroppedLines is the sum of all Dropped since the sink's start, without
+	// those of reason sink_rejected, which Rejected counts:
+	// Received = Stored + Rejected + DroppedLines + what waits for the store.
+	DroppedLines uint64 `json:"dropped_lines"`
 	// LostMessages were thrown away by the NATS client before they were read.
 	LostMessages uint64 `json:"lost_messages"`
+	// Disconnects counts the lost connections to the broker.
+	Disconnects uint64 `json:"disconnects"`
 }
 
 // SinkDrops is what a sink dropped of one run and category for one reason. Run

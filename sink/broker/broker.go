@@ -1,0 +1,207 @@
+// Package broker embeds a NATS server, for a sink that needs no other.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/papyra/papyra"
+)
+
+// Config says how the server listens. The zero Config listens on
+// 127.0.0.1:4222.
+type Config struct {
+	// Listen is host:port, or a host or :port alone. The host is 127.0.0.1 where
+	// it is left out: only "0.0.0.0" opens the server to others. Port 0 takes a
+	// free one; left out it is 4222.
+	Listen string
+	// MaxPayload bounds a message, in bytes. Default 1 MiB.
+	MaxPayload int
+	// StartTimeout bounds how long Start waits for the server. Default 5 s.
+	StartTimeout time.Duration
+	// Logger takes the server's messages. Default: discard.
+	Logger *slog.Logger
+}
+
+const (
+	defaultPort         = 4222
+	defaultMaxPayload   = 1 << 20
+	defaultStartTimeout = 5 * time.Second
+	loopback            = "127.0.0.1"
+)
+
+// Broker is a running server. Its methods are safe for concurrent use.
+type Broker struct {
+	srv      *server.Server
+	url      string
+	addr     *net.TCPAddr
+	lameDuck sync.WaitGroup
+}
+
+// Start starts a server and returns when it accepts clients. A wrong
+// configuration wraps papyra.ErrConfig; a server that cannot listen wraps
+// papyra.ErrUnavailable.
+//
+// The server has neither logins nor TLS nor JetStream: it is for one machine.
+// Where several meet, run a NATS server of its own and give its URL to the
+// sink. A client that publishes faster than the sink takes is stalled, not
+// dropped: no_fast_producer_stall stays off, because with it the server throws
+// messages for a lagging receiver away and counts nothing.
+func Start(c Config) (*Broker, error) {
+	host, port, err := splitListen(c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("%w: listen address %q: %w", papyra.ErrConfig, c.Listen, err)
+	}
+	if c.MaxPayload < 0 || c.MaxPayload > server.MAX_PAYLOAD_MAX_SIZE*8 {
+		return nil, fmt.Errorf("%w: max payload %d: give 1 to %d bytes", papyra.ErrConfig, c.MaxPayload, server.MAX_PAYLOAD_MAX_SIZE*8)
+	}
+	if c.MaxPayload == 0 {
+		c.MaxPayload = defaultMaxPayload
+	}
+	if c.StartTimeout == 0 {
+		c.StartTimeout = defaultStartTimeout
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	// The server would take a busy port for a fatal error and say so only to its
+	// log: find out before.
+	if port != server.RANDOM_PORT {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		if err != nil {
+			return nil, fmt.Errorf("%w: start the embedded NATS server: %w: choose another address with --listen, or use the server that is there with --server",
+				papyra.ErrUnavailable, err)
+		}
+		l.Close()
+	}
+
+	srv, err := server.NewServer(&server.Options{
+		ServerName: "papyra-sink",
+		Host:       host,
+		Port:       port,
+		MaxPayload: int32(c.MaxPayload),
+		NoSigs:     true, // the process has its own handlers
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: start the embedded NATS server: %w", papyra.ErrConfig, err)
+	}
+	srv.SetLoggerV2(adapter{c.Logger}, false, false, false)
+	srv.Start()
+	if !srv.ReadyForConnections(c.StartTimeout) {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+		return nil, fmt.Errorf("%w: the embedded NATS server was not ready within %v", papyra.ErrUnavailable, c.StartTimeout)
+	}
+	addr, _ := srv.Addr().(*net.TCPAddr)
+	return &Broker{srv: srv, url: srv.ClientURL(), addr: addr}, nil
+}
+
+// URL is what clients on this machine connect to.
+func (b *Broker) URL() string { return b.url }
+
+// Addr is where the server listens, or listened.
+func (b *Broker) Addr() string { return b.addr.String() }
+
+// Loopback reports whether only this machine can reach the server.
+func (b *Broker) Loopback() bool { return b.addr.IP.IsLoopback() }
+
+// InProcessConn connects a client without a socket; with it a Broker is what
+// nats.InProcessServer wants. Such a client is not disconnected by Quiesce.
+func (b *Broker) InProcessConn() (net.Conn, error) { return b.srv.InProcessConn() }
+
+// Quiesce stops accepting clients and disconnects those there are, except the
+// ones in this process. What the server had read from them it has given to its
+// subscribers' connections, so that a sink that drains afterwards leaves nothing
+// behind that a client could have taken for received. It returns when they are
+// gone or ctx ends.
+func (b *Broker) Quiesce(ctx context.Context) error {
+	// The lame duck mode closes the listener and then waits, by default for ten
+	// seconds, before it disconnects clients; Close ends it.
+	b.lameDuck.Go(b.srv.LameDuckShutdown)
+	for {
+		clients, err := b.remote()
+		if err != nil {
+			return fmt.Errorf("list the clients of the embedded NATS server: %w", err)
+		}
+		if clients == 0 && b.srv.Addr() == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("disconnect the clients of the embedded NATS server: %w", ctx.Err())
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// remote disconnects the clients of other processes and returns how many there
+// were.
+func (b *Broker) remote() (int, error) {
+	conns, err := b.srv.Connz(&server.ConnzOptions{Limit: 1 << 20})
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, c := range conns.Conns {
+		if net.ParseIP(c.IP) == nil {
+			continue // a pipe within the process has no address
+		}
+		n++
+		_ = b.srv.DisconnectClientByID(c.Cid) // it may be gone already
+	}
+	return n, nil
+}
+
+// Close ends the server and returns when it has ended. Clients are
+// disconnected.
+func (b *Broker) Close() {
+	b.srv.Shutdown()
+	b.srv.WaitForShutdown()
+	b.lameDuck.Wait()
+}
+
+func splitListen(listen string) (host string, port int, err error) {
+	host, port = loopback, defaultPort
+	if listen == "" {
+		return host, port, nil
+	}
+	h, p, err := net.SplitHostPort(listen)
+	if err != nil {
+		var missing *net.AddrError
+		if !errors.As(err, &missing) || missing.Err != "missing port in address" {
+			return "", 0, errors.New("write it as host:port")
+		}
+		h, p = listen, ""
+	}
+	if h != "" {
+		host = h
+	}
+	if p != "" {
+		if port, err = strconv.Atoi(p); err != nil || port < 0 || port > 65535 {
+			return "", 0, fmt.Errorf("port %q is not a number from 0 to 65535", p)
+		}
+	}
+	return host, port, nil
+}
+
+// adapter writes the server's log to slog. What the server calls fatal is an
+// error here: a library does not end the process.
+type adapter struct{ log *slog.Logger }
+
+func (a adapter) Noticef(format string, v ...any) { a.log.Debug("nats: " + fmt.Sprintf(format, v...)) }
+func (a adapter) Warnf(format string, v ...any)   { a.log.Warn("nats: " + fmt.Sprintf(format, v...)) }
+func (a adapter) Errorf(format string, v ...any)  { a.log.Error("nats: " + fmt.Sprintf(format, v...)) }
+func (a adapter) Fatalf(format string, v ...any)  { a.log.Error("nats: " + fmt.Sprintf(format, v...)) }
+func (a adapter) Debugf(string, ...any)           {}
+func (a adapter) Tracef(string, ...any)           {}

@@ -1,0 +1,190 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/papyra/papyra"
+)
+
+const (
+	// maxPendingMessages bounds what the NATS client holds for a subscription
+	// before its callback sees it; the bytes are bounded by Config.BufferBytes.
+	// Beyond either messages are lost and counted.
+	maxPendingMessages = 512 << 10
+	connectPause       = 100 * time.Millisecond
+	reconnectWait      = 250 * time.Millisecond
+	pingEvery          = 10 * time.Second
+)
+
+// conn is the sink's connection and its subscriptions.
+type conn struct {
+	sink *Sink
+	nc   *nats.Conn
+
+	mu   sync.Mutex
+	subs []*nats.Subscription
+	lost uint64 // of subscriptions that are closed
+}
+
+// connect tries to reach the server until it does or the time is over.
+func connect(ctx context.Context, s *Sink) (*conn, error) {
+	c := &conn{sink: s}
+	deadline := time.Now().Add(s.config.ConnectTimeout)
+	for {
+		nc, err := nats.Connect(s.config.URL, c.options()...)
+		if err == nil {
+			c.nc = nc
+			s.setConnected(true)
+			return c, nil
+		}
+		if time.Now().Add(connectPause).After(deadline) {
+			return nil, fmt.Errorf("%w: connect to the NATS server within %v: %w: start it, or see to its address and the login",
+				papyra.ErrUnavailable, s.config.ConnectTimeout, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("connect to the NATS server: %w", ctx.Err())
+		case <-time.After(connectPause):
+		}
+	}
+}
+
+// options are the caller's, and then those that make the client try for ever
+// whatever the server says.
+func (c *conn) options() []nats.Option {
+	cfg, log := &c.sink.config, c.sink.log
+	repeated := throttle{every: logEvery} // the client calls handlers one after the other
+	return append(append([]nats.Option{}, cfg.NATS...),
+		nats.Name("papyra-sink "+cfg.Group+"/"+cfg.Instance),
+		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(reconnectWait, time.Second),
+		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(2),
+		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+			if !c.sink.disconnected() {
+				return
+			}
+			if n, ok := repeated.allow(); ok {
+				log.Warn("lost the connection to NATS, trying again", "error", err, "suppressed", n)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			c.sink.setConnected(true)
+			log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted())
+		}),
+		nats.ErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			if n, ok := repeated.allow(); ok {
+				log.Error("NATS reports an error", "error", err, "subject", subject, "suppressed", n)
+			}
+		}),
+	)
+}
+
+// subscribe begins to receive. It returns after the server has confirmed the
+// subscriptions.
+func (c *conn) subscribe() error {
+	cfg := &c.sink.config
+	subjects := cfg.subjects()
+	for _, subject := range subjects {
+		sub, err := c.nc.QueueSubscribe(subject, papyra.QueueGroup(cfg.Group), newIntake(c.sink).message)
+		if err != nil {
+			return fmt.Errorf("subscribe to %s: %w", subject, err)
+		}
+		if err := sub.SetPendingLimits(maxPendingMessages, max(cfg.BufferBytes/len(subjects), minBuffer)); err != nil {
+			return fmt.Errorf("subscribe to %s: %w", subject, err)
+		}
+		c.mu.Lock()
+		c.subs = append(c.subs, sub)
+		c.mu.Unlock()
+	}
+	if err := c.nc.FlushTimeout(cfg.ConnectTimeout); err != nil {
+		return fmt.Errorf("%w: subscribe: %w", papyra.ErrUnavailable, err)
+	}
+	// A refused subscription is an error that arrives before the answer to the
+	// flush.
+	if err := c.nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
+		return fmt.Errorf("%w: subscribe: %w: allow this login to subscribe with queue %q",
+			papyra.ErrUnavailable, err, papyra.QueueGroup(cfg.Group))
+	}
+	return nil
+}
+
+// drain stops receiving without losing what the server has already given to
+// this member of its group, and closes the connection.
+//
+//  1. Drain sends UNSUB. The server marks the subscription closed under the
+//     lock under which it queues deliveries, and then gives messages to the
+//     other members of the group.
+//  2. Flush: the PONG comes behind everything that was queued before.
+//  3. Barrier: its function runs when the callbacks have returned from all
+//     messages that had arrived before.
+//  4. Only then Close, which throws away what no callback has seen.
+//
+// Without a server steps 1 and 2 have no meaning. It returns the number of
+// messages that no callback has seen when the time was over.
+func (c *conn) drain(timeout time.Duration) (left int) {
+	deadline := time.Now().Add(timeout)
+	c.mu.Lock()
+	subs := c.subs
+	c.mu.Unlock()
+	for _, sub := range subs {
+		_ = sub.Drain() // fails only when it is closed already
+	}
+	if c.nc.IsConnected() {
+		if err := c.nc.FlushTimeout(time.Until(deadline)); err != nil {
+			c.sink.log.Warn("the NATS server did not confirm the end of the subscription: what it had on the way is lost", "error", err)
+		}
+	}
+	seen := make(chan struct{})
+	if err := c.nc.Barrier(func() { close(seen) }); err == nil {
+		timer := time.NewTimer(time.Until(deadline))
+		select {
+		case <-seen:
+		case <-timer.C:
+			for _, sub := range subs {
+				if n, _, err := sub.Pending(); err == nil {
+					left += n
+				}
+			}
+		}
+		timer.Stop()
+	}
+	c.close(left)
+	return left
+}
+
+func (c *conn) close(left int) {
+	c.mu.Lock()
+	for _, sub := range c.subs {
+		if n, err := sub.Dropped(); err == nil {
+			c.lost += uint64(n)
+		}
+	}
+	c.lost += uint64(left)
+	c.subs = nil
+	c.mu.Unlock()
+	c.sink.setConnected(false)
+	c.nc.Close()
+}
+
+// lostMessages is how many messages no callback will ever see.
+func (c *conn) lostMessages() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lost := c.lost
+	for _, sub := range c.subs {
+		if n, err := sub.Dropped(); err == nil {
+			lost += uint64(n)
+		}
+	}
+	return lost
+}

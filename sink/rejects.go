@@ -1,0 +1,250 @@
+package sink
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/papyra/papyra"
+)
+
+const (
+	// maxRejectFile bounds the reject file: the one that would grow beyond it
+	// is renamed to ".1", replacing an older one.
+	maxRejectFile = 16 << 20
+	// maxRejectBuffer bounds what waits to be written to it. Beyond it rejects
+	// are counted only.
+	maxRejectBuffer = 8 << 20
+	// maxRejectRaw bounds the raw bytes of one reject. Of a longer line, which
+	// only a broker with a raised max_payload can deliver, the file keeps the
+	// beginning; "length" tells.
+	maxRejectRaw = papyra.MaxLine
+)
+
+// rejectFile keeps rejected lines and logs about them, so that an operator can
+// see what a sender did wrong. Nothing that happens to it stops the sink: what
+// cannot be kept is counted. add never does I/O; run writes and logs.
+type rejectFile struct {
+	path   string // "" keeps nothing and only logs
+	logger *slog.Logger
+	limit  int64
+
+	wake chan struct{}
+
+	mu       sync.Mutex
+	buf      []byte
+	lines    uint64      // in buf
+	last     rejectEvent // the newest one; not logged while n is not 0
+	notKept  uint64
+	replaced uint64
+
+	// Only run's goroutine uses these.
+	spare  []byte
+	file   *os.File
+	size   int64
+	torn   bool // the file ends within a line
+	failed throttle
+	logged throttle
+}
+
+// rejectEvent is what the log tells of rejects: their number and the newest.
+type rejectEvent struct {
+	n       uint64
+	subject string
+	reason  papyra.RejectReason
+	length  int
+}
+
+func newRejectFile(path string, logger *slog.Logger) *rejectFile {
+	return &rejectFile{
+		path: path, logger: logger, limit: maxRejectFile, wake: make(chan struct{}, 1),
+		failed: throttle{every: logEvery}, logged: throttle{every: logEvery},
+	}
+}
+
+// add notes a rejected line. Its bytes are copied.
+func (r *rejectFile) add(now time.Time, subject string, reason papyra.RejectReason, raw []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last = rejectEvent{r.last.n + 1, subject, reason, len(raw)}
+	if r.path != "" {
+		r.encode(now, subject, reason, raw)
+	}
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *rejectFile) encode(now time.Time, subject string, reason papyra.RejectReason, raw []byte) {
+	length := len(raw)
+	raw = raw[:min(length, maxRejectRaw)]
+	if len(r.buf)+base64.StdEncoding.EncodedLen(len(raw)) > maxRejectBuffer {
+		r.notKept++
+		return
+	}
+	name, err := json.Marshal(subject)
+	if err != nil {
+		name = []byte(`""`)
+	}
+	micros := now.UnixMicro()
+	r.buf = fmt.Appendf(r.buf, `{"time":%d.%06d,"subject":`, micros/1e6, micros%1e6)
+	r.buf = append(r.buf, name...)
+	r.buf = append(append(append(r.buf, `,"reason":"`...), reason...), `","length":`...)
+	r.buf = append(strconv.AppendInt(r.buf, int64(length), 10), `,"raw":"`...)
+	r.buf = append(base64.StdEncoding.AppendEncode(r.buf, raw), '"', '}', '\n')
+	r.lines++
+}
+
+func (r *rejectFile) counts() (notKept, replaced uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.notKept, r.replaced
+}
+
+// run writes until stop is closed, then what is left.
+func (r *rejectFile) run(stop <-chan struct{}) {
+	defer r.close()
+	for {
+		select {
+		case <-r.wake:
+			r.flush()
+		case <-stop:
+			r.flush()
+			return
+		}
+	}
+}
+
+func (r *rejectFile) flush() {
+	r.mu.Lock()
+	data, lines := r.buf, r.lines
+	r.buf, r.lines = r.spare[:0], 0
+	last := r.last
+	r.last.n = 0
+	r.mu.Unlock()
+	r.spare = data
+	r.log(last)
+	if len(data) == 0 {
+		return
+	}
+	if err := r.write(data); err != nil {
+		r.close() // the next write opens it anew
+		r.mu.Lock()
+		r.notKept += lines
+		r.mu.Unlock()
+		if n, ok := r.failed.allow(); ok {
+			r.logger.Error("rejected lines cannot be kept: make room at the reject file or name another",
+				"path", r.path, "lines", lines, "suppressed", n, "error", err)
+		}
+	}
+}
+
+func (r *rejectFile) log(e rejectEvent) {
+	if e.n == 0 {
+		return
+	}
+	n, ok := r.logged.allow()
+	if !ok {
+		r.logged.suppressed += e.n - 1
+		return
+	}
+	r.logger.Warn("rejected a line", "reason", string(e.reason), "subject", e.subject, "length", e.length,
+		"suppressed", n+e.n-1, "kept_in", r.path)
+}
+
+func (r *rejectFile) write(data []byte) error {
+	if err := r.ready(int64(len(data))); err != nil {
+		return err
+	}
+	if r.torn {
+		// A fragment that a crash or a full disk left must not merge with the
+		// next line.
+		data = append([]byte{'\n'}, data...)
+	}
+	n, err := r.file.Write(data)
+	r.size += int64(n)
+	if n > 0 {
+		r.torn = data[n-1] != '\n'
+	}
+	return err
+}
+
+// ready opens the file, and replaces it when it has no room for n bytes more.
+func (r *rejectFile) ready(n int64) error {
+	if r.file != nil && !r.inPlace() {
+		r.close()
+	}
+	if r.file == nil {
+		if err := r.open(); err != nil {
+			return err
+		}
+	}
+	if r.size == 0 || r.size+n <= r.limit {
+		return nil
+	}
+	r.close()
+	_, err := os.Lstat(r.path + ".1")
+	older := err == nil
+	if err := os.Rename(r.path, r.path+".1"); err != nil {
+		return fmt.Errorf("put the full reject file aside: %w", err)
+	}
+	if older {
+		r.mu.Lock()
+		r.replaced++
+		r.mu.Unlock()
+	}
+	return r.open()
+}
+
+// inPlace reports whether the open file is still the one at the path.
+func (r *rejectFile) inPlace() bool {
+	open, err1 := r.file.Stat()
+	there, err2 := os.Lstat(r.path)
+	return err1 == nil && err2 == nil && os.SameFile(open, there)
+}
+
+func (r *rejectFile) open() error {
+	if err := os.MkdirAll(filepath.Dir(r.path), 0o700); err != nil {
+		return fmt.Errorf("make the reject file's directory: %w", err)
+	}
+	// Not through a symlink, and not waiting for the reader of a FIFO.
+	f, err := os.OpenFile(r.path, os.O_RDWR|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the reject file: %w", err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is not a regular file")
+	}
+	if err != nil {
+		f.Close()
+		return fmt.Errorf("open the reject file: %w", err)
+	}
+	r.file, r.size, r.torn = f, info.Size(), false
+	if r.size > 0 {
+		var last [1]byte
+		if _, err := f.ReadAt(last[:], r.size-1); err != nil && !errors.Is(err, io.EOF) {
+			r.close()
+			return fmt.Errorf("read the reject file's end: %w", err)
+		}
+		r.torn = last[0] != '\n'
+	}
+	return nil
+}
+
+func (r *rejectFile) close() {
+	if r.file != nil {
+		r.file.Close()
+		r.file = nil
+	}
+}

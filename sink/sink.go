@@ -1,0 +1,304 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/papyra/papyra"
+)
+
+// ErrNotStored is what Run's error wraps when records that the sink had
+// received are not in the store at its end.
+var ErrNotStored = errors.New("not every received record is stored")
+
+// Sink is one worker: it receives the records of its queue group, checks them
+// and appends them to a store. Make it with [New]. Its methods are safe for
+// concurrent use.
+//
+//	NATS ─► client queue ─► intake ─► buffer ═ swap ═► writer ─► Appender
+//	        (bounded)       check      (bounded)       batches    (store)
+//	                          └─► reject file
+//
+// The intake runs on the NATS client's goroutine and does no I/O; what the
+// store cannot take in time it counts and drops. The writer is the only user of
+// the Appender.
+type Sink struct {
+	config   Config
+	backend  Backend
+	identity *papyra.Identity
+	log      *slog.Logger
+	rejects  *rejectFile
+	wake     chan struct{} // tells the writer that there is something to do
+	ran      atomic.Bool
+	conn     atomic.Pointer[conn]
+	early    []papyra.Report // for the store as soon as it is open
+
+	// mu guards what is below. It is held for a message or a batch, never
+	// during I/O, and no other lock but the reject file's is taken under it.
+	mu      sync.Mutex
+	started time.Time
+	stats   Stats
+	drops   ledger
+	full    *buffer // being written, by the writer alone; or empty
+	filling *buffer
+	// What full holds: the writer changes it without the mutex.
+	fullLines, fullOwn, fullBytes int
+	closed                        bool // nothing more goes into filling
+	connected                     bool
+	appendErr, syncErr            error // of the last try; nil when it worked
+	ownSeq                        uint64
+	reported                      marks
+}
+
+// New returns a sink that receives as c says and stores into b, which stays the
+// caller's to close. An error wraps papyra.ErrConfig.
+func New(c Config, b Backend) (*Sink, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	id := papyra.NewIdentity(c.Instance)
+	s := &Sink{
+		config: c, backend: b, identity: id,
+		log:     c.Logger.With("group", c.Group, "instance", c.Instance),
+		wake:    make(chan struct{}, 1),
+		full:    &buffer{},
+		filling: &buffer{},
+		stats: Stats{
+			State:    "starting",
+			Rejected: map[papyra.RejectReason]uint64{},
+			Dropped:  map[papyra.DropReason]uint64{},
+		},
+	}
+	s.rejects = newRejectFile(c.RejectFile, s.log)
+	return s, nil
+}
+
+// Config returns the configuration with its defaults filled in.
+func (s *Sink) Config() Config { return s.config }
+
+// Run checks the store, opens it, connects, and receives until ctx is done;
+// then it stops gracefully. It returns after its last side effect: nil when
+// every received record is stored, rejected or was dropped as sink_full, all
+// counted. It may be called once.
+//
+// The order of the stop, within Config.StopTimeout:
+//
+//  1. The connection is drained and closed: nothing more comes in, and what the
+//     server had given to this worker is in the buffer.
+//  2. The writer appends what is buffered, trying again while there is time.
+//     What is left is counted as sink_stopped.
+//  3. The last SinkReport, which must count all of that, is appended.
+//  4. The store is synced and closed, which releases its lock. Only now can
+//     another worker take it over.
+//  5. The reject file is written out and closed.
+//
+// Errors before anything was received: papyra.ErrBusy, papyra.ErrUnavailable,
+// ErrAnomalies, ErrNotClean and what the store returns. Afterwards an error
+// means that the store was lost (papyra.ErrForeignWriter, papyra.ErrClosed) or
+// could not take what was left (ErrNotStored). If the store does not even
+// answer when the time is over, Run gives up on it and returns while that call
+// still runs.
+func (s *Sink) Run(ctx context.Context) error {
+	if s.ran.Swap(true) {
+		return fmt.Errorf("%w: run a sink twice", papyra.ErrUsage)
+	}
+	s.mu.Lock()
+	s.started = time.Now()
+	s.mu.Unlock()
+	defer s.setState("stopped")
+
+	if err := s.check(ctx); err != nil {
+		return err
+	}
+	appender, err := s.backend.Appender(ctx)
+	if err != nil {
+		return fmt.Errorf("open the store: %w", err)
+	}
+	c, err := connect(ctx, s)
+	if err != nil {
+		return errors.Join(err, appender.Close())
+	}
+	s.conn.Store(c)
+
+	stopRejects, rejectsDone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(rejectsDone)
+		s.rejects.run(stopRejects)
+	}()
+	defer func() {
+		close(stopRejects)
+		<-rejectsDone
+	}()
+
+	storeCtx, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	w := newWriter(s, appender)
+	for i := range s.early {
+		s.own(&s.early[i])
+	}
+	s.report("started")
+	go w.run(storeCtx)
+
+	err = c.subscribe()
+	if err == nil {
+		s.setState("running")
+		s.log.Info("receiving", "store", s.backend.URL(), "server", c.nc.ConnectedUrlRedacted(), "subjects", len(s.config.subjects()))
+		select {
+		case <-ctx.Done():
+		case <-w.lost:
+		}
+	}
+	return errors.Join(err, s.stop(c, w, giveUp))
+}
+
+// storeGrace is how long a store may take to come back after its time is over
+// and its context is cancelled.
+const storeGrace = 2 * time.Second
+
+func (s *Sink) stop(c *conn, w *writer, giveUp context.CancelFunc) error {
+	s.setState("stopping")
+	began := time.Now()
+	timeout := time.AfterFunc(s.config.StopTimeout, giveUp)
+	defer timeout.Stop()
+
+	// A server that does not answer must leave time for the store.
+	if left := c.drain(s.config.StopTimeout / 3); left > 0 {
+		s.log.Error("stopped before every message was read", "messages", left)
+	}
+	close(w.stop)
+	select {
+	case <-w.done:
+		s.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond).String())
+		return w.err
+	case <-time.After(time.Until(began.Add(s.config.StopTimeout)) + storeGrace):
+		return fmt.Errorf("%w: the store has not answered for %v: %d records are left in the buffer",
+			ErrNotStored, time.Since(began).Round(time.Second), s.Stats().Pending)
+	}
+}
+
+// take accounts for the lines of one message and copies the good ones into the
+// buffer, as far as it has room.
+func (s *Sink) take(subject string, stream papyra.Stream, good []line, bad []reject) {
+	size := 0
+	for i := range good {
+		size += len(good[i].bytes)
+	}
+	for i := range bad {
+		size += len(bad[i].bytes)
+	}
+
+	s.mu.Lock()
+	s.stats.Messages++
+	s.stats.Received += uint64(len(good) + len(bad))
+	s.stats.Bytes += uint64(size)
+	before := len(s.filling.batch.Bytes())
+	if len(good) > 0 {
+		s.buffer(stream, good)
+	}
+	after := len(s.filling.batch.Bytes())
+	for i := range bad {
+		s.stats.Rejected[bad[i].reason]++
+		if len(bad[i].run) > 0 {
+			s.drops.add(papyra.DropSinkRejected, papyra.Stream{System: stream.System, Kind: bad[i].kind}, bad[i].run, bad[i].seq)
+		}
+	}
+	s.mu.Unlock()
+
+	if before == 0 && after > 0 || before < eagerBytes && after >= eagerBytes {
+		s.wakeWriter()
+	}
+	for i := range bad {
+		s.rejects.add(s.config.Now(), subject, bad[i].reason, bad[i].bytes)
+	}
+}
+
+// buffer is called with mu held.
+func (s *Sink) buffer(stream papyra.Stream, good []line) {
+	reason := papyra.DropSinkFull
+	room := s.config.BufferBytes - s.fullBytes - len(s.filling.batch.Bytes())
+	if s.closed {
+		reason, room = papyra.DropSinkStopped, 0
+	}
+	index := -1
+	for i := range good {
+		l := &good[i]
+		if room -= len(l.bytes) + 1; room < 0 {
+			s.drop(reason, stream, l.run, l.seq)
+			continue
+		}
+		if index < 0 {
+			index = s.filling.batch.StreamIndex(stream)
+		}
+		s.filling.batch.Append(index, l.bytes)
+	}
+}
+
+// drop is called with mu held.
+func (s *Sink) drop(reason papyra.DropReason, stream papyra.Stream, run []byte, seq uint64) {
+	s.stats.Dropped[reason]++
+	s.drops.add(reason, stream, run, seq)
+}
+
+func (s *Sink) wakeWriter() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// pending is called with mu held.
+func (s *Sink) pending() (lines, bytes int) {
+	return s.fullLines - s.fullOwn + s.filling.lines(), s.fullBytes + len(s.filling.batch.Bytes())
+}
+
+func (s *Sink) setState(state string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.State = state
+}
+
+func (s *Sink) setConnected(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connected = yes
+}
+
+// disconnected notes that the connection was lost. It reports whether that is
+// news to the operator.
+func (s *Sink) disconnected() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connected = false
+	if s.stats.State == "stopping" || s.stats.State == "stopped" {
+		return false
+	}
+	s.stats.Disconnects++
+	return true
+}
+
+// notReady is called with mu held.
+func (s *Sink) notReady() error {
+	switch {
+	case s.stats.State != "running":
+		return fmt.Errorf("the sink is %s", s.stats.State)
+	case !s.connected:
+		return errors.New("there is no connection to the NATS server")
+	case s.appendErr != nil:
+		return fmt.Errorf("the store takes no records: %w", s.appendErr)
+	case s.syncErr != nil:
+		return fmt.Errorf("the store cannot make records durable: %w", s.syncErr)
+	}
+	return nil
+}
+
+func (s *Sink) lostMessages() uint64 {
+	if c := s.conn.Load(); c != nil {
+		return c.lostMessages()
+	}
+	return 0
+}

@@ -1,0 +1,78 @@
+package sink
+
+import (
+	"maps"
+
+	"github.com/papyra/papyra"
+)
+
+// Stats are a sink's numbers since its start. At every moment
+//
+//	Received = Stored + the sum of Rejected + the sum of Dropped + Pending
+//
+// The sink's own reports are in none of them.
+type Stats struct {
+	State    string // "starting", "running", "stopping", "stopped"
+	Messages uint64 // NATS messages, each of any number of lines
+	Received uint64 // lines
+	Bytes    uint64 // of the lines received, without their newlines
+
+	Stored      uint64 // lines that the store took
+	StoredBytes uint64 // with newlines, the sink's own reports too
+	Rejected    map[papyra.RejectReason]uint64
+	Dropped     map[papyra.DropReason]uint64
+
+	Pending      int // lines that wait for the store
+	PendingBytes int // their bytes, and those of the sink's own reports
+
+	// LostMessages were thrown away by the NATS client because the sink did not
+	// keep up; how many lines they held is not known.
+	LostMessages uint64
+	// Disconnects counts lost connections to the server, whoever ended them.
+	Disconnects uint64
+
+	AppendErrors uint64 // failed Appends; each is tried again
+	SyncErrors   uint64 // failed Syncs; each is tried again
+	// RejectsNotKept counts rejected lines that the reject file did not take:
+	// it cannot be written or does not keep up. Without a reject file it stays 0.
+	RejectsNotKept uint64
+	// RejectFilesReplaced counts older reject files that a newer one replaced.
+	RejectFilesReplaced uint64
+	Anomalies           int64 // found by the startup check
+}
+
+// RejectedTotal is the sum of Rejected.
+func (s *Stats) RejectedTotal() uint64 { return sum(s.Rejected) }
+
+// DroppedTotal is the sum of Dropped.
+func (s *Stats) DroppedTotal() uint64 { return sum(s.Dropped) }
+
+func sum[K comparable](m map[K]uint64) (total uint64) {
+	for _, n := range m {
+		total += n
+	}
+	return total
+}
+
+// Stats returns the sink's numbers now. It may be called at any time, also
+// before Run and after it.
+func (s *Sink) Stats() Stats {
+	lost := s.lostMessages()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stats
+	st.Rejected = maps.Clone(st.Rejected)
+	st.Dropped = maps.Clone(st.Dropped)
+	st.LostMessages = lost
+	st.Pending, st.PendingBytes = s.pending()
+	st.RejectsNotKept, st.RejectFilesReplaced = s.rejects.counts()
+	return st
+}
+
+// Ready returns nil while the sink is connected and its store takes records,
+// otherwise the reason why not, fit for a person. It does no work of its own.
+func (s *Sink) Ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.notReady()
+}

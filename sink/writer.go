@@ -1,0 +1,348 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/papyra/papyra"
+)
+
+const (
+	// linger is how long a small batch waits for more: light load then means
+	// few writes and still a few milliseconds from the wire to the store.
+	linger = 2 * time.Millisecond
+	// eagerBytes is how large a batch must be to be written without waiting.
+	eagerBytes = 256 << 10
+	// keepBytes is the largest batch whose memory is kept for the next one.
+	keepBytes = 16 << 20
+
+	firstRetry = 50 * time.Millisecond
+	lastRetry  = 5 * time.Second
+)
+
+// buffer is a batch, and which of its lines are the sink's own reports.
+type buffer struct {
+	batch papyra.Batch
+	own   []int // line numbers, ascending
+}
+
+// lines is how many lines came from the wire.
+func (b *buffer) lines() int { return b.batch.Len() - len(b.own) }
+
+// appendOwn adds a report of the sink, given without its newline.
+func (b *buffer) appendOwn(l []byte) {
+	b.own = append(b.own, b.batch.Len())
+	b.batch.Append(b.batch.StreamIndex(papyra.Stream{System: papyra.SystemReserved, Kind: papyra.KindReport}), l)
+}
+
+// ownWithin is how many of the first n lines are the sink's own.
+func (b *buffer) ownWithin(n int) int {
+	for i, at := range b.own {
+		if at >= n {
+			return i
+		}
+	}
+	return len(b.own)
+}
+
+// dropFirst removes the first n lines.
+func (b *buffer) dropFirst(n int) {
+	if n == b.batch.Len() {
+		if len(b.batch.Bytes()) > keepBytes {
+			*b = buffer{}
+			return
+		}
+		b.batch.Reset()
+		b.own = b.own[:0]
+		return
+	}
+	own := b.ownWithin(n)
+	b.batch.Drop(n)
+	b.own = b.own[:copy(b.own, b.own[own:])]
+	for i := range b.own {
+		b.own[i] -= n
+	}
+}
+
+// writer appends batches to the store. Its goroutine is the only user of the
+// appender.
+type writer struct {
+	s        *Sink
+	appender Appender
+
+	stop chan struct{} // closed when nothing more comes in
+	lost chan struct{} // closed when the store can take nothing more, ever
+	done chan struct{} // closed after the last side effect
+	err  error         // valid after done
+
+	out     *buffer // the one being written
+	dirty   bool    // something was stored since the last good sync
+	failed  error   // why lost is closed
+	backoff time.Duration
+	retry   *time.Timer // runs after a failed append
+	waiting bool        // for retry
+	logged  throttle
+}
+
+func newWriter(s *Sink, a Appender) *writer {
+	w := &writer{
+		s: s, appender: a, out: s.full,
+		stop: make(chan struct{}), lost: make(chan struct{}), done: make(chan struct{}),
+		retry: time.NewTimer(time.Hour), logged: throttle{every: logEvery},
+	}
+	w.retry.Stop()
+	return w
+}
+
+// run appends until stop is closed, then what is left, and closes the store.
+// When ctx ends the store has no more time.
+func (w *writer) run(ctx context.Context) {
+	defer close(w.done)
+	defer w.retry.Stop()
+	syncs := time.NewTicker(w.s.config.SyncEvery)
+	defer syncs.Stop()
+	reports := time.NewTicker(w.s.config.ReportEvery)
+	defer reports.Stop()
+
+	for running := true; running; {
+		select {
+		case <-w.stop:
+			running = false
+		case <-w.s.wake:
+			if !w.waiting {
+				w.linger()
+				w.flush(ctx)
+			}
+		case <-w.retry.C:
+			w.waiting = false
+			w.flush(ctx)
+		case <-syncs.C:
+			w.sync(ctx)
+		case <-reports.C:
+			w.s.report("running")
+		}
+		if w.failed != nil {
+			<-w.stop
+			running = false
+		}
+	}
+	w.err = w.finish(ctx)
+}
+
+// linger waits for more lines when there are few. The intake wakes the writer
+// again when they are many.
+func (w *writer) linger() {
+	w.s.mu.Lock()
+	few := len(w.s.filling.batch.Bytes()) < eagerBytes
+	w.s.mu.Unlock()
+	if !few {
+		return
+	}
+	timer := time.NewTimer(linger)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-w.s.wake:
+	case <-w.stop:
+	}
+}
+
+// flush appends until nothing is left or an append fails.
+func (w *writer) flush(ctx context.Context) {
+	for w.failed == nil && w.next() {
+		if err := w.append(ctx); err != nil {
+			w.fail(err)
+			return
+		}
+	}
+}
+
+// next makes out the batch to write: the rest of the last one, or else what was
+// filled meanwhile. It reports whether there is anything.
+func (w *writer) next() bool {
+	s := w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w.out.batch.Len() == 0 {
+		s.full, s.filling = s.filling, s.full
+		w.out = s.full
+		s.countFull()
+	}
+	return w.out.batch.Len() > 0
+}
+
+// countFull is called with mu held, by the writer.
+func (s *Sink) countFull() {
+	s.fullLines, s.fullOwn, s.fullBytes = s.full.batch.Len(), len(s.full.own), len(s.full.batch.Bytes())
+}
+
+// append hands out to the store and takes away what it stored.
+func (w *writer) append(ctx context.Context) error {
+	n, err := w.appender.Append(ctx, &w.out.batch)
+	n = min(max(n, 0), w.out.batch.Len())
+	if err == nil && n < w.out.batch.Len() {
+		err = fmt.Errorf("the store took %d of %d lines and names no reason", n, w.out.batch.Len())
+	}
+	own, size := w.out.ownWithin(n), w.out.batch.End(n)
+	w.out.dropFirst(n)
+	w.dirty = w.dirty || n > 0
+
+	s := w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.Stored += uint64(n - own)
+	s.stats.StoredBytes += uint64(size)
+	s.countFull()
+	recovered := err == nil && s.appendErr != nil
+	if s.appendErr = err; err != nil {
+		s.stats.AppendErrors++
+	}
+	if recovered {
+		s.log.Info("the store takes records again")
+	}
+	if err == nil {
+		w.backoff = 0
+	}
+	return err
+}
+
+// fail decides what a failed append means: the end when the store is no longer
+// ours, otherwise another try after a while.
+func (w *writer) fail(err error) {
+	if errors.Is(err, papyra.ErrForeignWriter) || errors.Is(err, papyra.ErrClosed) {
+		w.s.log.Error("the store is lost: stopping", "error", err)
+		w.failed = err
+		close(w.lost)
+		return
+	}
+	w.backoff = min(max(2*w.backoff, firstRetry), lastRetry)
+	wait := w.backoff/2 + rand.N(w.backoff/2+1)
+	if n, ok := w.logged.allow(); ok {
+		lines, size := 0, 0
+		w.s.mu.Lock()
+		lines, size = w.s.pending()
+		w.s.mu.Unlock()
+		w.s.log.Error("the store takes no records: keeping them and trying again", "error", err,
+			"pending", lines, "pending_bytes", size, "again_in", wait.Round(time.Millisecond).String(), "suppressed", n)
+	}
+	w.retry.Reset(wait)
+	w.waiting = true
+}
+
+func (w *writer) sync(ctx context.Context) {
+	s := w.s
+	s.mu.Lock()
+	failing := s.syncErr != nil
+	s.mu.Unlock()
+	if !w.dirty && !failing {
+		return
+	}
+	err := w.appender.Sync(ctx)
+	w.dirty = err != nil
+	s.mu.Lock()
+	if s.syncErr = err; err != nil {
+		s.stats.SyncErrors++
+	}
+	s.mu.Unlock()
+	switch {
+	case err != nil:
+		if n, ok := w.logged.allow(); ok {
+			s.log.Error("the store cannot make records durable: trying again", "error", err, "suppressed", n)
+		}
+	case failing:
+		s.log.Info("the store makes records durable again")
+	}
+}
+
+// finish appends what is left while there is time, counts what remains, leaves
+// the last report, and closes the store.
+func (w *writer) finish(ctx context.Context) error {
+	w.drain(ctx)
+	left := w.abandon()
+	w.s.report("stopped")
+	if left == 0 {
+		w.drain(ctx)
+	} else if w.failed == nil && w.next() {
+		// The store had its time; the report may still fit in.
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeGrace/2)
+		_ = w.append(grace)
+		cancel()
+	}
+
+	var err error
+	if left > 0 {
+		cause := w.failed
+		if cause == nil {
+			w.s.mu.Lock()
+			cause = w.s.appendErr
+			w.s.mu.Unlock()
+		}
+		err = fmt.Errorf("%w: %d records were dropped when the time to stop was over: %v", ErrNotStored, left, cause) //nolint:errorlint // the cause must not decide the kind of the error
+	}
+	if w.failed != nil {
+		err = errors.Join(fmt.Errorf("append to the store: %w", w.failed), err)
+	}
+	if serr := w.appender.Sync(ctx); serr != nil && w.failed == nil {
+		err = errors.Join(err, fmt.Errorf("sync the store: %w", serr))
+	}
+	if cerr := w.appender.Close(); cerr != nil && w.failed == nil {
+		err = errors.Join(err, fmt.Errorf("close the store: %w", cerr))
+	}
+	return err
+}
+
+// drain appends what is buffered, trying again until ctx ends.
+func (w *writer) drain(ctx context.Context) {
+	w.backoff, w.waiting = 0, false
+	for {
+		w.flush(ctx)
+		if w.failed != nil || !w.waiting {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.retry.C:
+			w.waiting = false
+		}
+	}
+}
+
+// abandon counts every line from the wire that is still buffered as
+// sink_stopped and returns how many that were. The sink's own reports stay: they
+// tell of earlier drops. From now on nothing else goes into the buffer.
+func (w *writer) abandon() (left int) {
+	s := w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	var rec papyra.Record
+	var reports [][]byte
+	for _, b := range []*buffer{s.full, s.filling} {
+		left += b.lines()
+		own := b.own
+		for i := range b.batch.Len() {
+			l, stream := b.batch.Line(i)
+			if len(own) > 0 && own[0] == i {
+				own = own[1:]
+				reports = append(reports, bytes.Clone(l))
+				continue
+			}
+			if err := papyra.ParseInto(&rec, l); err != nil {
+				rec = papyra.Record{} // it was checked: only its number is unknown
+			}
+			s.drop(papyra.DropSinkStopped, stream, rec.Run, rec.Seq)
+		}
+		b.batch.Reset()
+		b.own = b.own[:0]
+	}
+	for _, l := range reports {
+		s.filling.appendOwn(l)
+	}
+	s.countFull()
+	return left
+}
