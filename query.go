@@ -26,14 +26,17 @@ type Query struct {
 	// append order, also under a Limit.
 	Reverse bool
 
+	// Duplicates asks for every copy of an exact duplicate instead of the first.
+	Duplicates bool
+
 	// Retention is applied before every filter, as [Retention] says, at the
 	// moment At (zero: no age limit applies).
 	Retention Retention
 	At        time.Time
 }
 
-// Match reports whether the filters choose rec. It ignores Limit, Reverse and
-// Retention.
+// Match reports whether the filters choose rec. It ignores Limit, Reverse,
+// Duplicates and Retention.
 func (q *Query) Match(rec *Record) bool {
 	if len(q.Kinds) > 0 && !slices.Contains(q.Kinds, rec.Kind) {
 		return false

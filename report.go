@@ -50,11 +50,14 @@ type PublisherCategory struct {
 
 // SinkReport is what a sink says of itself, in its own store.
 type SinkReport struct {
-	State    string            `json:"state"` // "started", "running", "stopped"
-	Group    string            `json:"group"`
-	Instance string            `json:"instance"`
-	Store    string            `json:"store,omitempty"` // random id, made with the store
-	Filters  []string          `json:"filters,omitempty"`
+	State    string   `json:"state"` // "started", "running", "stopped"
+	Group    string   `json:"group"`
+	Instance string   `json:"instance"`
+	Store    string   `json:"store,omitempty"`   // random id, made with the store
+	Filters  []string `json:"filters,omitempty"` // "system=…", "category=…"; none means everything
+	// Peers are the other stores of the group that the sink has heard of, so
+	// that an account that was not given one of them can name it.
+	Peers    []Peer            `json:"peers,omitempty"`
 	Uptime   float64           `json:"uptime"`
 	Received uint64            `json:"received"` // lines
 	Stored   uint64            `json:"stored"`
@@ -71,6 +74,12 @@ type SinkReport struct {
 	LostMessages uint64 `json:"lost_messages"`
 	// Disconnects counts the lost connections to the broker.
 	Disconnects uint64 `json:"disconnects"`
+}
+
+// Peer is the store of another sink of the group.
+type Peer struct {
+	Instance string `json:"instance"`
+	Store    string `json:"store"`
 }
 
 // SinkDrops is what a sink dropped of one run and category for one reason. Run
@@ -117,6 +126,9 @@ type RemovedRun struct {
 	Run    string  `json:"run"`
 	Ranges []Range `json:"ranges,omitempty"`
 	Below  uint64  `json:"below,omitempty"`
+	// N is how many numbers are removed below Below; 0 means that it is not
+	// known.
+	N uint64 `json:"n,omitempty"`
 }
 
 // CorruptionDetected says that a sink's scan found damage.

@@ -18,8 +18,8 @@ type Backend interface {
 	// URL names the store for people and reports, without secrets.
 	URL() string
 
-	// Read calls yield for every record that q chooses, exact duplicates once,
-	// until yield returns an error, which Read returns as it is. The record is
+	// Read calls yield for every record that q chooses, exact duplicates once
+	// unless q.Duplicates asks for all, until yield returns an error, which Read returns as it is. The record is
 	// valid only during the call. Damaged lines are passed over and counted in
 	// the returned number; so is what could not be read, with an error that wraps
 	// papyra.ErrIncomplete after everything else was yielded. A store that does

@@ -151,7 +151,7 @@ func (c *category) removedRuns() []papyra.RemovedRun {
 		if ok {
 			run.Ranges = ranges
 		} else {
-			run.Below = seqs.highest() + 1
+			run.Below, run.N = seqs.highest()+1, seqs.count()
 		}
 		out = append(out, run)
 	}
@@ -197,6 +197,9 @@ func (s *sequence) highest() uint64 {
 	}
 	return max(s.high, s.set.Maximum())
 }
+
+// count returns how many numbers there are; flush was called.
+func (s *sequence) count() uint64 { return s.set.GetCardinality() }
 
 // ranges returns the set as rising ranges, or false if there are more than
 // limit.

@@ -48,7 +48,7 @@ func (s *Selection) Take(rec *papyra.Record) bool {
 	if s.views != nil && !s.views.Keep(rec) {
 		return false
 	}
-	if !s.query.Match(rec) || s.seen.Before(rec) {
+	if !s.query.Match(rec) || !s.query.Duplicates && s.seen.Before(rec) {
 		return false
 	}
 	if s.left > 0 {
