@@ -1,10 +1,6 @@
 package publisher
 
-import (
-	"time"
-
-	"github.com/papyra/papyra"
-)
+import "time"
 
 // askAudit makes the next audit happen now. Wishes that come while one is made
 // are one more audit.
@@ -17,11 +13,11 @@ func (p *Publisher) askAudit() {
 
 // auditor calls AuditFunc until Close. It has a goroutine of its own, because
 // nobody knows how long the function takes.
-func (p *Publisher) auditor(every time.Duration, count func() papyra.Audit) {
+func (p *Publisher) auditor() {
 	defer close(p.auditorDone)
 	var tick <-chan time.Time
-	if every > 0 {
-		t := time.NewTicker(every)
+	if p.auditEvery > 0 {
+		t := time.NewTicker(p.auditEvery)
 		defer t.Stop()
 		tick = t.C
 	}
@@ -32,10 +28,10 @@ func (p *Publisher) auditor(every time.Duration, count func() papyra.Audit) {
 		case <-tick:
 		case <-p.auditAsked:
 		}
-		if count == nil {
+		if p.auditFunc == nil {
 			continue
 		}
-		if guard(func() { p.Audit(count()) }) {
+		if guard(func() { p.Audit(p.auditFunc()) }) {
 			p.auditPanics.Add(1)
 		}
 	}

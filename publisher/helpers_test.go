@@ -3,11 +3,13 @@ package publisher
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
@@ -266,12 +268,29 @@ func (r *receiver) allReports() []papyra.PublisherReport {
 	return append([]papyra.PublisherReport(nil), r.reports...)
 }
 
-// embedded runs a server in this process.
-func embedded(t *testing.T, opts *server.Options) *server.Server {
+// embeddedFor runs a server in this process.
+func embeddedFor(t testing.TB) *server.Server { return embedded(t, &server.Options{}) }
+
+// discard subscribes to everything and throws it away.
+func discard(t testing.TB, url string) {
 	t.Helper()
-	if opts == nil {
-		opts = &server.Options{}
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(nc.Close)
+	sub, err := nc.Subscribe(papyra.SubjectAllRecords, func(*nats.Msg) {})
+	if err == nil {
+		err = errors.Join(sub.SetPendingLimits(-1, -1), nc.Flush())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// embedded runs a server in this process with options.
+func embedded(t testing.TB, opts *server.Options) *server.Server {
+	t.Helper()
 	opts.Host, opts.NoSigs, opts.NoLog = "127.0.0.1", true, true
 	if opts.Port == 0 {
 		opts.Port = -1
@@ -315,3 +334,23 @@ func balanced(t *testing.T, s Stats) {
 }
 
 var someActor = papyra.Address{ID: 42}
+
+// newSilentListener accepts connections and never says a word.
+func newSilentListener(t *testing.T) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().String() // the kernel accepts
+}
+
+// heapInUse returns the live heap after a collection.
+func heapInUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}

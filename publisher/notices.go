@@ -29,16 +29,15 @@ type notice struct {
 const noticeEvery = 10 * time.Second
 
 func newNotices(logger *slog.Logger) *notices {
-	n := &notices{
+	return &notices{
 		logger: logger,
 		work:   make(chan func(), 64),
 		done:   make(chan struct{}),
 		last:   map[string]notice{},
 	}
-	go n.run()
-	return n
 }
 
+// run works until close.
 func (n *notices) run() {
 	defer close(n.done)
 	for f := range n.work {

@@ -35,6 +35,8 @@ type Publisher struct {
 	sender      *sender
 	reportEvery time.Duration
 
+	auditEvery  time.Duration
+	auditFunc   func() papyra.Audit
 	auditAsked  chan struct{}
 	auditPanics atomic.Uint64
 
@@ -62,13 +64,23 @@ type scratch struct {
 // until it is there. An error is only a wrong configuration and wraps
 // [papyra.ErrConfig].
 func Connect(url string, c Config) (*Publisher, error) {
-	c, err := c.withDefaults()
+	p, err := newPublisher(url, c)
 	if err != nil {
 		return nil, fmt.Errorf("configure publisher: %w", err)
 	}
+	p.start()
+	return p, nil
+}
+
+// newPublisher makes a publisher whose background does not run yet.
+func newPublisher(url string, c Config) (*Publisher, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
 	options, err := natsOptions(url, c.NATS)
 	if err != nil {
-		return nil, fmt.Errorf("configure publisher: %w", err)
+		return nil, err
 	}
 	p := &Publisher{
 		system:      c.System,
@@ -91,13 +103,19 @@ func Connect(url string, c Config) (*Publisher, error) {
 		p.background = append(p.background, p.lanes[kind])
 	}
 	c.Node = p.id.Node()
+	p.auditEvery, p.auditFunc = c.AuditEvery, c.AuditFunc
 	p.notices = newNotices(c.Logger)
 	p.link = newLink(options, c, p.notices, p.askAudit)
 	p.sender = newSender(p)
+	return p, nil
+}
+
+// start runs the background until Close, which waits for it.
+func (p *Publisher) start() {
+	go p.notices.run()
 	go p.sender.run()
 	go p.feeder()
-	go p.auditor(c.AuditEvery, c.AuditFunc)
-	return p, nil
+	go p.auditor()
 }
 
 // Run returns the 16 random characters that stand in every record of this
