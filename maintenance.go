@@ -51,6 +51,12 @@ type ScanReport struct {
 	Notices       []Anomaly       `json:"notices"` // without unsealed and blank_line, which are only counted
 	NoticeCounts  map[Class]int64 `json:"notice_counts"`
 	Incomplete    bool            `json:"incomplete"` // a part could not be read
+
+	// Duplicates counts the exact duplicates, each copy but the first. Only a
+	// full scan looks for them and for conflicts; when it reached the bound of
+	// its memory on the way, Limits says so in words, and both are lower bounds.
+	Duplicates int64    `json:"duplicates"`
+	Limits     []string `json:"limits,omitempty"`
 }
 
 // Clean reports whether nothing is damaged.

@@ -17,7 +17,45 @@ func (s *Store) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanRep
 		return nil, err
 	}
 	defer cancel()
-	return s.scan(ctx, s.m.pin(), o)
+	entries := s.m.pin()
+	report, err := s.scan(ctx, entries, o)
+	if err != nil || !o.Full {
+		return report, err
+	}
+	return report, s.compare(ctx, entries, report, o)
+}
+
+// compare looks for duplicates and conflicts.
+func (s *Store) compare(ctx context.Context, entries []entry, report *papyra.ScanReport, o papyra.ScanOptions) error {
+	var rec papyra.Record
+	ids := scan.NewIdentities(1)
+	each := func(visit func(e entry)) error {
+		for i, e := range entries {
+			if i%1024 == 0 && ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if verdict, _ := scan.Line(&rec, e.line, false); verdict == scan.Valid {
+				visit(e)
+			}
+		}
+		return nil
+	}
+	if err := each(func(entry) { ids.Add(&rec) }); err != nil {
+		return err
+	}
+	repeated := ids.Repeated()
+	if repeated.None() {
+		return nil
+	}
+	conflicts := scan.NewFindings(o)
+	err := each(func(e entry) {
+		if repeated.Conflict(&rec) {
+			conflicts.Notice(papyra.Anomaly{Class: papyra.NoticeConflict, ID: e.id(), Length: int64(len(e.line)), Detail: scan.ConflictDetail(&rec)})
+		}
+	})
+	conflicts.AddTo(report)
+	report.Duplicates, report.Limits = repeated.Result()
+	return err
 }
 
 func (s *Store) scan(ctx context.Context, entries []entry, o papyra.ScanOptions) (*papyra.ScanReport, error) {

@@ -35,12 +35,14 @@ func (s *Store) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.R
 		o.Now = s.now()
 	}
 	busy := o.DryRun && lockHeld(s.disk, s.names.lock())
-	before, err := s.scan(ctx, sn, papyra.ScanOptions{Full: true, Now: o.Now, Progress: o.Progress}, busy)
+	total := sn.size()
+	progress := stages(o.Progress, 3, total)
+	before, err := s.newScan(sn, papyra.ScanOptions{Full: true, Now: o.Now, Progress: progress(0)}, busy).run(ctx)
 	if err != nil {
 		return nil, err
 	}
 	report := &papyra.RecoverReport{Backend: s.url, DryRun: o.DryRun, Before: before}
-	rc := &recovery{s: s, ctx: ctx, sn: sn, busy: busy}
+	rc := &recovery{s: s, ctx: ctx, sn: sn, busy: busy, progress: progress(1)}
 	if before.Clean() {
 		if !o.DryRun {
 			report.After = before
@@ -63,6 +65,7 @@ func (s *Store) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.R
 	if err := rc.run(o, report); err != nil {
 		return nil, err
 	}
+	progress(2)(total, total)
 	report.After, err = s.scanAgain(ctx, papyra.ScanOptions{Full: true, Now: o.Now})
 	return report, err
 }
@@ -73,7 +76,17 @@ func (s *Store) scanAgain(ctx context.Context, o papyra.ScanOptions) (*papyra.Sc
 		return nil, err
 	}
 	defer sn.close()
-	return s.scan(ctx, sn, o, false)
+	return s.newScan(sn, o, false).run(ctx)
+}
+
+// stages divides the progress of work in several passes over the same bytes.
+func stages(p papyra.Progress, passes, size int64) func(pass int64) papyra.Progress {
+	return func(pass int64) papyra.Progress {
+		if p == nil {
+			return func(int64, int64) {}
+		}
+		return func(done, _ int64) { p(pass*size+done, passes*size) }
+	}
 }
 
 // recovery is one run of Recover.
@@ -82,6 +95,9 @@ type recovery struct {
 	ctx  context.Context
 	sn   *snapshot
 	busy bool // dry, and somebody else may be writing
+
+	progress papyra.Progress
+	done     int64
 
 	damaged []*file // to be rewritten
 	found   bool    // anything at all
@@ -181,6 +197,10 @@ func (rc *recovery) fileDamage(f *file, visit visitor) error {
 		if err != nil {
 			return &papyra.StoreError{Op: "read", Path: rc.s.beside(f.base), Offset: r.pos, Err: err, Hint: "nothing was changed"}
 		}
+		if before := rc.done; (before+l.size())>>20 != before>>20 {
+			rc.progress(before+l.size(), 0)
+		}
+		rc.done += l.size()
 		verdict, damage := judge(&rec, &l, true)
 		if verdict != scan.Damaged || !l.ended && rc.busy && f.number == 0 {
 			continue

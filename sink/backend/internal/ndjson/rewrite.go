@@ -154,7 +154,7 @@ func (s *Store) copyTail(ctx context.Context, f *file, to *os.File, tail int64) 
 			err = s.writer.sync()
 			size = s.writer.size
 			if err == nil && !s.writer.is(f.dev, f.ino) {
-				err = errGone
+				err = &papyra.StoreError{Op: "replace", Path: s.path(), Offset: -1, Err: errGone, Hint: "somebody renamed or removed it; try again"}
 			}
 		}
 		s.mu.Unlock()
@@ -174,6 +174,11 @@ func (s *Store) copyTail(ctx context.Context, f *file, to *os.File, tail int64) 
 
 // locate returns the path that leads to a pinned file now.
 func (s *Store) locate(f *file) (string, error) {
+	if info, err := os.Lstat(s.beside(f.base)); err == nil {
+		if dev, ino := inode(info); dev == f.dev && ino == f.ino {
+			return s.beside(f.base), nil
+		}
+	}
 	members, _, _, err := s.list()
 	if err != nil {
 		return "", err

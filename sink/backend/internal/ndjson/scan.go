@@ -20,45 +20,68 @@ const (
 
 // Scan looks at every byte of the set as it was at the beginning, and changes
 // nothing. It needs no lock and may run beside a writer: an unfinished last line
-// and a temporary file are then notices "in_progress".
+// and a temporary file are then notices "in_progress". A full scan looks for
+// duplicates and conflicts too, within about 64 MiB; conflicts stand last among
+// the notices.
 func (s *Store) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanReport, error) {
 	ctx, cancel, err := s.within(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer cancel()
+	// Asked before and after: whoever was in the middle of a write when the size
+	// was taken held the lock then.
+	busy := lockHeld(s.disk, s.names.lock())
 	sn, err := s.pin()
 	if err != nil {
 		return nil, err
 	}
 	defer sn.close()
-	return s.scan(ctx, sn, o, lockHeld(s.disk, s.names.lock()))
+	sc := s.newScan(sn, o, busy || lockHeld(s.disk, s.names.lock()))
+	if o.Full {
+		sc.identities = scan.NewIdentities(1)
+	}
+	return sc.run(ctx)
 }
 
-// scan scans a pinned set. busy says that somebody may be writing to it.
-func (s *Store) scan(ctx context.Context, sn *snapshot, o papyra.ScanOptions, busy bool) (*papyra.ScanReport, error) {
-	sc := &setScan{disk: s.disk, o: o, busy: busy, total: sn.size(), findings: scan.NewFindings(o), readable: sn.readable}
+// newScan returns a scan of a pinned set. busy says that somebody may be writing
+// to it.
+func (s *Store) newScan(sn *snapshot, o papyra.ScanOptions, busy bool) *setScan {
+	return &setScan{
+		disk: s.disk, url: s.url, set: sn, o: o, busy: busy, total: sn.size(),
+		findings: scan.NewFindings(o), readable: sn.readable,
+	}
+}
+
+// run looks at every byte.
+func (sc *setScan) run(ctx context.Context) (*papyra.ScanReport, error) {
+	sn := sc.set
 	for _, f := range sn.files {
 		if err := sc.file(ctx, f); err != nil {
 			return nil, err
 		}
+	}
+	duplicates, limits, err := sc.duplicates(ctx)
+	if err != nil {
+		return nil, err
 	}
 	for _, a := range sn.odd {
 		sc.findings.Damage(a)
 	}
 	for _, r := range sn.leftovers {
 		a := papyra.Anomaly{Class: papyra.ClassLeftover, File: r.base, Length: r.size, Detail: "of an act that did not finish"}
-		if busy {
+		if sc.busy {
 			a.Class, a.Detail = papyra.NoticeInProgress, "of an act that may be running"
 			sc.findings.Notice(a)
 			continue
 		}
 		sc.findings.Damage(a)
 	}
-	report := scan.Report(s.url, &sc.tally, sc.findings)
+	report := scan.Report(sc.url, &sc.tally, sc.findings)
 	report.Files = int64(len(sn.files))
 	report.Bytes = sn.size()
 	report.Incomplete = !sc.readable
+	report.Duplicates, report.Limits = duplicates, limits
 	return report, nil
 }
 
@@ -66,14 +89,17 @@ func (s *Store) scan(ctx context.Context, sn *snapshot, o papyra.ScanOptions, bu
 // several workers.
 type setScan struct {
 	disk  Disk
+	url   string
+	set   *snapshot
 	o     papyra.ScanOptions
 	busy  bool
 	total int64
 
-	done     int64
-	tally    scan.Tally
-	findings *scan.Findings
-	readable bool
+	done       int64
+	tally      scan.Tally
+	findings   *scan.Findings
+	identities *scan.Identities // nil unless duplicates are looked for
+	readable   bool
 }
 
 // block is the part of a file whose lines one worker judges: those that begin
@@ -98,6 +124,7 @@ func (sc *setScan) file(ctx context.Context, f *file) error {
 		ahead   = make(chan struct{}, 4*workers)
 		running sync.WaitGroup
 		tallies = make([]scan.Tally, workers)
+		ids     = make([]*scan.Identities, workers)
 	)
 	running.Go(func() {
 		defer close(todo)
@@ -118,6 +145,10 @@ func (sc *setScan) file(ctx context.Context, f *file) error {
 	for w := range workers {
 		running.Go(func() {
 			worker := newBlockWorker(sc, f, &tallies[w])
+			if sc.identities != nil {
+				ids[w] = scan.NewIdentities(workers)
+				worker.identities = ids[w]
+			}
 			for b := range todo {
 				worker.judge(ctx, b)
 				select {
@@ -156,6 +187,7 @@ func (sc *setScan) file(ctx context.Context, f *file) error {
 	running.Wait()
 	for i := range tallies {
 		sc.tally.Merge(&tallies[i])
+		sc.identities.Merge(ids[i])
 	}
 	return nil
 }
@@ -167,6 +199,8 @@ type blockWorker struct {
 	tally *scan.Tally
 	read  forward
 	rec   papyra.Record
+
+	identities *scan.Identities
 }
 
 func newBlockWorker(sc *setScan, f *file, t *scan.Tally) *blockWorker {
@@ -216,6 +250,7 @@ func (w *blockWorker) line(b *block, l *line) {
 	switch verdict {
 	case scan.Valid:
 		w.tally.Add(&w.rec)
+		w.identities.Add(&w.rec)
 		if b.findings.Remarkable(&w.rec) {
 			b.findings.Look(&w.rec, papyra.Anomaly{File: w.f.base, Line: b.lines, Offset: l.off, Length: l.length})
 		}
@@ -233,6 +268,47 @@ func (w *blockWorker) line(b *block, l *line) {
 		for _, p := range damagedPlaces(w.f.base, l, damage) {
 			p.anomaly.Line = b.lines
 			b.findings.Damage(p.anomaly)
+		}
+	}
+}
+
+// duplicates compares, in a second pass over the set, the records whose identity
+// occurs again. Without any it reads nothing.
+func (sc *setScan) duplicates(ctx context.Context) (n int64, limits []string, err error) {
+	if sc.identities == nil {
+		return 0, nil, nil
+	}
+	repeated := sc.identities.Repeated()
+	for _, f := range sc.set.files {
+		if repeated.None() {
+			break
+		}
+		if err := sc.compare(ctx, f, repeated); err != nil {
+			return 0, nil, err
+		}
+	}
+	n, limits = repeated.Result()
+	return n, limits, nil
+}
+
+func (sc *setScan) compare(ctx context.Context, f *file, repeated *scan.Repeated) error {
+	var (
+		rec papyra.Record
+		r   = newForward(sc.disk, f.f, f.size)
+	)
+	for n := int64(1); ; n++ {
+		if n%1024 == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		l, err := r.next()
+		if err != nil {
+			return nil // the first pass has reported what cannot be read
+		}
+		if verdict, _ := judge(&rec, &l, false); verdict == scan.Valid && repeated.Conflict(&rec) {
+			sc.findings.Notice(papyra.Anomaly{
+				Class: papyra.NoticeConflict, File: f.base, Line: n, Offset: l.off, Length: l.length,
+				Detail: scan.ConflictDetail(&rec),
+			})
 		}
 	}
 }

@@ -185,8 +185,13 @@ func (f *Findings) Merge(o *Findings, lines int64) {
 	}
 }
 
-// Empty reports whether there is nothing.
-func (f *Findings) Empty() bool { return len(f.anomalyCount) == 0 && len(f.noticeCount) == 0 }
+// AddTo adds notices to a report that is already put together.
+func (f *Findings) AddTo(r *papyra.ScanReport) {
+	r.Notices = append(r.Notices, f.notices[:min(len(f.notices), max(f.max-len(r.Notices), 0))]...)
+	for c, n := range f.noticeCount {
+		r.NoticeCounts[c] += n
+	}
+}
 
 // Report puts a scan's result together.
 func Report(backend string, t *Tally, f *Findings) *papyra.ScanReport {

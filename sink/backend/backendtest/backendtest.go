@@ -1,0 +1,153 @@
+// Package backendtest is the conformance suite of stores: every law that makes
+// one backend as good as another. A backend, also one of a third party, passes
+// when [Exercise] does.
+package backendtest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink"
+)
+
+// Medium is one empty store under test and the way around its backend.
+type Medium struct {
+	// Open returns another backend on the same store. The suite closes it.
+	Open func(t testing.TB) sink.Backend
+
+	// Plant stores a line as it is, behind the others, while no appender is open.
+	// The line has no newline and is no record.
+	Plant func(t testing.TB, line []byte)
+
+	// Quarantined returns what a recovery moved away, in order, without newlines.
+	Quarantined func(t testing.TB, r *papyra.RecoverReport) [][]byte
+}
+
+// Factory makes an empty store that lives as long as t.
+type Factory func(t testing.TB) Medium
+
+// Exercise runs the suite. Each law gets a store of its own.
+func Exercise(t *testing.T, factory Factory) {
+	laws := []struct {
+		name string
+		law  func(*testing.T, Medium)
+	}{
+		{"append order and bytes", appendOrder},
+		{"nothing appended", appendNothing},
+		{"a batch can be used again", batchReused},
+		{"reopened store continues", reopened},
+		{"one appender at a time", busy},
+		{"closed", closed},
+		{"cancelled", cancelled},
+		{"filters before limits", queries},
+		{"yield's error is passed on", yieldError},
+		{"duplicates are shown once", duplicates},
+		{"retention of each stream", retention},
+		{"compact keeps the view", compactKeepsView},
+		{"compact tells what it removes", compactReports},
+		{"compact keeps what the account needs", compactKeepsReports},
+		{"compact without limits", compactUsage},
+		{"compact leaves damage", compactLeavesDamage},
+		{"appends go on during compact", compactDuringAppends},
+		{"scan names every damage and changes nothing", scanFinds},
+		{"full scan finds duplicates and conflicts", scanFull},
+		{"recover conserves", recoverConserves},
+		{"recover with nothing to do", recoverNothing},
+		{"dry runs change nothing", dryRuns},
+		{"somebody else's appender", busyActs},
+	}
+	for _, l := range laws {
+		t.Run(l.name, func(t *testing.T) { l.law(t, factory(t)) })
+	}
+	t.Run("random operations against a model", func(t *testing.T) { random(t, factory) })
+}
+
+// open opens a backend that is closed with the test.
+func open(t testing.TB, m Medium) sink.Backend {
+	t.Helper()
+	b := m.Open(t)
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Errorf("close backend: %v", err)
+		}
+	})
+	return b
+}
+
+// appender opens an appender.
+func appender(t testing.TB, b sink.Backend) sink.Appender {
+	t.Helper()
+	a, err := b.Appender(context.Background())
+	if err != nil {
+		t.Fatalf("open appender: %v", err)
+	}
+	return a
+}
+
+// store appends lines through an appender of its own.
+func store(t testing.TB, b sink.Backend, batch *papyra.Batch) {
+	t.Helper()
+	a := appender(t, b)
+	appendAll(t, a, batch)
+	if err := a.Close(); err != nil {
+		t.Fatalf("close appender: %v", err)
+	}
+}
+
+func appendAll(t testing.TB, a sink.Appender, batch *papyra.Batch) {
+	t.Helper()
+	if n, err := a.Append(context.Background(), batch); n != batch.Len() || err != nil {
+		t.Fatalf("append %d lines: stored %d, error %v", batch.Len(), n, err)
+	}
+}
+
+// read returns the lines that a query chooses, by stream.
+func read(t testing.TB, b sink.Backend, q papyra.Query) map[papyra.Stream][]string {
+	t.Helper()
+	out := map[papyra.Stream][]string{}
+	_, err := b.Read(context.Background(), q, func(r *papyra.Record, _ papyra.Place) error {
+		out[r.Stream()] = append(out[r.Stream()], string(r.Line))
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("read %+v: %v", q, err)
+	}
+	return out
+}
+
+// users returns read's result without the reports that the acts write.
+func users(lines map[papyra.Stream][]string) map[papyra.Stream][]string {
+	delete(lines, papyra.Stream{System: papyra.SystemReserved, Kind: papyra.KindReport})
+	return lines
+}
+
+// list returns the lines that a query chooses from a store with one stream.
+func list(t testing.TB, b sink.Backend, q papyra.Query) []string {
+	t.Helper()
+	lines := users(read(t, b, q))
+	if len(lines) > 1 {
+		t.Fatalf("read %+v: %d streams, want one", q, len(lines))
+	}
+	for _, l := range lines {
+		return l
+	}
+	return nil
+}
+
+func scanStore(t testing.TB, b sink.Backend, o papyra.ScanOptions) *papyra.ScanReport {
+	t.Helper()
+	r, err := b.Scan(context.Background(), o)
+	if err != nil {
+		t.Fatalf("scan: %v", err)
+	}
+	return r
+}
+
+func text(lines [][]byte) []string {
+	out := make([]string, len(lines))
+	for i, l := range lines {
+		out[i] = string(l)
+	}
+	return out
+}

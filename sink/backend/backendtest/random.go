@@ -1,0 +1,198 @@
+package backendtest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/sink/backend/internal/sample"
+)
+
+// random does random things to a store and to a model of it, and compares what
+// both show.
+func random(t *testing.T, factory Factory) {
+	rapid.Check(t, func(rt *rapid.T) {
+		m := factory(t)
+		mc := &machine{t: t, rt: rt, medium: m, backend: m.Open(t), source: sample.New(1)}
+		defer func() {
+			if err := mc.backend.Close(); err != nil {
+				rt.Fatalf("close: %v", err)
+			}
+		}()
+		mc.open()
+		rt.Repeat(map[string]func(*rapid.T){
+			"append":  mc.append,
+			"compact": mc.compact,
+			"damage":  mc.damage,
+			"recover": mc.recover,
+			"reopen":  mc.reopen,
+			"read":    mc.read,
+			"scan":    mc.scan,
+		})
+		mc.read(rt)
+		mc.scan(rt)
+	})
+}
+
+// machine is a store and its model.
+type machine struct {
+	t        *testing.T
+	rt       *rapid.T
+	medium   Medium
+	backend  sink.Backend
+	appender sink.Appender
+	source   *sample.Source
+
+	lines   []string // valid ones, without the acts' own reports
+	damaged int
+}
+
+func (mc *machine) fatal(what string, err error) {
+	if err != nil {
+		mc.rt.Fatalf("%s: %v", what, err)
+	}
+}
+
+func (mc *machine) open() {
+	var err error
+	mc.appender, err = mc.backend.Appender(context.Background())
+	mc.fatal("open appender", err)
+}
+
+func (mc *machine) reopen(rt *rapid.T) {
+	mc.rt = rt
+	mc.fatal("close appender", mc.appender.Close())
+	if rapid.Bool().Draw(rt, "backend too") {
+		mc.fatal("close backend", mc.backend.Close())
+		mc.backend = mc.medium.Open(mc.t)
+	}
+	mc.open()
+}
+
+func (mc *machine) append(rt *rapid.T) {
+	mc.rt = rt
+	var lines [][]byte
+	for range rapid.IntRange(1, 12).Draw(rt, "lines") {
+		system := rapid.SampledFrom([]string{"a", "b:c"}).Draw(rt, "system")
+		if rapid.IntRange(0, 4).Draw(rt, "unsealed") == 0 {
+			at := sample.Start.Add(time.Duration(rapid.IntRange(0, 300).Draw(rt, "second")) * time.Second)
+			lines = append(lines, fmt.Appendf(nil, `{"kind":"event","system_id":%q,"actor_address":"a:b","event_type":"Odd","payload":%d,"timestamp":%d.0}`, system, len(mc.lines)+len(lines), at.Unix()))
+			continue
+		}
+		kind := rapid.SampledFrom([]papyra.Kind{papyra.KindEvent, papyra.KindAudit, papyra.KindDeadLetter}).Draw(rt, "kind")
+		lines = append(lines, mc.source.Line(system, kind, "x"))
+	}
+	n, err := mc.appender.Append(context.Background(), sample.Batch(lines...))
+	if n != len(lines) {
+		rt.Fatalf("append stored %d of %d lines", n, len(lines))
+	}
+	mc.fatal("append", err)
+	mc.lines = append(mc.lines, text(lines)...)
+}
+
+func (mc *machine) retention(rt *rapid.T) papyra.Retention {
+	limits := rapid.Custom(func(rt *rapid.T) papyra.Limits {
+		return papyra.Limits{
+			Records: rapid.Int64Range(0, 20).Draw(rt, "records"),
+			Age:     time.Duration(rapid.IntRange(0, 200).Draw(rt, "seconds")) * time.Second,
+			Bytes:   rapid.Int64Range(0, 5).Draw(rt, "kilobytes") * 1000,
+		}
+	})
+	r := papyra.Retention{General: limits.Draw(rt, "general")}
+	r.ByKind[papyra.KindAudit] = limits.Draw(rt, "audits")
+	return r
+}
+
+func (mc *machine) moment(rt *rapid.T) time.Time {
+	return sample.Start.Add(time.Duration(rapid.IntRange(0, 400).Draw(rt, "at")) * time.Second)
+}
+
+func (mc *machine) compact(rt *rapid.T) {
+	mc.rt = rt
+	r, at := mc.retention(rt), mc.moment(rt)
+	if r.IsZero() {
+		r = keep(3)
+	}
+	report, err := mc.backend.Compact(context.Background(), papyra.CompactOptions{Retention: r, At: at})
+	mc.fatal("compact", err)
+	views := modelViews(mc.lines, r, at)
+	kept := map[string]bool{}
+	for _, view := range views {
+		for _, line := range view {
+			kept[line] = true
+		}
+	}
+	before := len(mc.lines)
+	mc.lines = slices.DeleteFunc(mc.lines, func(line string) bool { return !kept[line] })
+	if int64(before-len(mc.lines)) != report.RecordsBefore-report.RecordsAfter || report.Damaged != int64(mc.damaged) {
+		rt.Fatalf("compact %+v at %v: %d to %d records and %d damaged, want %d removed and %d damaged",
+			r, at, report.RecordsBefore, report.RecordsAfter, report.Damaged, before-len(mc.lines), mc.damaged)
+	}
+}
+
+func (mc *machine) damage(rt *rapid.T) {
+	mc.rt = rt
+	mc.fatal("close appender", mc.appender.Close())
+	mc.medium.Plant(mc.t, rapid.SampledFrom(damage()).Draw(rt, "damage").line)
+	mc.damaged++
+	mc.open()
+}
+
+func (mc *machine) recover(rt *rapid.T) {
+	mc.rt = rt
+	report, err := mc.backend.Recover(context.Background(), papyra.RecoverOptions{Now: sample.Start})
+	mc.fatal("recover", err)
+	if report.Moved != int64(mc.damaged) || !report.After.Clean() {
+		rt.Fatalf("recover moved %d, want %d, and left %v", report.Moved, mc.damaged, report.After.AnomalyCounts)
+	}
+	mc.damaged = 0
+}
+
+func (mc *machine) read(rt *rapid.T) {
+	mc.rt = rt
+	q := papyra.Query{
+		Retention: mc.retention(rt), At: mc.moment(rt), Reverse: rapid.Bool().Draw(rt, "reverse"),
+		Systems: []string{rapid.SampledFrom([]string{"a", "b:c"}).Draw(rt, "of system")},
+		Kinds:   []papyra.Kind{rapid.SampledFrom([]papyra.Kind{papyra.KindEvent, papyra.KindAudit}).Draw(rt, "of kind")},
+	}
+	if rapid.Bool().Draw(rt, "all") {
+		q.Retention = papyra.Retention{}
+	}
+	q.Limit = rapid.IntRange(0, 6).Draw(rt, "limit")
+	var got []string
+	_, err := mc.backend.Read(context.Background(), q, func(r *papyra.Record, _ papyra.Place) error {
+		got = append(got, string(r.Line))
+		return nil
+	})
+	mc.fatal("read", err)
+	view := modelViews(mc.lines, q.Retention, q.At)[papyra.Stream{System: q.Systems[0], Kind: q.Kinds[0]}]
+	if diff := cmp.Diff(modelRead(view, q), got); diff != "" {
+		rt.Fatalf("read %+v (-want +got):\n%s", q, diff)
+	}
+}
+
+func (mc *machine) scan(rt *rapid.T) {
+	mc.rt = rt
+	report, err := mc.backend.Scan(context.Background(), papyra.ScanOptions{Full: rapid.Bool().Draw(rt, "full")})
+	mc.fatal("scan", err)
+	n := int64(0)
+	for _, s := range report.Streams {
+		if s.System != papyra.SystemReserved {
+			n += s.Records
+		}
+	}
+	damaged := int64(0)
+	for _, c := range report.AnomalyCounts {
+		damaged += c
+	}
+	if n != int64(len(mc.lines)) || damaged != int64(mc.damaged) {
+		rt.Fatalf("scan: %d records and %d damaged, want %d and %d", n, damaged, len(mc.lines), mc.damaged)
+	}
+}
