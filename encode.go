@@ -278,9 +278,7 @@ func (e *Encoder) strings(list []string) {
 // str writes a string with its quotes.
 func (e *Encoder) str(s string) {
 	if allPlain(s) && e.room(len(s)) {
-		e.buf = append(e.buf, '"')
-		e.buf = append(e.buf, s...)
-		e.buf = append(e.buf, '"')
+		e.buf = append(append(append(e.buf, '"'), s...), '"')
 		return
 	}
 	e.buf = append(e.buf, '"')
@@ -291,6 +289,9 @@ func (e *Encoder) str(s string) {
 // allPlain reports whether every byte of s is ASCII that stands for itself.
 func allPlain(s string) bool {
 	if len(s) < 8 {
+		if n := len(s); n >= 4 { // two loads that overlap
+			return plain(uint64(load32(s, 0))|uint64(load32(s, n-4))<<32) == 8
+		}
 		for i := range len(s) {
 			if c := s[i]; c < 0x20 || c >= utf8.RuneSelf || c == '"' || c == '\\' {
 				return false
@@ -345,6 +346,11 @@ func load64(s string, i int) uint64 {
 	_ = s[i+7]
 	return uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
 		uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+}
+
+func load32(s string, i int) uint32 {
+	_ = s[i+3]
+	return uint32(s[i]) | uint32(s[i+1])<<8 | uint32(s[i+2])<<16 | uint32(s[i+3])<<24
 }
 
 func (e *Encoder) escape(c byte) {
@@ -412,6 +418,10 @@ func (e *Encoder) payload(fields []slog.Attr, value any) {
 func (e *Encoder) name(name string, first bool) {
 	if !first {
 		e.buf = append(e.buf, ',')
+	}
+	if allPlain(name) && e.room(len(name)) {
+		e.buf = append(append(append(e.buf, '"'), name...), '"', ':')
+		return
 	}
 	e.str(name)
 	e.buf = append(e.buf, ':')

@@ -22,6 +22,9 @@ const (
 // plan is how the values of one type are written, found out once.
 type plan struct {
 	method method
+	// scalar is String, Int (of any size), Bool or Float64 for a type that is
+	// just that, without a method of its own; otherwise Invalid.
+	scalar reflect.Kind
 	number bool // json.Number
 	bytes  bool // a slice of bytes
 	fields []field
@@ -34,6 +37,7 @@ type field struct {
 	key       string
 	index     []int
 	tagged    bool
+	omits     bool // one of the next two
 	omitEmpty bool
 	omitZero  bool
 	quoted    bool
@@ -89,6 +93,14 @@ func (b planner) plan(t reflect.Type) *plan {
 		p.method = valueMethod
 	case t.Kind() != reflect.Pointer && hasMethod(reflect.PointerTo(t)):
 		p.method = pointerMethod
+	}
+	if p.method == noMethod && !p.number {
+		switch k := t.Kind(); k {
+		case reflect.String, reflect.Bool, reflect.Float64:
+			p.scalar = k
+		case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+			p.scalar = reflect.Int
+		}
 	}
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
@@ -159,9 +171,9 @@ func (b planner) collect(found *[]field, t reflect.Type, index []int, above map[
 		for option := range strings.SplitSeq(options, ",") {
 			switch option {
 			case "omitempty":
-				f.omitEmpty = true
+				f.omits, f.omitEmpty = true, true
 			case "omitzero":
-				f.omitZero = true
+				f.omits, f.omitZero = true, true
 			case "string":
 				k := sf.Type.Kind()
 				f.quoted = k == reflect.Bool || k >= reflect.Int && k <= reflect.Float64

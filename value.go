@@ -147,7 +147,7 @@ func (e *Encoder) slice(list []any) {
 		if i > 0 {
 			e.buf = append(e.buf, ',')
 		}
-		if e.any(v); e.err != nil {
+		if e.any(v); !e.room(0) {
 			return
 		}
 	}
@@ -232,13 +232,29 @@ func (e *Encoder) marshal(v any) {
 	}
 }
 
-// reflect writes a value of a type with this plan.
-func (e *Encoder) reflect(v reflect.Value, p *plan) {
-	if e.err != nil {
+// element writes what a struct, slice, array or map holds. Most of it is plain,
+// and does without the frame of reflect.
+func (e *Encoder) element(v reflect.Value, p *plan) {
+	if !e.room(0) { // a list without end must not grow without bound
 		return
 	}
-	if len(e.buf) > MaxPublishedLine {
-		e.err = ErrTooLarge
+	switch p.scalar {
+	case reflect.String:
+		e.str(v.String())
+	case reflect.Int:
+		e.int(v.Int())
+	case reflect.Bool:
+		e.buf = strconv.AppendBool(e.buf, v.Bool())
+	case reflect.Float64:
+		e.float(v.Float(), 64)
+	default:
+		e.reflect(v, p)
+	}
+}
+
+// reflect writes a value of a type with this plan.
+func (e *Encoder) reflect(v reflect.Value, p *plan) {
+	if !e.room(0) {
 		return
 	}
 	if p.method != noMethod {
@@ -338,7 +354,7 @@ func (e *Encoder) list(v reflect.Value, p *plan) {
 		if i > 0 {
 			e.buf = append(e.buf, ',')
 		}
-		if e.reflect(v.Index(i), p.elem); e.err != nil {
+		if e.element(v.Index(i), p.elem); e.err != nil {
 			return
 		}
 	}
@@ -355,7 +371,7 @@ func (e *Encoder) structure(v reflect.Value, p *plan) {
 	for i := range p.fields {
 		f := &p.fields[i]
 		fv, ok := f.of(v)
-		if !ok || f.omitEmpty && isEmpty(fv) || f.omitZero && f.isZero(fv) {
+		if !ok || f.omits && (f.omitEmpty && isEmpty(fv) || f.omitZero && f.isZero(fv)) {
 			continue
 		}
 		if first {
@@ -367,7 +383,7 @@ func (e *Encoder) structure(v reflect.Value, p *plan) {
 		if f.quoted {
 			e.buf = append(e.buf, '"')
 		}
-		e.reflect(fv, f.plan)
+		e.element(fv, f.plan)
 		if f.quoted {
 			e.buf = append(e.buf, '"')
 		}
@@ -401,7 +417,7 @@ func (e *Encoder) mapping(v reflect.Value, p *plan) {
 	e.buf = append(e.buf, '{')
 	for i := base; i < end && e.err == nil; i++ {
 		e.name(e.pairs[i].name, i == base)
-		e.reflect(e.pairs[i].elem, p.elem)
+		e.element(e.pairs[i].elem, p.elem)
 	}
 	e.buf = append(e.buf, '}')
 	e.dropPairs(base)
