@@ -147,16 +147,28 @@ func (e *examination) scan(mode string) {
 		return
 	}
 	leftovers := report.AnomalyCounts[papyra.ClassLeftover]
-	switch n := damagedPlaces(report) - leftovers; {
+	elsewhere := []papyra.Class{papyra.ClassLeftover, papyra.ClassUnreadable, papyra.ClassUnexpectedFile}
+	damage := map[papyra.Class]int64{}
+	n := int64(0)
+	for class, count := range report.AnomalyCounts {
+		if !slices.Contains(elsewhere, class) {
+			damage[class] = count
+			n += count
+		}
+	}
+	switch {
 	case n > 0:
-		e.add("damage", checkFail, fmt.Sprintf("%s: %s", plural(n, "place", "places"), showClasses(without(report.AnomalyCounts, papyra.ClassLeftover))), e.recoverHint())
+		e.add("damage", checkFail, plural(n, "place", "places")+": "+showClasses(damage), e.recoverHint())
 	case report.Incomplete:
 	default:
 		e.add("damage", checkOK, fmt.Sprintf("none in %s, %s", plural(report.Records, "record", "records"), showBytes(report.Bytes)), "")
 	}
 	if report.Incomplete {
 		e.c.note(cli.CodeIncomplete, "%s: a part could not be read", e.store.URL())
-		e.add("reading", checkFail, "a part could not be read: "+firstUnreadable(report), "run it as the user that owns the files")
+		e.add("reading", checkFail, "a part could not be read: "+first(report, papyra.ClassUnreadable, papyra.ClassUnexpectedFile), "run it as the user that owns the files")
+	}
+	if strange := report.AnomalyCounts[papyra.ClassUnexpectedFile]; strange > 0 && !report.Incomplete {
+		e.add("reading", checkFail, first(report, papyra.ClassUnexpectedFile), "move it away: it is not read or followed")
 	}
 	if leftovers > 0 {
 		e.add("leftovers", checkFail, plural(leftovers, "file", "files")+" of an act that did not finish", e.recoverHint())
@@ -180,16 +192,10 @@ func (e *examination) recoverHint() string {
 	return "papyra-ctl recover --backend " + shellQuote(e.store.URL()) + " --dry-run"
 }
 
-func without(counts map[papyra.Class]int64, class papyra.Class) map[papyra.Class]int64 {
-	rest := map[papyra.Class]int64{}
-	addCounts(rest, counts)
-	delete(rest, class)
-	return rest
-}
-
-func firstUnreadable(r *papyra.ScanReport) string {
+// first describes the first anomaly of one of some classes.
+func first(r *papyra.ScanReport, classes ...papyra.Class) string {
 	for _, a := range r.Anomalies {
-		if a.Class == papyra.ClassUnreadable || a.Class == papyra.ClassUnexpectedFile {
+		if slices.Contains(classes, a.Class) {
 			return a.File + ": " + a.Detail
 		}
 	}

@@ -45,7 +45,7 @@ func (e *examination) file(p place) {
 		e.add("file", checkFail, p.path()+" is not a regular file: "+info.Mode().String(), "name the file itself")
 		return
 	}
-	found := fmt.Sprintf("%s, %s, mode %#o, owner %s", p.path(), showBytes(info.Size()), info.Mode().Perm(), owner(info))
+	found := fmt.Sprintf("%s, %s, mode %04o, owner %s", p.path(), showBytes(info.Size()), info.Mode().Perm(), owner(info))
 	switch {
 	case unix.Access(p.path(), unix.R_OK) != nil:
 		e.add("file", checkFail, found+": not readable for this user", "run it as the user that owns the file")
@@ -68,7 +68,7 @@ func (e *examination) directory(p place) {
 		e.add("directory", checkFail, err.Error(), "make it with mode 0700")
 		return
 	}
-	found := fmt.Sprintf("%s, mode %#o, owner %s", p.dir, info.Mode().Perm(), owner(info))
+	found := fmt.Sprintf("%s, mode %04o, owner %s", p.dir, info.Mode().Perm(), owner(info))
 	switch {
 	case !info.IsDir():
 		e.add("directory", checkFail, p.dir+" is not a directory", "")

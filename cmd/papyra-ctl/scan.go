@@ -87,9 +87,7 @@ func (c *call) scan() error {
 				c.out.printf("\n")
 			}
 			c.showScan(report)
-			if !report.Clean() {
-				c.showNext("recover --backend "+shellQuote(store.URL())+" --dry-run", "shows what would be moved away")
-			}
+			c.showScanNext(store, report)
 		}
 	}
 	total.Clean = len(total.AnomalyCounts) == 0 && len(total.Stores) == len(stores)
@@ -309,6 +307,21 @@ func (c *call) showAnomalies(anomalies []papyra.Anomaly, total int64) {
 	_ = g.end()
 	if more := total - int64(min(len(anomalies), maxShown)); more > 0 {
 		c.out.printf("and %s more: --output json lists them\n", showCount(more))
+	}
+}
+
+// showScanNext says what to do about what a scan found.
+func (c *call) showScanNext(store sink.Backend, r *papyra.ScanReport) {
+	unreadable := r.AnomalyCounts[papyra.ClassUnreadable]
+	strange := r.AnomalyCounts[papyra.ClassUnexpectedFile]
+	if unreadable > 0 {
+		c.out.printf("\nnext: scan again as the user that owns the files; what still cannot be read is for dmesg and smartctl\n")
+	}
+	if strange > 0 {
+		c.out.printf("\nnext: move away what stands in the place of a file: nothing of it is read or followed\n")
+	}
+	if damagedPlaces(r) > unreadable+strange {
+		c.showNext("recover --backend "+shellQuote(store.URL())+" --dry-run", "shows what would be moved away")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 
 	"github.com/dustin/go-humanize"
 	"golang.org/x/term"
@@ -27,6 +28,8 @@ func newScreen(w io.Writer) *screen {
 		s.color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
 			s.width = width
+		} else if width, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && width > 0 {
+			s.width = width // a terminal that does not know its size
 		}
 	}
 	return s

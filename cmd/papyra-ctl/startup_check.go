@@ -155,6 +155,8 @@ func (c *call) showStartup(store sink.Backend, r *startupResult, err error) {
 		line(yellow, "not checked", "the store was not looked at")
 	case !r.Exists:
 		line(green, "ok", "does not exist yet, the sink will make it")
+	case r.Incomplete:
+		line(red, "INCOMPLETE", "a part could not be read: %s, %s", places, classes)
 	case errors.Is(err, sink.ErrAnomalies):
 		line(red, "REFUSED", "%s: %s; next: papyra-ctl recover --backend %s --dry-run", places, classes, shellQuote(store.URL()))
 	case r.DryRun && r.Moved > 0:
@@ -165,8 +167,6 @@ func (c *call) showStartup(store sink.Backend, r *startupResult, err error) {
 		line(green, "recovered", "moved %s to %s", moved, r.Quarantine)
 	case r.Damaged > 0:
 		line(red, "DAMAGED", "%s: %s; the sink may start all the same", places, classes)
-	case r.Incomplete:
-		line(yellow, "INCOMPLETE", "a part could not be read")
 	default:
 		line(green, "clean", "%s", plural(r.Records, "record", "records"))
 	}
