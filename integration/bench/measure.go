@@ -223,7 +223,7 @@ func (b *bench) pipeline(records, size int, send func() error) (s sample, err er
 		}
 		return nil
 	}
-	if err := b.await(path, exited); err != nil {
+	if err := b.await(exited, path); err != nil {
 		_ = stop()
 		return s, err
 	}
@@ -250,12 +250,11 @@ func (b *bench) pipeline(records, size int, send func() error) (s sample, err er
 
 var errIncomplete = errors.New("records are missing")
 
-// await blocks until the sink listens, its file has its first report, and both
-// have come to rest.
-func (b *bench) await(path string, exited <-chan error) error {
+// await blocks until the sink listens and its file has come to rest with its
+// first report.
+func (b *bench) await(exited <-chan error, path string) error {
 	subject := papyra.RecordsSubject(benchSystem, papyra.KindEvent)
-	ready := 0
-	for deadline := time.Now().Add(30 * time.Second); ready < 3; {
+	for deadline, ready, size := time.Now().Add(30*time.Second), 0, 0; ready < 3; {
 		if time.Now().After(deadline) {
 			return errors.New("papyra-sink is not ready after 30 s")
 		}
@@ -267,11 +266,14 @@ func (b *bench) await(path string, exited <-chan error) error {
 		// An empty message is no record; the server answers it when nobody
 		// listens, and a sink never does.
 		_, err := b.nc.Request(subject, nil, 50*time.Millisecond)
-		if errors.Is(err, nats.ErrTimeout) {
-			ready++
-		} else {
+		switch now := fileSize(path); {
+		case !errors.Is(err, nats.ErrTimeout):
 			ready = 0
 			time.Sleep(10 * time.Millisecond)
+		case now == 0 || now != size:
+			ready, size = 0, now
+		default:
+			ready++
 		}
 	}
 	return nil

@@ -1,0 +1,167 @@
+package pipeline
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/publisher"
+)
+
+// stream records from several goroutines until stop is called, which returns
+// how many there were. It never outruns the publisher's buffer, so that no
+// record is dropped.
+func stream(p *publisher.Publisher) (stop func() uint64) {
+	var n atomic.Int64
+	end := make(chan struct{})
+	var callers sync.WaitGroup
+	for range 4 {
+		callers.Go(func() {
+			for {
+				select {
+				case <-end:
+					return
+				default:
+				}
+				if p.Stats().Events.Buffered > 10_000 {
+					time.Sleep(time.Millisecond)
+					continue
+				}
+				for range 100 {
+					record(p, int(n.Add(1)))
+				}
+			}
+		})
+	}
+	return func() uint64 {
+		close(end)
+		callers.Wait()
+		return uint64(n.Load())
+	}
+}
+
+// confirmed returns how many records of a run are confirmed.
+func confirmed(p *publisher.Publisher) uint64 { return p.Stats().Events.Confirmed }
+
+// grows blocks until the sink has written a few megabytes more.
+func grows(t *testing.T, path string) {
+	t.Helper()
+	size := func() int64 {
+		info, err := os.Stat(path)
+		if err != nil {
+			return 0
+		}
+		return info.Size()
+	}
+	before := size()
+	await(t, "the file to grow", func() bool { return size() > before+4<<20 })
+}
+
+// TestKilledSinkMergesNothing kills the sink with SIGKILL in the middle of a
+// stream, several times. What stands in the file afterwards are whole records
+// and at most one torn fragment for each kill; nothing was merged or changed.
+func TestKilledSinkMergesNothing(t *testing.T) {
+	kills := 5
+	if long() {
+		kills = 50
+	}
+	dir, url := t.TempDir(), broker(t)
+	path := filepath.Join(dir, "records.ndjson")
+	args := []string{"--server", url, "--backend", "json:" + path}
+	sink := startSink(t, dir, args...)
+	p := connect(t, url, publisher.Config{})
+	stop := stream(p)
+	for range kills {
+		grows(t, path)
+		sink.kill()
+		sink = startSink(t, dir, args...)
+	}
+	accepted := stop()
+	stats := finish(t, p)
+	sink.terminate()
+
+	s := load(t, path)
+	if len(s.damaged) > kills || !s.whole {
+		t.Errorf("%d damaged lines after %d kills, want at most one each", len(s.damaged), kills)
+	}
+	for _, fragment := range s.damaged {
+		if string(fragment[:min(len(fragment), 8)]) != `{"kind":`[:min(len(fragment), 8)] {
+			t.Errorf("damaged line is not the beginning of a record: %.100q", fragment)
+		}
+	}
+	// A record is stored once or not at all, and twice only where it was sent
+	// again. What a killed sink had taken and not written is missing, and known
+	// by its number: the final report says how many there were.
+	numbers := s.numbers(p.Run(), papyra.KindEvent)
+	if stats.Events.Accepted != accepted || stats.Events.Confirmed != accepted {
+		t.Errorf("publisher: %+v, want %d accepted and confirmed", stats.Events, accepted)
+	}
+	for seq := range numbers {
+		if seq < 1 || seq > accepted {
+			t.Errorf("record %d was never recorded", seq)
+		}
+	}
+	if last := lastReport[papyra.PublisherReport](t, s, papyra.ReportPublisher); !last.Final || last.Categories["events"].Accepted != accepted {
+		t.Errorf("final PublisherReport: %+v, want %d events accepted", last, accepted)
+	}
+	t.Logf("%d records, %d kills: %d missing, %d torn", accepted, kills, int(accepted)-len(numbers), len(s.damaged))
+
+	// The tools agree: exactly the fragments, and none after recover.
+	want := 0
+	if len(s.damaged) > 0 {
+		want = 2
+	}
+	ctl(t, want, "scan", "--full", "--backend", "json:"+path)
+	ctl(t, 0, "recover", "--mode", "repair", "--backend", "json:"+path)
+	ctl(t, 0, "scan", "--full", "--backend", "json:"+path)
+	complete := load(t, path).numbers(p.Run(), papyra.KindEvent)
+	if len(complete) != len(numbers) {
+		t.Errorf("recover left %d records of %d", len(complete), len(numbers))
+	}
+}
+
+// TestTerminatedSinkLosesNothing ends the sink with SIGTERM in the middle of a
+// stream, several times. Every record is stored exactly once.
+func TestTerminatedSinkLosesNothing(t *testing.T) {
+	stops := 4
+	if long() {
+		stops = 40
+	}
+	dir, url := t.TempDir(), broker(t)
+	path := filepath.Join(dir, "records.ndjson")
+	args := []string{"--server", url, "--backend", "json:" + path}
+	sink := startSink(t, dir, args...)
+	p := connect(t, url, publisher.Config{})
+	stop := stream(p)
+	for range stops {
+		grows(t, path)
+		sink.terminate()
+		sink = startSink(t, dir, args...)
+	}
+	accepted := stop()
+	finish(t, p)
+	sink.terminate()
+	s := load(t, path)
+	if len(s.damaged) > 0 || !s.whole {
+		t.Errorf("%d damaged lines", len(s.damaged))
+	}
+	complete(t, s.numbers(p.Run(), papyra.KindEvent), accepted)
+	ctl(t, 0, "scan", "--full", "--backend", "json:"+path)
+}
+
+// TestSecondSinkIsRefused starts two sinks on one file.
+func TestSecondSinkIsRefused(t *testing.T) {
+	dir, url := t.TempDir(), broker(t)
+	path := filepath.Join(dir, "records.ndjson")
+	startSink(t, dir, "--server", url, "--backend", "json:"+path)
+	code, text := runSink(t, dir, "--server", url, "--backend", "json:"+path)
+	if code != 4 {
+		t.Errorf("the second sink exits with %d, want 4: %s", code, text)
+	}
+	ctl(t, 4, "recover", "--mode", "repair", "--backend", "json:"+path)
+	ctl(t, 0, "scan", "--backend", "json:"+path) // reading is always possible
+}

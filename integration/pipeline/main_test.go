@@ -1,0 +1,305 @@
+package pipeline
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+)
+
+// patience is how long a test waits for what must happen: far beyond what the
+// slowest machine needs.
+const patience = time.Minute
+
+// bin holds the programs, built once with the tests' own race detector setting.
+var bin string
+
+func TestMain(m *testing.M) {
+	if os.Getenv(brokerVariable) != "" {
+		os.Exit(playBroker())
+	}
+	os.Exit(testMain(m))
+}
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "papyra-pipeline-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "make a directory for the programs:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	bin = dir
+	args := []string{"build", "-o", dir + "/"}
+	if raceEnabled {
+		args = append(args, "-race")
+		// A program waits a second at its end for reports of other goroutines.
+		if err := os.Setenv("GORACE", "atexit_sleep_ms=10 "+os.Getenv("GORACE")); err != nil {
+			fmt.Fprintln(os.Stderr, "set GORACE:", err)
+			return 1
+		}
+	}
+	args = append(args, "github.com/papyra/papyra/cmd/papyra-sink", "github.com/papyra/papyra/cmd/papyra-ctl")
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
+		return 1
+	}
+	if code := m.Run(); code != 0 {
+		return code
+	}
+	if err := goleak.Find(); err != nil {
+		fmt.Fprintln(os.Stderr, "leak:", err)
+		return 1
+	}
+	return 0
+}
+
+// The test executable is also the broker, where a test needs one that is a
+// process of its own: it prints its URL and ends when its input does.
+const brokerVariable = "PAPYRA_PIPELINE_BROKER"
+
+func playBroker() int {
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	s.Start()
+	if !s.ReadyForConnections(patience) {
+		return 1
+	}
+	fmt.Println(s.ClientURL())
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	s.Shutdown()
+	return 0
+}
+
+// brokerProcess starts a broker that can be stopped and continued.
+func brokerProcess(t *testing.T) (url string, process *os.Process) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), brokerVariable+"=1")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGCONT)
+		in.Close()
+		_ = cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the broker says nothing: %v", err)
+	}
+	return strings.TrimSpace(line), cmd.Process
+}
+
+// broker starts a broker in the test's own process.
+func broker(t *testing.T) string {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(patience) {
+		t.Fatal("the NATS server is not ready")
+	}
+	return s.ClientURL()
+}
+
+// client is a stranger: a plain NATS connection.
+func client(t *testing.T, url string) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatalf("connect to %s: %v", url, err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// freePort returns an address on which nobody listens now.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// worker is a papyra-sink process.
+type worker struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it ended, with err set
+	err  error
+
+	mu  sync.Mutex
+	log strings.Builder
+}
+
+// startSink starts papyra-sink in a directory and waits until it receives.
+func startSink(t *testing.T, dir string, args ...string) *worker {
+	t.Helper()
+	w := &worker{t: t, cmd: exec.Command(filepath.Join(bin, "papyra-sink"), args...), done: make(chan struct{})}
+	w.cmd.Dir = dir
+	stderr, err := w.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	receiving := make(chan struct{})
+	if err := w.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(w.done)
+		told := false
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			w.mu.Lock()
+			fmt.Fprintln(&w.log, lines.Text())
+			w.mu.Unlock()
+			if !told && strings.Contains(lines.Text(), `receiving`) {
+				told = true
+				close(receiving)
+			}
+		}
+		w.err = w.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = w.cmd.Process.Kill()
+		<-w.done
+		if t.Failed() {
+			t.Logf("log of papyra-sink %s:\n%s", strings.Join(args, " "), w.text())
+		}
+	})
+	select {
+	case <-receiving:
+	case <-w.done:
+		t.Fatalf("papyra-sink ended at once: %v", w.err)
+	case <-time.After(patience):
+		t.Fatal("papyra-sink is not ready")
+	}
+	return w
+}
+
+func (w *worker) text() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.String()
+}
+
+// terminate sends SIGTERM and expects exit 0.
+func (w *worker) terminate() {
+	w.t.Helper()
+	if err := w.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		w.t.Fatalf("SIGTERM: %v", err)
+	}
+	w.wait()
+	if w.err != nil {
+		w.t.Fatalf("papyra-sink after SIGTERM: %v", w.err)
+	}
+}
+
+// kill sends SIGKILL.
+func (w *worker) kill() {
+	w.t.Helper()
+	if err := w.cmd.Process.Kill(); err != nil {
+		w.t.Fatalf("SIGKILL: %v", err)
+	}
+	w.wait()
+}
+
+func (w *worker) wait() {
+	w.t.Helper()
+	select {
+	case <-w.done:
+	case <-time.After(patience):
+		w.t.Fatal("papyra-sink does not end")
+	}
+}
+
+// ctl runs papyra-ctl and returns its standard output; the exit code must be the
+// wanted one.
+func ctl(t *testing.T, want int, args ...string) []byte {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(bin, "papyra-ctl"), args...)
+	var problems strings.Builder
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
+	code := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	if code != want {
+		t.Fatalf("papyra-ctl %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), code, want, out, problems.String())
+	}
+	return out
+}
+
+// await blocks until ok holds.
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// long reports whether the big numbers are wanted.
+func long() bool { return os.Getenv("PAPYRA_LONG") != "" }
+
+// seconds is for messages.
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 3, 64) + " s" }
+
+// runSink runs papyra-sink to its end.
+func runSink(t *testing.T, dir string, args ...string) (code int, output string) {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(bin, "papyra-sink"), args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode(), string(out)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return 0, string(out)
+}
