@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/papyra/papyra"
 )
@@ -306,6 +307,41 @@ func TestInboxRefusedWithinAWindowConfirmsNothing(t *testing.T) {
 	if s.prove(t.Context(), socket, mark) {
 		t.Error("a window in which the inbox was refused was confirmed")
 	}
+}
+
+// A chunk is confirmed when all of it was handed over, not only its beginning.
+func TestPartlyHandedOverChunkIsNotConfirmed(t *testing.T) {
+	b := embedded(t, &server.Options{MaxPayload: 3000})
+	r := newReceiver(t, b.ClientURL())
+	s := stepped(t, b.ClientURL(), Config{})
+	socket := readySocket(t, s)
+	for _, size := range []int{100, 2000, 2000} {
+		s.p.Started(someActor, slog.String("x", strings.Repeat("x", size)))
+	}
+	// The records are in messages of their own; then the broker's limit is not
+	// what it was.
+	s.collect(time.Now())
+	if n := len(s.entries); n != 2 {
+		t.Fatalf("got %d chunks, want 2", n)
+	}
+	first, second := s.entries[0].chunk, s.entries[1].chunk
+	first.buf = append(first.buf, second.buf...)
+	first.records += second.records
+	second.buf, second.records = second.buf[:0], 0
+	s.limit = chunkSize
+	mark := s.link.begin()
+	if !s.publish() || !s.prove(t.Context(), socket, mark) {
+		t.Fatal("what was handed over is not proven")
+	}
+	s.settle(true, nil)
+	if got := s.p.Stats().Events; got.Confirmed != 0 || got.Buffered != 3 {
+		t.Fatalf("got %+v, want 3 records buffered", got)
+	}
+	await(t, "the whole is confirmed", func() bool {
+		s.window(t.Context())
+		return s.p.Stats().Events.Confirmed == 3
+	})
+	await(t, "it arrives", func() bool { return len(r.missing(papyra.KindEvent, 3)) == 0 })
 }
 
 type refusal string

@@ -227,32 +227,39 @@ func (l *lane) settle(w *settled) {
 	l.queue.prepend(&w.back)
 }
 
-// abandon empties the lane at the end: what may have reached a server is
-// unconfirmed, the rest dropped as closed. It returns both numbers. The mutex
-// is held for long here, when no caller is left who could wait for it.
+// abandon empties the lane at the end, after close: what may have reached a
+// server is unconfirmed, the rest dropped as closed. It returns both numbers.
+// The lines are gone through without the mutex, because callers who record
+// after Close still take it to be refused.
 func (l *lane) abandon() (closed, unconfirmed uint64) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open != nil && len(l.open.buf) > 0 {
-		l.queue.push(l.open)
+	left := l.queue
+	if l.open != nil {
+		left.push(l.open)
 	}
-	l.open = nil
-	for c := l.queue.pop(); c != nil; c = l.queue.pop() {
-		l.count.buffered -= uint64(c.records)
+	l.queue, l.open = chunkList{}, nil
+	l.mu.Unlock()
+
+	drops := newDropLog()
+	for c := left.pop(); c != nil; c = left.pop() {
 		if c.unknown {
 			unconfirmed += uint64(c.records)
 			continue
 		}
-		closed += uint64(c.records)
 		for rest := c.buf; len(rest) > 0; {
 			n := lineLen(rest)
-			l.drops[dropClosed].add(seqOf(rest[:n]))
+			drops.add(seqOf(rest[:n]))
 			rest = rest[n:]
 		}
 	}
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drops[dropClosed] = drops
+	l.count.buffered -= drops.n + unconfirmed
 	l.count.unconfirmed += unconfirmed
 	l.mem = memory{}
-	return closed, unconfirmed
+	return drops.n, unconfirmed
 }
 
 // refill makes the chunks that the lane wants. It runs in the background; the

@@ -368,7 +368,7 @@ func TestRefusedSubject(t *testing.T) {
 	}
 }
 
-type uncomparable struct{ list []int }
+type uncomparable []int
 
 func (uncomparable) Error() string { return "" }
 

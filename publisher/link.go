@@ -184,9 +184,10 @@ func (l *link) changed() {
 }
 
 func (l *link) up() {
+	now := unixSeconds(l.now())
 	l.mu.Lock()
 	if n := len(l.outages); !l.connected && n > 0 && l.outages[n-1].To == 0 {
-		l.outages[n-1].To = unixSeconds(l.now())
+		l.outages[n-1].To = now
 	}
 	l.connected = true
 	l.mu.Unlock()
@@ -194,11 +195,12 @@ func (l *link) up() {
 }
 
 func (l *link) down() {
+	now := unixSeconds(l.now())
 	l.mu.Lock()
 	if l.connected {
 		l.errors.Disconnects++
 		if len(l.outages) < maxOutages {
-			l.outages = append(l.outages, papyra.Outage{From: unixSeconds(l.now())})
+			l.outages = append(l.outages, papyra.Outage{From: now})
 		}
 	}
 	l.connected = false
@@ -368,7 +370,7 @@ func (l *link) settled(ctx context.Context) bool {
 // sameError compares identities: two violations of the same text are two.
 func sameError(a, b error) (same bool) {
 	defer func() { _ = recover() }() // of a type that cannot be compared: not known to be the same
-	return a == b
+	return a == b //nolint:errorlint // two errors of one kind must not be taken for one
 }
 
 // mark is what is counted around a window.

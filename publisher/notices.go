@@ -53,17 +53,15 @@ func guard(f func()) (panicked bool) {
 }
 
 // do runs f soon, or not at all when too much waits.
-func (n *notices) do(f func()) bool {
+func (n *notices) do(f func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
-		return false
+		return
 	}
 	select {
 	case n.work <- f:
-		return true
 	default:
-		return false
 	}
 }
 

@@ -272,11 +272,25 @@ func (p *Publisher) Close(ctx context.Context) error {
 	stopSoft := context.AfterFunc(ctx, p.endSoft)
 	defer stopSoft()
 	defer p.endSoft()
-	<-p.done
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		// The sender ends within moments now, unless a callback of the user's
+		// that nats.go calls while it connects hangs.
+		select {
+		case <-p.done:
+		case <-time.After(closeGrace):
+			return fmt.Errorf("close publisher: a callback of the NATS options hangs: %w", context.Cause(ctx))
+		}
+	}
 	<-p.feederDone
 	p.awaitUser(ctx, p.auditorDone, p.notices.close())
 	return p.closeError()
 }
+
+// closeGrace is how long Close waits beyond its deadline for what the user
+// gave to the publisher to return.
+const closeGrace = 2 * time.Second
 
 // beginClose ends the intake and tells the sender. The order matters: once
 // closing is closed, no lane but that of the reports changes from outside.
@@ -297,7 +311,7 @@ func (p *Publisher) beginClose(ctx context.Context) {
 
 // awaitUser waits for goroutines that run the user's code, but not for ever.
 func (p *Publisher) awaitUser(ctx context.Context, ended ...<-chan struct{}) {
-	limit := time.NewTimer(2 * time.Second)
+	limit := time.NewTimer(closeGrace)
 	defer limit.Stop()
 	for _, c := range ended {
 		select {

@@ -10,6 +10,10 @@ import (
 // changes.
 const quietReports = 6
 
+// maxWaiting bounds the reports that wait to be sent: during a long outage more
+// of them would tell nothing that the next one does not.
+const maxWaiting = 16
+
 // reporter writes the PublisherReports of a run into the lane of reports. Only
 // the sender uses it.
 type reporter struct {
@@ -53,6 +57,9 @@ func (r *reporter) due(now time.Time) time.Time {
 	next := r.last.Add(r.every)
 	if now.Before(next) {
 		return next
+	}
+	if waiting, _ := r.p.lanes[papyra.KindReport].waiting(); waiting >= maxWaiting {
+		return now.Add(r.every)
 	}
 	state := r.p.reportState()
 	if state == r.state {
