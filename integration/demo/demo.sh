@@ -7,6 +7,7 @@
 #   PAPYRA_DEMO_LISTEN  the broker's address (127.0.0.1:4222, or another port if
 #                       that one is taken)
 set -euo pipefail
+umask 077
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 data=${PAPYRA_DEMO_DATA:-papyra-data-demo}
@@ -71,6 +72,8 @@ step "1. Build papyra-sink, papyra-ctl and the shop (bin/)"
 (cd integration/protoactor && "$go" build -o ../../bin/shop ./cmd/shop)
 
 step "2. Start papyra-sink with its own broker on $listen"
+since=() # of this run, if there is more
+[[ ! -e $data/records.ndjson ]] || since=(--since "$(date -u +%Y-%m-%dT%H:%M:%SZ)")
 mkdir -p "$data"
 log=$data/sink.log
 bin/papyra-sink --listen "$listen" --backend "$store" >>"$log" 2>&1 &
@@ -88,7 +91,6 @@ echo "It writes to $data/records.ndjson; its log is $log."
 
 step "3. Run an order shop of protoactor-go actors that crash, restart and lose messages"
 echo
-since=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 bin/shop --server "nats://$listen" --system shop --orders "$orders"
 
 step "4. Stop papyra-sink with SIGTERM"
@@ -100,19 +102,21 @@ sink_pid=
 echo "It exited with 0: nothing that reached it is lost."
 
 step "5. What happened to that system?"
-show bin/papyra-ctl inspect summary --backend "$store"
-show bin/papyra-ctl inspect events --backend "$store" --type ActorCrashed --since "$since" --limit 6
-show bin/papyra-ctl inspect events --backend "$store" --actor shop:printer --since "$since"
-show bin/papyra-ctl inspect dead-letters --backend "$store" --since "$since" --limit 5
-show bin/papyra-ctl inspect audits --backend "$store" --since "$since" --limit 3
-show bin/papyra-ctl scan --backend "$store"
+export PAPYRA_BACKEND=$store
+printf '\n%s$ export PAPYRA_BACKEND=%s%s\n' "$dim" "$store" "$plain"
+show bin/papyra-ctl inspect summary
+show bin/papyra-ctl inspect events --type ActorCrashed --limit 6 "${since[@]}"
+show bin/papyra-ctl inspect events --actor stock --actor printer "${since[@]}"
+show bin/papyra-ctl inspect dead-letters --limit 5 "${since[@]}"
+show bin/papyra-ctl inspect audits --limit 3 "${since[@]}"
+show bin/papyra-ctl scan
 
 step "Go on exploring; the records stay in $data/"
 cat <<END
 
   export PAPYRA_BACKEND=$store
   bin/papyra-ctl inspect events --type ActorRestarted --reverse --limit 10
-  bin/papyra-ctl inspect events --actor shop:stock
+  bin/papyra-ctl inspect events --actor payments/till-1
   bin/papyra-ctl inspect dead-letters --type '*main.label'
   bin/papyra-ctl inspect events --limit 1 --output json
   bin/papyra-ctl compact --keep-records 100 --dry-run
