@@ -94,6 +94,8 @@ type RecoverReport struct {
 	// Quarantine is the act's directory or stream; empty when nothing moved.
 	Quarantine string `json:"quarantine,omitempty"`
 	Act        string `json:"act,omitempty"` // id that RemovalReport and RecoveryPerformed carry
+	// Groups are the consumer groups of others that lose entries.
+	Groups []RemovedGroup `json:"groups,omitempty"`
 }
 
 // CompactOptions say what compaction removes.
@@ -118,6 +120,8 @@ type CompactReport struct {
 	Damaged       int64           `json:"damaged"` // lines left where they are
 	Pause         Duration        `json:"pause"`   // appends were held up so long
 	Counts        map[Class]int64 `json:"anomaly_counts,omitempty"`
+	// Groups are the consumer groups of others that lose entries.
+	Groups []RemovedGroup `json:"groups,omitempty"`
 }
 
 // Duration is a time.Duration that JSON shows in seconds.

@@ -110,6 +110,17 @@ type RemovalReport struct {
 	// Damaged counts lines that are of no category, moved by a recovery.
 	Damaged      int64 `json:"damaged,omitempty"`
 	DamagedBytes int64 `json:"damaged_bytes,omitempty"`
+	// Groups are the consumer groups of others, on Redis, for which entries go
+	// that are pending or not delivered yet; as many as fit in 32 KiB.
+	Groups []RemovedGroup `json:"groups,omitempty"`
+}
+
+// RemovedGroup is what an act takes away from a consumer group.
+type RemovedGroup struct {
+	Stream      string `json:"stream"` // the Redis key
+	Group       string `json:"group"`
+	Pending     int64  `json:"pending"`     // delivered, and not acknowledged
+	Undelivered int64  `json:"undelivered"` // not delivered yet
 }
 
 // RemovedCategory says what is removed of one category.

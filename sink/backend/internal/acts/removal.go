@@ -24,6 +24,8 @@ const reportBytes = 64 << 10
 // zero Removal is empty and ready.
 type Removal struct {
 	Damaged, DamagedBytes int64
+	// Groups are the consumer groups that lose entries.
+	Groups []papyra.RemovedGroup
 
 	categories [papyra.KindCount]category
 }
@@ -102,7 +104,7 @@ func (r *Removal) Streams() []papyra.StreamSummary {
 func (r *Removal) Reports(a *Act, now time.Time) ([][]byte, error) {
 	report := papyra.RemovalReport{
 		Act: a.Kind, ID: a.ID, Categories: map[string]papyra.RemovedCategory{},
-		Damaged: r.Damaged, DamagedBytes: r.DamagedBytes,
+		Damaged: r.Damaged, DamagedBytes: r.DamagedBytes, Groups: r.groups(),
 	}
 	for k := range r.categories {
 		if c := &r.categories[k]; c.records > 0 {
@@ -141,6 +143,21 @@ func (r *Removal) Reports(a *Act, now time.Time) ([][]byte, error) {
 		return nil, err
 	}
 	return lines, nil
+}
+
+// groupBytes bounds what a report says of consumer groups.
+const groupBytes = 32 << 10
+
+// groups returns as many groups as a report takes.
+func (r *Removal) groups() []papyra.RemovedGroup {
+	size := 0
+	for i, g := range r.Groups {
+		// A byte of a name may be written as six.
+		if size += 100 + 6*(len(g.Stream)+len(g.Group)); size > groupBytes {
+			return r.Groups[:i]
+		}
+	}
+	return r.Groups
 }
 
 func (c *category) removedRuns() []papyra.RemovedRun {
