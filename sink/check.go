@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/papyra/papyra"
@@ -128,7 +127,7 @@ func (s *Sink) check(ctx context.Context) error {
 		s.mu.Lock()
 		s.stats.Anomalies = total
 		s.mu.Unlock()
-		s.log.Warn("the store is damaged", "found", describe(r.Before), slog.Any("counts", r.Before.AnomalyCounts))
+		s.log.Warn("the store is damaged", "found", describe(r.Before), "counts", r.Before.AnomalyCounts)
 		s.early = append(s.early, papyra.Report{
 			Name: papyra.ReportCorruptionDetected,
 			Payload: papyra.CorruptionDetected{

@@ -57,7 +57,7 @@ type Config struct {
 	SyncEvery time.Duration
 	// BufferBytes bounds the lines that wait for the store. What comes beyond
 	// it is dropped and counted as sink_full. Default 64 MiB. The NATS client
-	// may hold as much again before messages are lost uncounted by line.
+	// holds up to as much before it.
 	BufferBytes int
 	// StopTimeout bounds the graceful stop. What is not stored when it is over
 	// is dropped and counted as sink_stopped. Default 30 s.

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,9 +16,9 @@ import (
 )
 
 const (
-	// maxPendingMessages bounds what the NATS client holds for a subscription
-	// before its callback sees it; the bytes are bounded by Config.BufferBytes.
-	// Beyond either messages are lost and counted.
+	// maxPendingMessages, with maxWaiting, bounds what the NATS client holds
+	// before the intake sees it. Beyond either it throws messages away and counts
+	// them.
 	maxPendingMessages = 512 << 10
 	connectPause       = 100 * time.Millisecond
 	reconnectWait      = 250 * time.Millisecond
@@ -30,14 +33,20 @@ type conn struct {
 	mu   sync.Mutex
 	subs []*nats.Subscription
 	lost uint64 // of subscriptions that are closed
+
+	reading atomic.Pointer[[]*nats.Subscription] // for hold, on the client's goroutine
 }
 
 // connect tries to reach the server until it does or the time is over.
 func connect(ctx context.Context, s *Sink) (*conn, error) {
 	c := &conn{sink: s}
+	opts, err := c.options()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", papyra.ErrConfig, err)
+	}
 	deadline := time.Now().Add(s.config.ConnectTimeout)
 	for {
-		nc, err := nats.Connect(s.config.URL, c.options()...)
+		nc, err := opts.Connect()
 		if err == nil {
 			c.nc = nc
 			s.setConnected(true)
@@ -57,15 +66,19 @@ func connect(ctx context.Context, s *Sink) (*conn, error) {
 
 // options are the caller's, and then those that make the client try for ever
 // whatever the server says.
-func (c *conn) options() []nats.Option {
+func (c *conn) options() (*nats.Options, error) {
 	cfg, log := &c.sink.config, c.sink.log
 	repeated := throttle{every: logEvery} // the client calls handlers one after the other
-	return append(append([]nats.Option{}, cfg.NATS...),
+	o := nats.GetDefaultOptions()
+	for server := range strings.SplitSeq(cfg.URL, ",") {
+		o.Servers = append(o.Servers, strings.TrimSpace(server))
+	}
+	for _, opt := range append(slices.Clone(cfg.NATS),
 		nats.Name("papyra-sink "+cfg.Group+"/"+cfg.Instance),
 		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(reconnectWait, time.Second),
 		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(2),
-		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if !c.sink.disconnected() {
 				return
 			}
@@ -77,7 +90,7 @@ func (c *conn) options() []nats.Option {
 			c.sink.setConnected(true)
 			log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted())
 		}),
-		nats.ErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""
 			if sub != nil {
 				subject = sub.Subject
@@ -86,7 +99,13 @@ func (c *conn) options() []nats.Option {
 				log.Error("NATS reports an error", "error", err, "subject", subject, "suppressed", n)
 			}
 		}),
-	)
+	) {
+		if err := opt(&o); err != nil {
+			return nil, fmt.Errorf("read the NATS options: %w", err)
+		}
+	}
+	c.underPressure(&o)
+	return &o, nil
 }
 
 // subscribe begins to receive. It returns after the server has confirmed the
@@ -99,12 +118,14 @@ func (c *conn) subscribe() error {
 		if err != nil {
 			return fmt.Errorf("subscribe to %s: %w", subject, err)
 		}
-		if err := sub.SetPendingLimits(maxPendingMessages, max(cfg.BufferBytes/len(subjects), minBuffer)); err != nil {
+		if err := sub.SetPendingLimits(maxPendingMessages, max(maxWaiting/len(subjects), minBuffer)); err != nil {
 			return fmt.Errorf("subscribe to %s: %w", subject, err)
 		}
 		c.mu.Lock()
-		c.subs = append(c.subs, sub)
+		c.subs = append(slices.Clip(c.subs), sub) // never in place: reading has the old ones
+		subs := c.subs
 		c.mu.Unlock()
+		c.reading.Store(&subs)
 	}
 	if err := c.nc.FlushTimeout(cfg.ConnectTimeout); err != nil {
 		return fmt.Errorf("%w: subscribe: %w", papyra.ErrUnavailable, err)
@@ -163,6 +184,7 @@ func (c *conn) drain(timeout time.Duration) (left int) {
 }
 
 func (c *conn) close(left int) {
+	c.reading.Store(nil)
 	c.mu.Lock()
 	for _, sub := range c.subs {
 		if n, err := sub.Dropped(); err == nil {

@@ -37,6 +37,7 @@ type Sink struct {
 	ran      atomic.Bool
 	conn     atomic.Pointer[conn]
 	early    []papyra.Report // for the store as soon as it is open
+	receives chan struct{}   // closed when the subscriptions stand
 
 	// mu guards what is below. It is held for a message or a batch, never
 	// during I/O, and no other lock but the reject file's is taken under it.
@@ -64,8 +65,8 @@ func New(c Config, b Backend) (*Sink, error) {
 	id := papyra.NewIdentity(c.Instance)
 	s := &Sink{
 		config: c, backend: b, identity: id,
-		log:     c.Logger.With("group", c.Group, "instance", c.Instance),
-		wake:    make(chan struct{}, 1),
+		log:  c.Logger.With("group", c.Group, "instance", c.Instance),
+		wake: make(chan struct{}, 1), receives: make(chan struct{}),
 		full:    &buffer{},
 		filling: &buffer{},
 		stats: Stats{
@@ -80,6 +81,10 @@ func New(c Config, b Backend) (*Sink, error) {
 
 // Config returns the configuration with its defaults filled in.
 func (s *Sink) Config() Config { return s.config }
+
+// Receiving is closed when the subscriptions stand: what is published from then
+// on reaches the group. It stays open if Run fails before.
+func (s *Sink) Receiving() <-chan struct{} { return s.receives }
 
 // Run checks the store, opens it, connects, and receives until ctx is done;
 // then it stops gracefully. It returns after its last side effect: nil when
@@ -147,6 +152,7 @@ func (s *Sink) Run(ctx context.Context) error {
 	err = c.subscribe()
 	if err == nil {
 		s.setState("running")
+		close(s.receives)
 		s.log.Info("receiving", "store", s.backend.URL(), "server", c.nc.ConnectedUrlRedacted(), "subjects", len(s.config.subjects()))
 		select {
 		case <-ctx.Done():

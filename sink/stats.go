@@ -42,10 +42,10 @@ type Stats struct {
 }
 
 // RejectedTotal is the sum of Rejected.
-func (s *Stats) RejectedTotal() uint64 { return sum(s.Rejected) }
+func (s Stats) RejectedTotal() uint64 { return sum(s.Rejected) }
 
 // DroppedTotal is the sum of Dropped.
-func (s *Stats) DroppedTotal() uint64 { return sum(s.Dropped) }
+func (s Stats) DroppedTotal() uint64 { return sum(s.Dropped) }
 
 func sum[K comparable](m map[K]uint64) (total uint64) {
 	for _, n := range m {

@@ -222,9 +222,8 @@ func (w *writer) fail(err error) {
 	w.backoff = min(max(2*w.backoff, firstRetry), lastRetry)
 	wait := w.backoff/2 + rand.N(w.backoff/2+1)
 	if n, ok := w.logged.allow(); ok {
-		lines, size := 0, 0
 		w.s.mu.Lock()
-		lines, size = w.s.pending()
+		lines, size := w.s.pending()
 		w.s.mu.Unlock()
 		w.s.log.Error("the store takes no records: keeping them and trying again", "error", err,
 			"pending", lines, "pending_bytes", size, "again_in", wait.Round(time.Millisecond).String(), "suppressed", n)
@@ -262,6 +261,12 @@ func (w *writer) sync(ctx context.Context) {
 // the last report, and closes the store.
 func (w *writer) finish(ctx context.Context) error {
 	w.drain(ctx)
+	cause := w.failed
+	if cause == nil {
+		w.s.mu.Lock()
+		cause = w.s.appendErr
+		w.s.mu.Unlock()
+	}
 	left := w.abandon()
 	w.s.report("stopped")
 	if left == 0 {
@@ -275,12 +280,6 @@ func (w *writer) finish(ctx context.Context) error {
 
 	var err error
 	if left > 0 {
-		cause := w.failed
-		if cause == nil {
-			w.s.mu.Lock()
-			cause = w.s.appendErr
-			w.s.mu.Unlock()
-		}
 		err = fmt.Errorf("%w: %d records were dropped when the time to stop was over: %v", ErrNotStored, left, cause) //nolint:errorlint // the cause must not decide the kind of the error
 	}
 	if w.failed != nil {

@@ -34,6 +34,7 @@ type Config struct {
 const (
 	defaultPort         = 4222
 	defaultMaxPayload   = 1 << 20
+	maxMaxPayload       = 64 << 20
 	defaultStartTimeout = 5 * time.Second
 	loopback            = "127.0.0.1"
 )
@@ -41,27 +42,46 @@ const (
 // Broker is a running server. Its methods are safe for concurrent use.
 type Broker struct {
 	srv      *server.Server
-	url      string
-	addr     *net.TCPAddr
+	config   Config
+	host     string
+	port     int
 	lameDuck sync.WaitGroup
+
+	mu   sync.Mutex
+	url  string       // "" until Open
+	addr *net.TCPAddr // nil until Open
 }
 
-// Start starts a server and returns when it accepts clients. A wrong
-// configuration wraps papyra.ErrConfig; a server that cannot listen wraps
-// papyra.ErrUnavailable.
+// Start starts a server and returns when it accepts clients: New and Open.
+func Start(c Config) (*Broker, error) {
+	b, err := New(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.Open(); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// New starts a server that only clients within the process can reach, until
+// Open: a sink that subscribes before it is open misses nothing. A wrong
+// configuration wraps papyra.ErrConfig; an address that cannot be listened on
+// wraps papyra.ErrUnavailable.
 //
 // The server has neither logins nor TLS nor JetStream: it is for one machine.
 // Where several meet, run a NATS server of its own and give its URL to the
 // sink. A client that publishes faster than the sink takes is stalled, not
 // dropped: no_fast_producer_stall stays off, because with it the server throws
 // messages for a lagging receiver away and counts nothing.
-func Start(c Config) (*Broker, error) {
+func New(c Config) (*Broker, error) {
 	host, port, err := splitListen(c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("%w: listen address %q: %w", papyra.ErrConfig, c.Listen, err)
 	}
-	if c.MaxPayload < 0 || c.MaxPayload > server.MAX_PAYLOAD_MAX_SIZE*8 {
-		return nil, fmt.Errorf("%w: max payload %d: give 1 to %d bytes", papyra.ErrConfig, c.MaxPayload, server.MAX_PAYLOAD_MAX_SIZE*8)
+	if c.MaxPayload < 0 || c.MaxPayload > maxMaxPayload {
+		return nil, fmt.Errorf("%w: max payload %d: give 1 to %d bytes", papyra.ErrConfig, c.MaxPayload, maxMaxPayload)
 	}
 	if c.MaxPayload == 0 {
 		c.MaxPayload = defaultMaxPayload
@@ -72,49 +92,82 @@ func Start(c Config) (*Broker, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	b := &Broker{config: c, host: host, port: port}
+	// A port in use is found out now, not when the store is already open.
+	if l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err != nil {
+		return nil, b.cannotListen(err)
+	} else if err := l.Close(); err != nil {
+		return nil, b.cannotListen(err)
+	}
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
-	// The server would take a busy port for a fatal error and say so only to its
-	// log: find out before.
-	if port != server.RANDOM_PORT {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-		if err != nil {
-			return nil, fmt.Errorf("%w: start the embedded NATS server: %w: choose another address with --listen, or use the server that is there with --server",
-				papyra.ErrUnavailable, err)
-		}
-		l.Close()
-	}
-
-	srv, err := server.NewServer(&server.Options{
+	b.srv, err = server.NewServer(&server.Options{
 		ServerName: "papyra-sink",
 		Host:       host,
 		Port:       port,
 		MaxPayload: int32(c.MaxPayload),
 		NoSigs:     true, // the process has its own handlers
+		DontListen: true, // Open listens
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: start the embedded NATS server: %w", papyra.ErrConfig, err)
 	}
-	srv.SetLoggerV2(adapter{c.Logger}, false, false, false)
-	srv.Start()
-	if !srv.ReadyForConnections(c.StartTimeout) {
-		srv.Shutdown()
-		srv.WaitForShutdown()
+	b.srv.SetLoggerV2(adapter{c.Logger}, false, false, false)
+	b.srv.Start()
+	if !b.srv.ReadyForConnections(c.StartTimeout) {
+		b.Close()
 		return nil, fmt.Errorf("%w: the embedded NATS server was not ready within %v", papyra.ErrUnavailable, c.StartTimeout)
 	}
-	addr, _ := srv.Addr().(*net.TCPAddr)
-	return &Broker{srv: srv, url: srv.ClientURL(), addr: addr}, nil
+	return b, nil
 }
 
-// URL is what clients on this machine connect to.
-func (b *Broker) URL() string { return b.url }
+// Open lets clients of other processes in. Calling it again does nothing.
+func (b *Broker) Open() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.addr != nil {
+		return nil
+	}
+	ready := make(chan struct{})
+	b.srv.AcceptLoop(ready)
+	<-ready
+	addr, ok := b.srv.Addr().(*net.TCPAddr)
+	if !ok {
+		return b.cannotListen(errors.New("the address cannot be listened on"))
+	}
+	b.addr, b.url = addr, b.srv.ClientURL()
+	return nil
+}
 
-// Addr is where the server listens, or listened.
-func (b *Broker) Addr() string { return b.addr.String() }
+func (b *Broker) cannotListen(err error) error {
+	return fmt.Errorf("%w: start the embedded NATS server at %s:%d: %w: choose another address with --listen, or use the server that is there with --server",
+		papyra.ErrUnavailable, b.host, b.port, err)
+}
+
+// URL is what clients on this machine connect to, "" before Open.
+func (b *Broker) URL() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.url
+}
+
+// Addr is where the server listens, or listened; "" before Open.
+func (b *Broker) Addr() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.addr == nil {
+		return ""
+	}
+	return b.addr.String()
+}
 
 // Loopback reports whether only this machine can reach the server.
-func (b *Broker) Loopback() bool { return b.addr.IP.IsLoopback() }
+func (b *Broker) Loopback() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.addr == nil || b.addr.IP.IsLoopback()
+}
 
 // InProcessConn connects a client without a socket; with it a Broker is what
 // nats.InProcessServer wants. Such a client is not disconnected by Quiesce.
@@ -126,6 +179,9 @@ func (b *Broker) InProcessConn() (net.Conn, error) { return b.srv.InProcessConn(
 // behind that a client could have taken for received. It returns when they are
 // gone or ctx ends.
 func (b *Broker) Quiesce(ctx context.Context) error {
+	if b.Addr() == "" {
+		return nil // nobody was let in
+	}
 	// The lame duck mode closes the listener and then waits, by default for ten
 	// seconds, before it disconnects clients; Close ends it.
 	b.lameDuck.Go(b.srv.LameDuckShutdown)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +102,60 @@ func TestListenIsLoopbackUnlessNamed(t *testing.T) {
 	}
 }
 
+func TestNewLetsOnlyTheProcessInUntilOpen(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	free.Close()
+	b, err := broker.New(broker.Config{Listen: addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if _, err := nats.Connect("nats://" + addr); err == nil {
+		t.Error("a client could connect before Open")
+	}
+	inside := connect(t, "", nats.InProcessServer(b))
+	sub, err := inside.SubscribeSync("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := inside.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := b.Open(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	outside := connect(t, b.URL())
+	if b.Addr() != addr {
+		t.Errorf("listens on %s, want %s", b.Addr(), addr)
+	}
+	if err := outside.Publish("x", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sub.NextMsg(5 * time.Second); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCloseAndQuiesceBeforeOpen(t *testing.T) {
+	b, err := broker.New(broker.Config{Listen: ":0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Quiesce(t.Context()); err != nil {
+		t.Error(err)
+	}
+	b.Close()
+	if err := b.Open(); err == nil {
+		t.Error("Open of a closed server did not fail")
+	}
+}
+
 func TestQuiesceDisconnectsPublishersAndKeepsTheProcess(t *testing.T) {
 	b := start(t, broker.Config{Listen: ":0"})
 	inside := connect(t, b.URL(), nats.InProcessServer(b))
@@ -138,7 +193,7 @@ func TestQuiesceDisconnectsPublishersAndKeepsTheProcess(t *testing.T) {
 	for i := range 1000 {
 		select {
 		case m := <-got:
-			if m != fmt.Sprint(i) {
+			if m != strconv.Itoa(i) {
 				t.Fatalf("message %d is %q", i, m)
 			}
 		case <-ctx.Done():

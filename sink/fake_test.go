@@ -1,0 +1,134 @@
+package sink_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink"
+)
+
+// fakeStore is a store whose medium the test breaks: it keeps whole lines in
+// memory and does what its hooks say.
+type fakeStore struct {
+	// before is called before an Append, without a lock; it says how many lines
+	// to store and what to return. Nil stores all.
+	before  func(ctx context.Context, b *papyra.Batch) (int, error)
+	onSync  func() error
+	openErr error
+	scans   []*papyra.ScanReport // what the next scans find; none: not found
+	recover func() error
+
+	mu      sync.Mutex
+	lines   []string
+	streams []papyra.Stream
+	appends int
+	syncs   int
+	open    int
+	closes  int
+}
+
+func (f *fakeStore) URL() string        { return "fake:" }
+func (f *fakeStore) RejectFile() string { return "" }
+func (f *fakeStore) Close() error       { return nil }
+
+func (f *fakeStore) Read(context.Context, papyra.Query, func(*papyra.Record, papyra.Place) error) (int64, error) {
+	return 0, papyra.ErrNotFound
+}
+
+func (f *fakeStore) Scan(context.Context, papyra.ScanOptions) (*papyra.ScanReport, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.scans) == 0 {
+		return nil, papyra.ErrNotFound
+	}
+	r := f.scans[0]
+	f.scans = f.scans[1:]
+	return r, nil
+}
+
+func (f *fakeStore) Recover(context.Context, papyra.RecoverOptions) (*papyra.RecoverReport, error) {
+	if f.recover != nil {
+		if err := f.recover(); err != nil {
+			return nil, err
+		}
+	}
+	return &papyra.RecoverReport{Moved: 1}, nil
+}
+
+func (f *fakeStore) Compact(context.Context, papyra.CompactOptions) (*papyra.CompactReport, error) {
+	return nil, papyra.ErrUsage
+}
+
+func (f *fakeStore) Appender(context.Context) (sink.Appender, error) {
+	if f.openErr != nil {
+		return nil, f.openErr
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.open > 0 {
+		return nil, papyra.ErrBusy
+	}
+	f.open++
+	return &fakeAppender{f}, nil
+}
+
+type fakeAppender struct{ f *fakeStore }
+
+func (a *fakeAppender) Append(ctx context.Context, b *papyra.Batch) (int, error) {
+	n, err := b.Len(), error(nil)
+	if a.f.before != nil {
+		n, err = a.f.before(ctx, b)
+	}
+	a.f.mu.Lock()
+	defer a.f.mu.Unlock()
+	a.f.appends++
+	for i := range n {
+		l, stream := b.Line(i)
+		a.f.lines = append(a.f.lines, string(l))
+		a.f.streams = append(a.f.streams, stream)
+	}
+	return n, err
+}
+
+func (a *fakeAppender) Sync(context.Context) error {
+	a.f.mu.Lock()
+	a.f.syncs++
+	a.f.mu.Unlock()
+	if a.f.onSync != nil {
+		return a.f.onSync()
+	}
+	return nil
+}
+
+func (a *fakeAppender) Close() error {
+	a.f.mu.Lock()
+	defer a.f.mu.Unlock()
+	a.f.closes++
+	a.f.open = 0
+	return nil
+}
+
+// stored returns the lines that came from the wire, and the sink's own reports.
+func (f *fakeStore) stored() (wire, own []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, l := range f.lines {
+		if f.streams[i].System == papyra.SystemReserved {
+			own = append(own, l)
+		} else {
+			wire = append(wire, l)
+		}
+	}
+	return wire, own
+}
+
+// text is the wire lines as a file would hold them.
+func (f *fakeStore) text() string {
+	wire, _ := f.stored()
+	if len(wire) == 0 {
+		return ""
+	}
+	return strings.Join(wire, "\n") + "\n"
+}

@@ -1,0 +1,121 @@
+package sink
+
+import (
+	"net"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	// highWater is how many bytes of messages may wait for the intake before
+	// the socket is read more slowly.
+	highWater = 16 << 20
+	// highMessages is the same for very small messages.
+	highMessages = 128 << 10
+	// maxHold bounds how long one read of the socket is held up. The intake
+	// does no I/O, so that it is done with far more than highWater by then; if
+	// it is not, the client's own limits throw messages away and count them.
+	maxHold    = time.Second
+	holdSlice  = 500 * time.Microsecond
+	maxWaiting = 64 << 20 // bytes in the client's queues before it throws away
+)
+
+// The NATS client reads its socket as fast as it can and throws messages away
+// when their callback lags behind: a flood that the processor cannot check in
+// time would be lost. So the connection is read more slowly while much waits
+// for the intake. What then backs up in the socket and in the server makes the
+// server stall the publishers' connections, which only a publisher's background
+// side feels. A store that is slow never gets that far: the intake goes on and
+// drops what the buffer cannot hold.
+
+// held is a connection whose reads wait while c has much to do.
+type held struct {
+	net.Conn
+	c *conn
+}
+
+func (h held) Read(b []byte) (int, error) {
+	n, err := h.Conn.Read(b)
+	h.c.hold()
+	return n, err
+}
+
+// hold waits until little waits for the intake, or maxHold is over.
+func (c *conn) hold() {
+	var since time.Time
+	for c.crowded() {
+		now := time.Now()
+		if since.IsZero() {
+			since = now
+		} else if now.Sub(since) > maxHold {
+			return
+		}
+		time.Sleep(holdSlice)
+	}
+}
+
+func (c *conn) crowded() bool {
+	subs := c.reading.Load()
+	if subs == nil {
+		return false
+	}
+	messages, size := 0, 0
+	for _, sub := range *subs {
+		if m, b, err := sub.Pending(); err == nil {
+			messages, size = messages+m, size+b
+		}
+	}
+	return size > highWater || messages > highMessages
+}
+
+// holdingDialer dials as the caller's options say.
+type holdingDialer struct {
+	nats.CustomDialer
+	c *conn
+}
+
+func (d holdingDialer) Dial(network, address string) (net.Conn, error) {
+	nc, err := d.CustomDialer.Dial(network, address)
+	if err != nil {
+		return nil, err
+	}
+	return held{nc, d.c}, nil
+}
+
+// SkipTLSHandshake tells the client whether the caller's dialer does TLS.
+func (d holdingDialer) SkipTLSHandshake() bool {
+	skip, ok := d.CustomDialer.(interface{ SkipTLSHandshake() bool })
+	return ok && skip.SkipTLSHandshake()
+}
+
+// holdingPipe connects to a server within the process.
+type holdingPipe struct {
+	nats.InProcessConnProvider
+	c *conn
+}
+
+func (p holdingPipe) InProcessConn() (net.Conn, error) {
+	nc, err := p.InProcessConnProvider.InProcessConn()
+	if err != nil {
+		return nil, err
+	}
+	return held{nc, p.c}, nil
+}
+
+// underPressure makes a connection of o one that is read as fast as c can take.
+func (c *conn) underPressure(o *nats.Options) {
+	if o.InProcessServer != nil {
+		o.InProcessServer = holdingPipe{o.InProcessServer, c}
+		return
+	}
+	dialer := o.CustomDialer
+	switch {
+	case dialer != nil:
+	case o.Dialer != nil: //nolint:staticcheck // a caller may still set it
+		dialer = o.Dialer //nolint:staticcheck // see above
+	default:
+		dialer = &net.Dialer{Timeout: o.Timeout}
+	}
+	o.CustomDialer = holdingDialer{dialer, c}
+}
