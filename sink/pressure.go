@@ -112,8 +112,8 @@ func (c *conn) underPressure(o *nats.Options) {
 	dialer := o.CustomDialer
 	switch {
 	case dialer != nil:
-	case o.Dialer != nil: //nolint:staticcheck // a caller may still set it
-		dialer = o.Dialer //nolint:staticcheck // see above
+	case o.Dialer != nil:
+		dialer = o.Dialer
 	default:
 		dialer = &net.Dialer{Timeout: o.Timeout}
 	}

@@ -153,7 +153,7 @@ func (s *Sink) Run(ctx context.Context) error {
 	if err == nil {
 		s.setState("running")
 		close(s.receives)
-		s.log.Info("receiving", "store", s.backend.URL(), "server", c.nc.ConnectedUrlRedacted(), "subjects", len(s.config.subjects()))
+		s.log.Debug("subscribed", "store", s.backend.URL(), "subjects", len(s.config.subjects()))
 		select {
 		case <-ctx.Done():
 		case <-w.lost:

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/papyra/papyra"
+)
+
+// RetentionFlags returns the flags that say what is kept of each stream. The
+// limit of one category is written as in a URL: --keep dead_letters.keep_age=30d.
+func RetentionFlags() []urfave.Flag {
+	const category = "Retention, for each system and category"
+	return []urfave.Flag{
+		&urfave.StringFlag{Name: "keep-records", EnvVars: []string{"PAPYRA_KEEP_RECORDS"}, Category: category, Usage: "the newest `N`; 0 is no limit"},
+		&urfave.StringFlag{Name: "keep-age", EnvVars: []string{"PAPYRA_KEEP_AGE"}, Category: category, Usage: "what is not older than `AGE`, as 30d or 12h"},
+		&urfave.StringFlag{Name: "keep-bytes", EnvVars: []string{"PAPYRA_KEEP_BYTES"}, Category: category, Usage: "the newest that fit in `SIZE`, as 500MB or 2GiB"},
+		&urfave.StringSliceFlag{Name: "keep", EnvVars: []string{"PAPYRA_KEEP"}, Category: category, Usage: "one category's own `LIMIT`, as dead_letters.keep_age=30d; may be given more than once; reports have no other"},
+	}
+}
+
+// Retention reads the flags of [RetentionFlags]. An error wraps papyra.ErrUsage
+// for a flag that cannot be read, papyra.ErrConfig for a limit that cannot be.
+func Retention(c *urfave.Context) (papyra.Retention, error) {
+	var r papyra.Retention
+	given := map[string]bool{}
+	set := func(name, value string) error {
+		if given[name] {
+			return config("%s is given twice", name)
+		}
+		given[name] = true
+		if err := SetLimit(&r, name, value); err != nil {
+			return config("%s=%s: %v", name, value, err)
+		}
+		return nil
+	}
+	for _, limit := range []string{"keep_records", "keep_age", "keep_bytes"} {
+		if value := c.String(strings.ReplaceAll(limit, "_", "-")); value != "" {
+			if err := set(limit, value); err != nil {
+				return r, err
+			}
+		}
+	}
+	for _, item := range c.StringSlice("keep") {
+		name, value, ok := strings.Cut(strings.TrimSpace(item), "=")
+		if !ok {
+			return r, usage("--keep %q: write CATEGORY.LIMIT=VALUE, as dead_letters.keep_age=30d", item)
+		}
+		if err := set(name, value); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// SetLimit sets one limit of r by its name in URLs: "keep_age", or
+// "dead_letters.keep_age" for one category.
+func SetLimit(r *papyra.Retention, name, value string) error {
+	limits, limit := &r.General, name
+	if category, own, ok := strings.Cut(name, "."); ok {
+		kind := papyra.ParseCategory(category)
+		if kind == papyra.KindUnknown {
+			return fmt.Errorf("unknown category %q: write events, audits, dead_letters or reports", category)
+		}
+		limits, limit = &r.ByKind[kind], own
+	}
+	var err error
+	switch limit {
+	case "keep_records":
+		if limits.Records, err = strconv.ParseInt(value, 10, 64); err != nil || limits.Records < 0 {
+			return fmt.Errorf("%q is not a number of records: write it like 100000", value)
+		}
+	case "keep_age":
+		limits.Age, err = ParseDuration(value)
+	case "keep_bytes":
+		limits.Bytes, err = ParseSize(value)
+	default:
+		return fmt.Errorf("unknown limit %q: write keep_records, keep_age or keep_bytes", limit)
+	}
+	return err
+}
+
+// ShowRetention writes r as its parameters: "keep_records=1000
+// dead_letters.keep_age=720h0m0s".
+func ShowRetention(r papyra.Retention) string {
+	var parts []string
+	show := func(prefix string, l papyra.Limits) {
+		if l.Records > 0 {
+			parts = append(parts, fmt.Sprintf("%skeep_records=%d", prefix, l.Records))
+		}
+		if l.Age > 0 {
+			parts = append(parts, prefix+"keep_age="+showDuration(l.Age))
+		}
+		if l.Bytes > 0 {
+			parts = append(parts, fmt.Sprintf("%skeep_bytes=%d", prefix, l.Bytes))
+		}
+	}
+	show("", r.General)
+	for _, k := range papyra.Kinds() {
+		show(k.Category()+".", r.ByKind[k])
+	}
+	return strings.Join(parts, " ")
+}
+
+// showDuration writes whole days as days.
+func showDuration(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	return d.String()
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime/debug"
+	"slices"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/papyra/papyra/cmd/internal/cli"
+)
+
+const description = `Receives records from NATS and appends them to a store. Without --server it
+starts a NATS server of its own, for this machine only. The workers of one group
+share the records; each group receives all of them.
+
+SIGTERM and SIGINT stop it: it stops receiving, appends what it has, syncs, and
+exits 0. A second signal ends it at once.
+
+Examples:
+  papyra-sink
+  papyra-sink --listen 127.0.0.1:4333 --backend json:/var/lib/papyra/records.ndjson
+  papyra-sink --server nats://nats:4222 --group archive --instance eu-1 --sync batch
+  papyra-sink --context prod --category dead_letters --startup-check recover
+
+Exit codes: 0 stopped, everything stored; 1 the startup check found anomalies;
+2 anomalies are left after its recovery; 3 the store failed, or records were
+dropped when the time to stop was over; 4 somebody else holds the store;
+64 wrong usage; 69 NATS or the backend cannot be reached; 78 wrong
+configuration; 130 or 143 interrupted before it received.`
+
+func newApp(stderr io.Writer) *urfave.App {
+	const filters, store, server, stop, output = "What to receive", "Store", "Embedded NATS server", "Running", "Output"
+	return &urfave.App{
+		Name:        "papyra-sink",
+		Usage:       "store the records of a fleet of actor runtimes",
+		UsageText:   "papyra-sink [flags]",
+		Description: description,
+		Version:     version(),
+		Flags: slices.Concat([]urfave.Flag{
+			&urfave.StringFlag{Name: "backend", Aliases: []string{"b"}, EnvVars: []string{"PAPYRA_BACKEND"}, Value: "json:./papyra-data/records.ndjson", Category: store, Usage: "store `URL`: json:PATH, memory:"},
+			&urfave.StringFlag{Name: "sync", EnvVars: []string{"PAPYRA_SYNC"}, Category: store, Usage: "when records are made durable, `MODE`: none, interval (every second), batch (default: interval)"},
+			&urfave.StringFlag{Name: "rejects", EnvVars: []string{"PAPYRA_REJECTS"}, Category: store, Usage: "`FILE` for rejected lines, or none (default: beside the store)"},
+			&urfave.StringFlag{Name: "startup-check", EnvVars: []string{"PAPYRA_STARTUP_CHECK"}, Value: "ignore", Category: store, Usage: "what to do with the store before the start, `MODE`: ignore, scan_only, fail_on_anomaly, recover"},
+
+			&urfave.StringFlag{Name: "group", EnvVars: []string{"PAPYRA_GROUP"}, Value: "default", Category: filters, Usage: "`NAME` of the group whose workers share the records"},
+			&urfave.StringFlag{Name: "instance", EnvVars: []string{"PAPYRA_INSTANCE"}, Category: filters, Usage: "`NAME` of this worker (default: the host's name)"},
+			&urfave.StringSliceFlag{Name: "system", Aliases: []string{"systems"}, EnvVars: []string{"PAPYRA_SYSTEMS"}, Category: filters, Usage: "receive only this `SYSTEM`; may be given more than once"},
+			&urfave.StringSliceFlag{Name: "category", Aliases: []string{"categories"}, EnvVars: []string{"PAPYRA_CATEGORIES"}, Category: filters, Usage: "receive only this `CATEGORY`: events, audits, dead_letters; may be given more than once; reports always come"},
+			&urfave.StringFlag{Name: "validate", EnvVars: []string{"PAPYRA_VALIDATE"}, Value: "full", Category: filters, Usage: "how to check lines, `MODE`: full, or seal (trust a line whose seal verifies)"},
+
+			&urfave.StringFlag{Name: "buffer", EnvVars: []string{"PAPYRA_BUFFER"}, Value: "64MiB", Category: stop, Usage: "`SIZE` of what may wait for the store; more is dropped and counted"},
+			&urfave.StringFlag{Name: "stop-timeout", EnvVars: []string{"PAPYRA_STOP_TIMEOUT"}, Value: "30s", Category: stop, Usage: "how long stopping may take, a `DURATION`"},
+
+			&urfave.StringFlag{Name: "listen", EnvVars: []string{"PAPYRA_LISTEN"}, Category: server, DefaultText: "127.0.0.1:4222", Usage: "`ADDRESS` of the embedded server"},
+			&urfave.StringFlag{Name: "max-payload", EnvVars: []string{"PAPYRA_MAX_PAYLOAD"}, Category: server, DefaultText: "1MiB", Usage: "largest message of the embedded server, a `SIZE`"},
+
+			&urfave.StringFlag{Name: "log-level", EnvVars: []string{"PAPYRA_LOG_LEVEL"}, Value: "info", Category: output, Usage: "`LEVEL`: debug, info, warn, error"},
+			&urfave.StringFlag{Name: "log-format", EnvVars: []string{"PAPYRA_LOG_FORMAT"}, Value: "auto", Category: output, Usage: "`FORMAT`: text, json, or auto (text on a terminal)"},
+		}, cli.RetentionFlags(), cli.NATSFlags()),
+		Action: func(c *urfave.Context) error {
+			s, err := readSettings(c)
+			if err != nil {
+				return err
+			}
+			return s.run(c.Context, stderr)
+		},
+	}
+}
+
+// version is that of the module, and of the commit where it has none.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	if v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return fmt.Sprintf("devel-%s", s.Value[:12])
+		}
+	}
+	return "devel"
+}

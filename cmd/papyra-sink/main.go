@@ -1,0 +1,23 @@
+// Command papyra-sink receives a fleet's records from NATS and appends them to a
+// store.
+//
+//	publishers ──► NATS server ──► sink.Sink ──► backend.Open(--backend)
+//	               embedded, or      │  └──► reject file
+//	               --server          └──► progress and logs on stderr
+//
+// With no flags the server is an embedded one on 127.0.0.1:4222 and the store
+// the file ./papyra-data/records.ndjson.
+package main
+
+import (
+	"os"
+	"runtime/debug"
+
+	"github.com/papyra/papyra/cmd/internal/cli"
+)
+
+func main() {
+	// A panic must not look like exit code 2, which means anomalies.
+	debug.SetTraceback("crash")
+	os.Exit(cli.Run(newApp(os.Stderr), os.Args, os.Stdout, os.Stderr))
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/sink/broker"
+)
+
+// quiesceTime bounds how long the embedded server takes to send its clients
+// away.
+const quiesceTime = 5 * time.Second
+
+// run receives until ctx ends.
+//
+// The order of the start: the embedded server without its door, the store, the
+// subscription, and then the door, so that nobody publishes to nobody. The order
+// of the stop is the reverse: the door and the publishers, whose last messages
+// the server has then handed on; the subscription and the store; the server.
+func (s *settings) run(ctx context.Context, stderr io.Writer) (err error) {
+	out := newOutput(stderr, s.format, s.level)
+	defer out.close()
+	defer func() {
+		if cerr := s.backend.Close(); cerr != nil {
+			err = errors.Join(err, fmt.Errorf("close the backend: %w", cerr))
+		}
+	}()
+
+	s.sink.Logger = out.log
+	s.broker.Logger = out.log
+	var b *broker.Broker
+	if s.embedded {
+		if b, err = broker.New(s.broker); err != nil {
+			return err
+		}
+		defer b.Close()
+		s.sink.NATS = append(s.sink.NATS, nats.InProcessServer(b))
+	}
+	w, err := sink.New(s.sink, s.backend)
+	if err != nil {
+		return err
+	}
+
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, func() {
+		defer stop()
+		out.log.Info("stopping", "signal", cause(ctx))
+		if b != nil {
+			quiet, cancel := context.WithTimeout(context.WithoutCancel(ctx), quiesceTime)
+			defer cancel()
+			if err := b.Quiesce(quiet); err != nil {
+				out.log.Warn("not every client of the embedded server went away", "error", err)
+			}
+		}
+	})()
+
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(running) }()
+	select {
+	case err := <-ended:
+		return exit(err)
+	case <-w.Receiving():
+	}
+	if b != nil {
+		if err := b.Open(); err != nil {
+			stop()
+			return errors.Join(err, exit(<-ended))
+		}
+	}
+	out.started(s.banner(w, b))
+	stopProgress := out.progress(w)
+	err = <-ended
+	stopProgress()
+	out.ended(w.Stats())
+	return exit(err)
+}
+
+func cause(ctx context.Context) string {
+	var sig *cli.SignalError
+	if errors.As(context.Cause(ctx), &sig) {
+		return sig.Signal.String()
+	}
+	return ctx.Err().Error()
+}
+
+// exit gives the errors of a sink their codes.
+func exit(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sink.ErrAnomalies):
+		return cli.Exit(cli.CodeRefused, err)
+	case errors.Is(err, sink.ErrNotClean):
+		return cli.Exit(cli.CodeAnomalies, err)
+	case errors.Is(err, sink.ErrNotStored):
+		return cli.Exit(cli.CodeFailed, err)
+	}
+	return err
+}
+
+// banner says what the sink does and where, as pairs of a name and a value.
+func (s *settings) banner(w *sink.Sink, b *broker.Broker) []slog.Attr {
+	c := w.Config()
+	server := slog.String("server", cli.RedactURL(s.nats.URL))
+	if b != nil {
+		server = slog.String("listens", b.URL()+" (embedded)")
+	}
+	rejects := c.RejectFile
+	if rejects == "" {
+		rejects = "only counted: name a file with --rejects"
+	}
+	sync := s.sync
+	if sync == "" {
+		sync = "interval"
+	}
+	attrs := []slog.Attr{
+		server,
+		slog.String("stores", s.backend.URL()),
+		slog.String("sync", sync),
+		slog.String("rejects", rejects),
+		slog.String("group", c.Group),
+		slog.String("instance", c.Instance),
+		slog.String("validate", string(c.Validate)),
+	}
+	if len(c.Systems) > 0 {
+		attrs = append(attrs, slog.Any("systems", c.Systems))
+	}
+	if len(c.Kinds) > 0 {
+		var names []string
+		for _, k := range c.Kinds {
+			names = append(names, k.Category())
+		}
+		attrs = append(attrs, slog.Any("categories", names))
+	}
+	if !s.retention.IsZero() {
+		attrs = append(attrs, slog.String("retention", cli.ShowRetention(s.retention)+"; nothing is removed before a compaction"))
+	}
+	if b != nil && !b.Loopback() {
+		attrs = append(attrs, slog.String("warning", "the embedded server has no logins, and whoever reaches this address can write records"))
+	}
+	if s.unused {
+		attrs = append(attrs, slog.String("warning", "NATS logins are given and not used: the embedded server has none; name another with --server"))
+	}
+	return attrs
+}
+
+// numbers are what progress and the end tell of.
+func numbers(st sink.Stats) []any {
+	list := []any{
+		"received", st.Received, "stored", st.Stored, "rejected", st.RejectedTotal(), "dropped", st.DroppedTotal(),
+		"pending", st.Pending, "bytes", st.StoredBytes,
+	}
+	for name, n := range map[string]uint64{
+		"lost_messages": st.LostMessages, "rejects_not_kept": st.RejectsNotKept,
+		"append_errors": st.AppendErrors, "sync_errors": st.SyncErrors, "disconnects": st.Disconnects,
+		"dropped_sink_full": st.Dropped[papyra.DropSinkFull], "dropped_sink_stopped": st.Dropped[papyra.DropSinkStopped],
+	} {
+		if n > 0 {
+			list = append(list, name, n)
+		}
+	}
+	return list
+}

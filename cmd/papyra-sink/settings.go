@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/sink/backend"
+	"github.com/papyra/papyra/sink/broker"
+)
+
+// settings are what the command line says.
+type settings struct {
+	sink      sink.Config
+	backend   sink.Backend
+	sync      string // the mode, for people
+	embedded  bool
+	broker    broker.Config
+	nats      cli.NATS
+	unused    bool // NATS logins are given and nothing uses them
+	retention papyra.Retention
+	level     slog.Level
+	format    string
+}
+
+// readSettings reads the flags. Nothing is opened but secrets' files. Errors
+// wrap papyra.ErrUsage or papyra.ErrConfig.
+func readSettings(c *urfave.Context) (*settings, error) {
+	s := &settings{format: c.String("log-format"), sync: c.String("sync")}
+	if err := s.level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
+		return nil, fmt.Errorf("%w: --log-level %q: choose debug, info, warn or error", papyra.ErrUsage, c.String("log-level"))
+	}
+	switch s.format {
+	case "auto", "text", "json":
+	default:
+		return nil, fmt.Errorf("%w: --log-format %q: choose auto, text or json", papyra.ErrUsage, s.format)
+	}
+	var err error
+	if s.retention, err = cli.Retention(c); err != nil {
+		return nil, err
+	}
+	if err := s.readServer(c); err != nil {
+		return nil, err
+	}
+	if err := s.readSink(c); err != nil {
+		return nil, err
+	}
+	return s, s.readBackend(c)
+}
+
+// readServer decides between the embedded server and another one. A context
+// that is merely selected does not count: with no flags the server is ours.
+func (s *settings) readServer(c *urfave.Context) error {
+	s.embedded = c.String("server") == "" && c.String("context") == ""
+	if !s.embedded {
+		for _, flag := range []string{"listen", "max-payload"} {
+			if c.String(flag) != "" {
+				return fmt.Errorf("%w: --%s is for the embedded server, and --server or --context names another: give one", papyra.ErrUsage, flag)
+			}
+		}
+		var err error
+		s.nats, err = cli.NATSOptions(c)
+		return err
+	}
+	for _, flag := range []string{"user", "password", "password-file", "creds", "nkey", "tlscert", "tlskey", "tlsca"} {
+		s.unused = s.unused || c.String(flag) != ""
+	}
+	s.broker.Listen = c.String("listen")
+	if size := c.String("max-payload"); size != "" {
+		n, err := cli.ParseSize(size)
+		if err != nil || n == 0 {
+			return fmt.Errorf("%w: --max-payload %q: write it like 1MiB", papyra.ErrUsage, size)
+		}
+		s.broker.MaxPayload = int(n)
+	}
+	return nil
+}
+
+func (s *settings) readSink(c *urfave.Context) error {
+	s.sink = sink.Config{
+		URL: s.nats.URL, NATS: s.nats.Options, ConnectTimeout: s.nats.Timeout,
+		Group: c.String("group"), Instance: c.String("instance"), Systems: c.StringSlice("system"),
+		Validate:     sink.Validation(c.String("validate")),
+		StartupCheck: sink.StartupMode(c.String("startup-check")),
+	}
+	for _, name := range c.StringSlice("category") {
+		kind := papyra.ParseCategory(name)
+		if kind == papyra.KindUnknown {
+			return fmt.Errorf("%w: --category %q: choose events, audits, dead_letters or reports", papyra.ErrUsage, name)
+		}
+		s.sink.Kinds = append(s.sink.Kinds, kind)
+	}
+	size, err := cli.ParseSize(c.String("buffer"))
+	if err != nil {
+		return fmt.Errorf("%w: --buffer: %w", papyra.ErrUsage, err)
+	}
+	s.sink.BufferBytes = int(size)
+	if s.sink.StopTimeout, err = cli.ParseDuration(c.String("stop-timeout")); err != nil {
+		return fmt.Errorf("%w: --stop-timeout: %w", papyra.ErrUsage, err)
+	}
+	if s.sink.StopTimeout == 0 || size == 0 {
+		return fmt.Errorf("%w: --buffer and --stop-timeout cannot be 0", papyra.ErrUsage)
+	}
+	return nil
+}
+
+// readBackend opens the backend, which touches no file yet.
+func (s *settings) readBackend(c *urfave.Context) error {
+	o := backend.Options{}
+	if s.sync != "" {
+		o["sync"] = s.sync
+	}
+	b, err := backend.OpenWith(c.String("backend"), o)
+	if err != nil {
+		return err
+	}
+	s.backend = b
+	switch rejects := c.String("rejects"); rejects {
+	case "":
+		s.sink.RejectFile = b.RejectFile()
+	case "none":
+	default:
+		if info, err := os.Stat(rejects); err == nil && info.IsDir() {
+			return fmt.Errorf("%w: --rejects %s is a directory: give a file in it", papyra.ErrConfig, rejects)
+		}
+		s.sink.RejectFile = filepath.Clean(rejects)
+	}
+	return nil
+}
