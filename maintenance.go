@@ -142,4 +142,10 @@ type AppendStats struct {
 	Truncated    int64 `json:"truncated"`     // the file was made shorter from outside
 	SyncFailures int64 `json:"sync_failures"` // after each, the bytes were or will be written again
 	LockRetaken  int64 `json:"lock_retaken"`  // the lock file was removed from outside
+
+	// What the bound of a rotating store did.
+	Rotations      int64 `json:"rotations"`
+	DroppedFiles   int64 `json:"dropped_files"`   // oldest files that had to go
+	DroppedRecords int64 `json:"dropped_records"` // in them
+	DroppedBytes   int64 `json:"dropped_bytes"`   // of these files, damaged lines included
 }

@@ -103,11 +103,20 @@ const (
 
 // RemovalReport is appended and synced before the first byte goes. A large one
 // is several reports with the same ID and counts that add up.
+//
+// A rotation also removes RemovalReports. What these said it says again, for
+// each act that they were of, in reports that are Carried; it leaves out the
+// runs of which the store holds nothing any more. So the sum over all reports of
+// a store is always what was ever removed from it.
 type RemovalReport struct {
 	Act        string                     `json:"act"`
 	ID         string                     `json:"id"`
 	Categories map[string]RemovedCategory `json:"categories"`
-	// Damaged counts lines that are of no category, moved by a recovery.
+	// Carried says that this repeats earlier reports, with their counts; ID is of
+	// the rotation that removed them.
+	Carried bool `json:"carried,omitempty"`
+	// Damaged counts lines that are of no category, moved by a recovery or dropped
+	// by a rotation.
 	Damaged      int64 `json:"damaged,omitempty"`
 	DamagedBytes int64 `json:"damaged_bytes,omitempty"`
 	// Groups are the consumer groups of others, on Redis, for which entries go

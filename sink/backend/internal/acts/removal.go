@@ -14,11 +14,6 @@ import (
 // says "below".
 const maxRanges = 4096
 
-// reportBytes is about how large one RemovalReport gets before the next one
-// begins; the largest run of maxRanges ranges still fits under
-// papyra.MaxPublishedLine.
-const reportBytes = 64 << 10
-
 // Removal gathers what an act is going to remove. Its memory grows with the
 // number of runs and, for numbers without order, like a compressed bitmap. The
 // zero Removal is empty and ready.
@@ -102,62 +97,13 @@ func (r *Removal) Streams() []papyra.StreamSummary {
 // newline, to be appended and synced before the first byte goes. There is at
 // least one. The first carries the counts, all of them together the runs.
 func (r *Removal) Reports(a *Act, now time.Time) ([][]byte, error) {
-	report := papyra.RemovalReport{
-		Act: a.Kind, ID: a.ID, Categories: map[string]papyra.RemovedCategory{},
-		Damaged: r.Damaged, DamagedBytes: r.DamagedBytes, Groups: r.groups(),
-	}
+	whole := papyra.RemovalReport{Damaged: r.Damaged, DamagedBytes: r.DamagedBytes, Categories: map[string]papyra.RemovedCategory{}}
 	for k := range r.categories {
 		if c := &r.categories[k]; c.records > 0 {
-			report.Categories[papyra.Kind(k).Category()] = papyra.RemovedCategory{Records: c.records, Bytes: c.bytes}
+			whole.Categories[papyra.Kind(k).Category()] = papyra.RemovedCategory{Records: c.records, Bytes: c.bytes, Runs: c.removedRuns()}
 		}
 	}
-	var lines [][]byte
-	flush := func() error {
-		line, err := a.Line(papyra.ReportRemoval, &report, now)
-		if err != nil {
-			return err
-		}
-		lines = append(lines, line)
-		report = papyra.RemovalReport{Act: a.Kind, ID: a.ID, Categories: map[string]papyra.RemovedCategory{}}
-		return nil
-	}
-	size := 0
-	for k := range r.categories {
-		name := papyra.Kind(k).Category()
-		for _, run := range r.categories[k].removedRuns() {
-			// A range has at most two numbers of 20 digits and three signs.
-			need := 160 + 43*len(run.Ranges)
-			if size > 0 && size+need > reportBytes {
-				if err := flush(); err != nil {
-					return nil, err
-				}
-				size = 0
-			}
-			size += need
-			c := report.Categories[name]
-			c.Runs = append(c.Runs, run)
-			report.Categories[name] = c
-		}
-	}
-	if err := flush(); err != nil {
-		return nil, err
-	}
-	return lines, nil
-}
-
-// groupBytes bounds what a report says of consumer groups.
-const groupBytes = 32 << 10
-
-// groups returns as many groups as a report takes.
-func (r *Removal) groups() []papyra.RemovedGroup {
-	size := 0
-	for i, g := range r.Groups {
-		// A byte of a name may be written as six.
-		if size += 100 + 6*(len(g.Stream)+len(g.Group)); size > groupBytes {
-			return r.Groups[:i]
-		}
-	}
-	return r.Groups
+	return split(a, &whole, now)
 }
 
 func (c *category) removedRuns() []papyra.RemovedRun {
@@ -172,9 +118,7 @@ func (c *category) removedRuns() []papyra.RemovedRun {
 		}
 		out = append(out, run)
 	}
-	slices.SortFunc(out, func(a, b papyra.RemovedRun) int {
-		return cmp.Or(cmp.Compare(a.Run, b.Run), cmp.Compare(a.Node, b.Node))
-	})
+	sortRuns(out)
 	return out
 }
 

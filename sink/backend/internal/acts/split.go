@@ -1,0 +1,59 @@
+package acts
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/papyra/papyra"
+)
+
+// reportBytes is about how large one RemovalReport gets before the next one
+// begins; the largest run of maxRanges ranges still fits under
+// papyra.MaxPublishedLine.
+const reportBytes = 64 << 10
+
+// split makes the reports of an act from what it removes, at least one. The
+// first carries the counts, all of them together the runs. The same content
+// makes the same number of lines, in the same order.
+func split(a *Act, whole *papyra.RemovalReport, now time.Time) ([][]byte, error) {
+	empty := papyra.RemovalReport{Act: a.Kind, ID: a.ID, Carried: whole.Carried}
+	report := empty
+	report.Damaged, report.DamagedBytes = whole.Damaged, whole.DamagedBytes
+	report.Categories = map[string]papyra.RemovedCategory{}
+	for name, c := range whole.Categories {
+		report.Categories[name] = papyra.RemovedCategory{Records: c.Records, Bytes: c.Bytes}
+	}
+	var lines [][]byte
+	flush := func() error {
+		line, err := a.Line(papyra.ReportRemoval, &report, now)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, line)
+		report = empty
+		report.Categories = map[string]papyra.RemovedCategory{}
+		return nil
+	}
+	size := 0
+	for _, name := range slices.Sorted(maps.Keys(whole.Categories)) {
+		for _, run := range whole.Categories[name].Runs {
+			// A range has at most two numbers of 20 digits and three signs.
+			need := 160 + 43*len(run.Ranges)
+			if size > 0 && size+need > reportBytes {
+				if err := flush(); err != nil {
+					return nil, err
+				}
+				size = 0
+			}
+			size += need
+			c := report.Categories[name]
+			c.Runs = append(c.Runs, run)
+			report.Categories[name] = c
+		}
+	}
+	if err := flush(); err != nil {
+		return nil, err
+	}
+	return lines, nil
+}
