@@ -11,6 +11,7 @@ import (
 const (
 	benchSystem = "bench"
 	benchNode   = "bench-node"
+	clientRun   = "0000000000000000" // of the plain client's lines
 	// batchBytes is about what a publisher puts into a message under load.
 	batchBytes = 16 << 10
 )
@@ -34,7 +35,7 @@ type load struct {
 
 // newLoad encodes n records.
 func newLoad(n int) (*load, error) {
-	id, err := papyra.NewIdentityRun(benchNode, "0000000000000000")
+	id, err := papyra.NewIdentityRun(benchNode, clientRun)
 	if err != nil {
 		return nil, err
 	}
@@ -62,10 +63,12 @@ func newLoad(n int) (*load, error) {
 }
 
 // publish records n events with a publisher, as fast as its buffer empties: it
-// would drop the rest, and the point is what arrives.
-func publish(p *publisher.Publisher, n int) {
+// would drop the rest, and the point is what arrives. pace is told of the
+// records so far.
+func publish(p *publisher.Publisher, n int, pace func(records int)) {
 	for i := range n {
 		if i%512 == 0 {
+			pace(i)
 			for p.Stats().Events.Buffered > 30_000 {
 				time.Sleep(100 * time.Microsecond)
 			}

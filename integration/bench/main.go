@@ -3,13 +3,14 @@
 // messages to a subscriber that throws them away, and the same bytes appended to
 // a file. It is what "make bench" runs; it needs about a minute.
 //
-//	generator (this process) ─► NATS server ─┬─► papyra-sink ─► file      measured
-//	                            (a process)  └─► a subscriber (a process)  floor
+//	generator ─┬─► NATS server ─► papyra-sink ─► file      measured
+//	           ├─► NATS server ─► a subscriber             floor
+//	           └─► file                                    floor
 //
-// Every process is one of its own, as in production; they share the cores. Each
+// Every part is a process of its own, as in production; they share the cores. Each
 // round measures everything once, in the same order, and the median of the
-// rounds is shown. After each measurement of the pipeline the file is read back:
-// a record that is missing or stored twice ends the run with an error.
+// rounds is shown. At the end the file is read back: a record that is missing or
+// stored twice ends the run with an error.
 package main
 
 import (

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,11 +26,12 @@ type bench struct {
 	config
 	ctx    context.Context
 	work   string // a directory of the bench's own, removed at the end
-	sink   string // the papyra-sink executable
-	url    string // of the NATS server
-	nc     *nats.Conn
-	single *load
-	batch  *load
+	sink   *sink
+	line   *server  // what the sink is connected to
+	floor  *server  // an equal one without it
+	alone  *load    // for one record a message
+	packed *load    // for batches
+	runs   []string // of the publishers
 }
 
 // sample is what one measurement found.
@@ -53,10 +51,10 @@ type measurement struct {
 // measurements are the rows of the table, in the order of a round.
 func measurements() []measurement {
 	return []measurement{
-		0: {"one record a message, thrown away by a subscriber", 0, func(b *bench) (sample, error) { return b.discard(b.single, b.single.single) }},
-		1: {"one record a message → papyra-sink → file", 0, func(b *bench) (sample, error) { return b.store(b.single, b.single.single) }},
-		2: {"16 KiB messages, thrown away by a subscriber", 2, func(b *bench) (sample, error) { return b.discard(b.batch, b.batch.batch) }},
-		3: {"16 KiB messages → papyra-sink → file", 2, func(b *bench) (sample, error) { return b.store(b.batch, b.batch.batch) }},
+		0: {"one record a message, thrown away by a subscriber", 0, func(b *bench) (sample, error) { return b.discard(b.alone, b.alone.single) }},
+		1: {"one record a message → papyra-sink → file", 0, func(b *bench) (sample, error) { return b.store(b.alone, b.alone.single) }},
+		2: {"16 KiB messages, thrown away by a subscriber", 2, func(b *bench) (sample, error) { return b.discard(b.packed, b.packed.batch) }},
+		3: {"16 KiB messages → papyra-sink → file", 2, func(b *bench) (sample, error) { return b.store(b.packed, b.packed.batch) }},
 		4: {"publisher → papyra-sink → file", 2, (*bench).publisher},
 		5: {"the same bytes appended to a file", 5, (*bench).appendFile},
 	}
@@ -69,28 +67,24 @@ func measure(ctx context.Context, c config) (err error) {
 		return fmt.Errorf("make work directory: %w", err)
 	}
 	defer os.RemoveAll(b.work)
-	b.sink = filepath.Join(b.work, "papyra-sink")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.sink, "github.com/papyra/papyra/cmd/papyra-sink").CombinedOutput(); err != nil {
-		return fmt.Errorf("build papyra-sink: %w\n%s", err, out)
-	}
-	if b.single, err = newLoad(c.single); err != nil {
+	if b.alone, err = newLoad(c.single); err != nil {
 		return fmt.Errorf("make records: %w", err)
 	}
-	if b.batch, err = newLoad(c.batched); err != nil {
+	if b.packed, err = newLoad(c.batched); err != nil {
 		return fmt.Errorf("make records: %w", err)
 	}
-	server, err := spawn(ctx, roleServer)
-	if err != nil {
+	if b.line, err = startServer(ctx); err != nil {
 		return err
 	}
-	defer server.end()
-	if b.url, err = server.hear(); err != nil {
+	defer b.line.end()
+	if b.floor, err = startServer(ctx); err != nil {
 		return err
 	}
-	if b.nc, err = nats.Connect(b.url); err != nil {
-		return fmt.Errorf("connect: %w", err)
+	defer b.floor.end()
+	if b.sink, err = startSink(b); err != nil {
+		return err
 	}
-	defer b.nc.Close()
+	defer b.sink.stop() //nolint:errcheck // of a run that failed for another reason
 
 	printMachine(os.Stdout, c)
 	rows := measurements()
@@ -106,21 +100,59 @@ func measure(ctx context.Context, c config) (err error) {
 			samples[i] = append(samples[i], s)
 		}
 	}
+	progress("reading the store back")
+	err = errors.Join(b.sink.stop(), b.verify())
 	progress("")
+	if err != nil {
+		return err
+	}
 	printTable(os.Stdout, rows, samples)
 	return nil
 }
 
+// server is a NATS server, and a plain client's connection to it.
+type server struct {
+	*child
+	url string
+	nc  *nats.Conn
+}
+
+func startServer(ctx context.Context) (*server, error) {
+	c, err := spawn(ctx, roleServer)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{child: c}
+	if s.url, err = c.hear(); err != nil {
+		c.end()
+		return nil, err
+	}
+	if s.nc, err = nats.Connect(s.url); err != nil {
+		c.end()
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return s, nil
+}
+
+// end closes the connection and stops the server.
+func (s *server) end() {
+	s.nc.Close()
+	s.child.end()
+}
+
 // send publishes messages with a plain client and returns when the server has
-// them.
-func (b *bench) send(messages [][]byte) error {
+// them. pace is told of the bytes sent so far.
+func (s *server) send(messages [][]byte, pace func(sent int)) error {
 	subject := papyra.RecordsSubject(benchSystem, papyra.KindEvent)
+	sent := 0
 	for _, m := range messages {
-		if err := b.nc.Publish(subject, m); err != nil {
+		if err := s.nc.Publish(subject, m); err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
+		sent += len(m)
+		pace(sent)
 	}
-	if err := b.nc.FlushTimeout(hang); err != nil {
+	if err := s.nc.FlushTimeout(hang); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
 	return nil
@@ -131,7 +163,7 @@ const hang = time.Minute
 
 // discard measures the floor: messages to a subscriber that throws them away.
 func (b *bench) discard(l *load, messages [][]byte) (sample, error) {
-	sub, err := spawn(b.ctx, roleSubscriber, b.url)
+	sub, err := spawn(b.ctx, roleSubscriber, b.floor.url)
 	if err != nil {
 		return sample{}, err
 	}
@@ -143,7 +175,7 @@ func (b *bench) discard(l *load, messages [][]byte) (sample, error) {
 		return sample{}, err
 	}
 	began := time.Now()
-	if err := b.send(messages); err != nil {
+	if err := b.floor.send(messages, func(int) {}); err != nil {
 		return sample{}, err
 	}
 	if _, err := sub.hear(); err != nil {
@@ -154,28 +186,29 @@ func (b *bench) discard(l *load, messages [][]byte) (sample, error) {
 
 // store measures messages of a plain client through a sink into a file.
 func (b *bench) store(l *load, messages [][]byte) (sample, error) {
-	return b.pipeline(len(l.single), len(l.lines), func() error { return b.send(messages) })
+	return b.pipeline(len(l.single), len(l.lines), func(pace func(int)) error { return b.line.send(messages, pace) })
 }
 
 // publisher measures the whole line.
 func (b *bench) publisher() (sample, error) {
-	var p *publisher.Publisher
-	s, err := b.pipeline(b.batched, len(b.batch.lines), func() (err error) {
-		if p, err = publisher.Connect(b.url, publisher.Config{System: benchSystem, Node: benchNode, Now: clock}); err != nil {
-			return err
+	p, err := publisher.Connect(b.line.url, publisher.Config{System: benchSystem, Node: benchNode, Now: clock})
+	if err != nil {
+		return sample{}, err
+	}
+	b.runs = append(b.runs, p.Run())
+	for deadline := time.Now().Add(hang); !p.Stats().Connected; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return sample{}, errors.New("the publisher does not connect")
 		}
-		publish(p, b.batched)
+	}
+	s, err := b.pipeline(b.batched, len(b.packed.lines), func(pace func(int)) error {
+		perRecord := len(b.packed.lines) / b.batched
+		publish(p, b.batched, func(records int) { pace(records * perRecord) })
 		return nil
 	})
-	if p != nil {
-		if dropped := p.Stats().Events.Dropped(); err == nil && dropped > 0 {
-			err = fmt.Errorf("the publisher dropped %d records", dropped)
-		}
-		ctx, cancel := context.WithTimeout(b.ctx, 100*time.Millisecond)
-		defer cancel()
-		_ = p.Close(ctx) // nobody listens any more: its last report is left behind
-	}
-	return s, err
+	ctx, cancel := context.WithTimeout(b.ctx, hang)
+	defer cancel()
+	return s, errors.Join(err, p.Close(ctx))
 }
 
 // appendFile measures the other floor: the bytes of the batches, appended to a
@@ -189,131 +222,47 @@ func (b *bench) appendFile() (sample, error) {
 	defer os.Remove(path)
 	defer f.Close()
 	began := time.Now()
-	for rest := b.batch.lines; len(rest) > 0; {
+	for rest := b.packed.lines; len(rest) > 0; {
 		n := min(len(rest), 1<<20)
 		if _, err := f.Write(rest[:n]); err != nil {
 			return sample{}, fmt.Errorf("append: %w", err)
 		}
 		rest = rest[n:]
 	}
-	return sample{b.batched, len(b.batch.lines), time.Since(began)}, nil
+	return sample{b.batched, len(b.packed.lines), time.Since(began)}, nil
 }
 
-// pipeline starts a sink with a file of its own, sends, and measures until the
-// file has grown by size bytes. Then it stops the sink and counts the records.
-func (b *bench) pipeline(records, size int, send func() error) (s sample, err error) {
-	dir, err := os.MkdirTemp(b.work, "store-")
-	if err != nil {
-		return s, fmt.Errorf("make store directory: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "records.ndjson")
-	var log bytes.Buffer
-	cmd := exec.CommandContext(b.ctx, b.sink, "--server", b.url, "--backend", "json:"+path)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		return s, fmt.Errorf("start papyra-sink: %w", err)
-	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
-	stop := func() error {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		if err := <-exited; err != nil {
-			return fmt.Errorf("papyra-sink: %w\n%s", err, log.String())
-		}
-		return nil
-	}
-	if err := b.await(exited, path); err != nil {
-		_ = stop()
-		return s, err
-	}
+// ahead bounds how far, in bytes, a generator runs ahead of the file. Nothing in
+// the line holds it back for long: a sink that is overrun for more than its
+// buffer drops and counts, and the point is what is stored.
+const ahead = 32 << 20
 
-	base := fileSize(path)
-	began := time.Now()
-	if err := send(); err != nil {
-		_ = stop()
-		return s, err
+// pipeline sends, and measures until the sink's file has grown by size bytes.
+func (b *bench) pipeline(records, size int, send func(pace func(sent int)) error) (sample, error) {
+	base, err := b.sink.settled()
+	if err != nil {
+		return sample{}, err
 	}
-	for deadline := began.Add(hang); fileSize(path) < base+size; {
+	stored := 0 // when last looked
+	pace := func(sent int) {
+		for sent-stored > ahead/2 {
+			if stored = b.sink.size() - base; sent-stored <= ahead || b.ctx.Err() != nil {
+				return
+			}
+			time.Sleep(200 * time.Microsecond)
+		}
+	}
+	began := time.Now()
+	if err := send(pace); err != nil {
+		return sample{}, err
+	}
+	for deadline := began.Add(hang); b.sink.size() < base+size; {
 		if time.Now().After(deadline) || b.ctx.Err() != nil {
-			_ = stop()
-			return s, fmt.Errorf("the file has %d of %d bytes after a minute: %w\n%s", fileSize(path)-base, size, errIncomplete, log.String())
+			return sample{}, fmt.Errorf("the file has %d of %d bytes after %s: %w", b.sink.size()-base, size, hang, errIncomplete)
 		}
 		time.Sleep(500 * time.Microsecond)
 	}
-	s = sample{records, size, time.Since(began)}
-	if err := stop(); err != nil {
-		return s, err
-	}
-	return s, count(path, records)
+	return sample{records, size, time.Since(began)}, nil
 }
 
 var errIncomplete = errors.New("records are missing")
-
-// await blocks until the sink listens and its file has come to rest with its
-// first report.
-func (b *bench) await(exited <-chan error, path string) error {
-	subject := papyra.RecordsSubject(benchSystem, papyra.KindEvent)
-	for deadline, ready, size := time.Now().Add(30*time.Second), 0, 0; ready < 3; {
-		if time.Now().After(deadline) {
-			return errors.New("papyra-sink is not ready after 30 s")
-		}
-		select {
-		case err := <-exited:
-			return fmt.Errorf("papyra-sink ended before it was ready: %w", err)
-		default:
-		}
-		// An empty message is no record; the server answers it when nobody
-		// listens, and a sink never does.
-		_, err := b.nc.Request(subject, nil, 50*time.Millisecond)
-		switch now := fileSize(path); {
-		case !errors.Is(err, nats.ErrTimeout):
-			ready = 0
-			time.Sleep(10 * time.Millisecond)
-		case now == 0 || now != size:
-			ready, size = 0, now
-		default:
-			ready++
-		}
-	}
-	return nil
-}
-
-func fileSize(path string) int {
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0
-	}
-	return int(info.Size())
-}
-
-// count reads a store back and returns an error unless it holds every number
-// from 1 to n once.
-func count(path string, n int) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("read the store back: %w", err)
-	}
-	seen := make([]bool, n+1)
-	stored, twice := 0, 0
-	var rec papyra.Record
-	for line := range bytes.Lines(data) {
-		line = bytes.TrimSuffix(line, []byte("\n"))
-		if err := papyra.ParseInto(&rec, line); err != nil {
-			return fmt.Errorf("read the store back: %w: %.200s", err, line)
-		}
-		if rec.Kind != papyra.KindEvent || string(rec.System) != benchSystem || rec.Seq < 1 || rec.Seq > uint64(n) {
-			continue
-		}
-		if seen[rec.Seq] {
-			twice++
-			continue
-		}
-		seen[rec.Seq] = true
-		stored++
-	}
-	if stored != n || twice > 0 {
-		return fmt.Errorf("the store holds %d of %d records, and %d twice: %w", stored, n, twice, errIncomplete)
-	}
-	return nil
-}

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/papyra/papyra"
 )
@@ -37,7 +37,7 @@ func play(role string, args []string) error {
 
 // serve is a NATS server as papyra-sink embeds it: the defaults.
 func serve() error {
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoLog: true})
+	s, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: -1, NoLog: true})
 	if err != nil {
 		return fmt.Errorf("make NATS server: %w", err)
 	}
