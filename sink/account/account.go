@@ -1,0 +1,150 @@
+package account
+
+import (
+	"hash/maphash"
+	"math"
+	"time"
+
+	"github.com/papyra/papyra"
+)
+
+// The defaults of [Options].
+const (
+	// DefaultSettle is how long a record may be on its way before its absence
+	// counts.
+	DefaultSettle = time.Minute
+	// DefaultMaxGaps is how many gaps a result lists.
+	DefaultMaxGaps = 1000
+)
+
+// silence is how long a run may say nothing and still count as live. A
+// publisher reports at least every minute, whatever happens: two reports in a
+// row were lost, and half a minute more.
+const silence = 150 * time.Second
+
+// Options say what is judged and how.
+type Options struct {
+	// Group is the sink group to judge. Empty means the one group that all
+	// stores belong to; when they belong to different ones it must be chosen.
+	Group string
+
+	// At is the moment of judgement, which should be taken before the first
+	// store is read. With the zero time nothing is pending and no run is open.
+	At time.Time
+
+	// Settle is how old a number must be before its absence counts; younger ones
+	// are pending. It must exceed the skew between the clocks. Default
+	// DefaultSettle; a negative value means that nothing is pending for its age.
+	Settle time.Duration
+
+	// Since begins the window that is judged; zero means everything. Numbers of
+	// which a report says that they were taken earlier are left out, so that the
+	// window begins up to one interval of reports early, never late.
+	Since time.Time
+
+	// Gaps asks for a list of the missing ranges with the times around them and
+	// their probable cause. It needs a second reading of the stores when there
+	// are any.
+	Gaps bool
+
+	// MaxGaps bounds that list; the counts are always exact. Default
+	// DefaultMaxGaps.
+	MaxGaps int
+
+	// Stores are the names of the stores for messages, by index.
+	Stores []string
+}
+
+// Account gathers what the stores of a group say. Feed it all their records
+// with Add, then ask Again whether a second reading would tell more, feed them
+// to Revisit if so, and take the Result. It does no I/O of its own; [Read] does
+// all this for stores. An Account is not safe for concurrent use.
+type Account struct {
+	o          Options
+	cutoff     int64 // microseconds: what is later may still be on its way
+	since      int64 // microseconds
+	books      []*book
+	containers int // of what reports named, against maxContainers
+
+	judged *judgement // set by Again
+	seed   maphash.Seed
+}
+
+// New returns an account without any record.
+func New(o Options) *Account {
+	if o.Settle == 0 {
+		o.Settle = DefaultSettle
+	}
+	if o.MaxGaps <= 0 {
+		o.MaxGaps = DefaultMaxGaps
+	}
+	a := &Account{o: o, cutoff: math.MaxInt64, since: math.MinInt64, seed: maphash.MakeSeed()}
+	if !o.At.IsZero() && o.Settle > 0 {
+		a.cutoff = o.At.Add(-o.Settle).UnixMicro()
+	}
+	if !o.Since.IsZero() {
+		a.since = o.Since.UnixMicro()
+	}
+	for range o.Stores {
+		a.book(len(a.books))
+	}
+	return a
+}
+
+// book returns the book of a store.
+func (a *Account) book(store int) *book {
+	for len(a.books) <= store {
+		a.books = append(a.books, newBook(a))
+	}
+	return a.books[store]
+}
+
+// Add enters a record of a store. The stores are numbered from 0; the order of
+// the records does not matter. A record that is read twice by mistake counts as
+// a duplicate. Nothing of rec is kept.
+func (a *Account) Add(store int, rec *papyra.Record) { a.book(store).add(rec) }
+
+// Unread notes what could not be read of a store: how many lines were damaged,
+// and the problem with any other part, nil if there is none.
+func (a *Account) Unread(store int, damaged int64, problem error) {
+	b := a.book(store)
+	b.damaged += damaged
+	if problem != nil {
+		b.problem = problem.Error()
+	}
+}
+
+// Again ends the first reading. It returns an error that wraps
+// [papyra.ErrUsage] when the stores belong to different groups or to another
+// one than was asked for. It reports whether a second reading would tell more:
+// which repeated numbers are exact duplicates and which conflicts, and, with
+// Options.Gaps, the times around the gaps. q is what that reading needs to see.
+func (a *Account) Again() (q papyra.Query, again bool, err error) {
+	if a.judged != nil {
+		return papyra.Query{}, false, nil
+	}
+	l, err := a.join()
+	if err != nil {
+		return papyra.Query{}, false, err
+	}
+	a.judged = newJudgement(a, l)
+	q, again = a.judged.second()
+	return q, again, nil
+}
+
+// Revisit looks at a record again, after Again asked for it. Records that Add
+// never saw do no harm.
+func (a *Account) Revisit(store int, rec *papyra.Record) {
+	if a.judged != nil && store < len(a.books) && a.books[store].chosen {
+		a.judged.revisit(rec)
+	}
+}
+
+// Result returns the account. Without the second reading that Again asked for,
+// every repeated number counts as a duplicate and gaps come without times.
+func (a *Account) Result() (*Result, error) {
+	if _, _, err := a.Again(); err != nil {
+		return nil, err
+	}
+	return a.judged.result(), nil
+}

@@ -1,0 +1,511 @@
+package account
+
+import (
+	"cmp"
+	"encoding/json"
+	"math"
+	"slices"
+
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
+
+	"github.com/papyra/papyra"
+)
+
+// runKey names a run. A run belongs to one system; two that claim the same run
+// are two.
+type runKey struct{ system, run string }
+
+// book is what one store says.
+type book struct {
+	a      *Account
+	chosen bool // it belongs to the group that is judged
+
+	runs    map[runKey]*run
+	last    *run // of the record before
+	lastKey runKey
+
+	sinks    map[string]*sinkRun // by run
+	removals map[string]*removals
+
+	records, unsealed, unknown, unreadable uint64
+	damaged                                int64
+	problem                                string // what could not be read
+}
+
+// run is what a store says of one run.
+type run struct {
+	node   string
+	series [papyra.KindCount]*series
+
+	first, last int64 // timestamps, in microseconds
+	started     int64 // by its reports; MaxInt64 if they do not say
+	reports     uint64
+
+	earliest, latest reportFacts // of the PublisherReports, by their number
+	final            bool
+	outages          []papyra.Outage
+}
+
+// reportFacts are the numbers of one PublisherReport.
+type reportFacts struct {
+	seq        uint64 // 0 for none
+	at         int64
+	categories [papyra.KindCount]papyra.PublisherCategory // without Dropped
+}
+
+// series is what a store says of one run and category.
+type series struct {
+	stored  numbers
+	highest uint64 // the highest number that anything names
+	settled uint64 // the highest that was certainly taken before Account.cutoff
+	base    uint64 // the highest that was certainly taken before Account.since
+	drops   map[papyra.DropReason]*drops
+	quiet   [4]uint64 // for each of publisherReasons, up to where a report knew of no drop
+}
+
+// drops is what was dropped of a series for one reason.
+type drops struct {
+	ranges *roaring64.Bitmap
+	marks  []mark            // by a publisher: numbers beside the ranges
+	more   map[noteID]uint64 // by sinks: those beyond the ranges, by report
+}
+
+// mark is a publisher's report that n records were dropped in all when the
+// highest number was accepted.
+type mark struct{ accepted, n uint64 }
+
+// noteID is one report of a run.
+type noteID struct {
+	run string
+	seq uint64
+}
+
+// sinkRun is one start of a sink.
+type sinkRun struct {
+	group, instance, store string
+	filters                []string
+	peers                  []papyra.Peer
+	started, last          int64 // microseconds
+	latest                 uint64
+	stopped                bool
+	lost                   uint64     // messages, in all
+	marks                  []sinkMark // when its counters of trouble rose; only with Options.Gaps
+}
+
+// removals is what acts removed of one run, whose system they do not name.
+type removals struct {
+	node   string
+	byAct  [papyra.KindCount]map[string]*roaring64.Bitmap
+	below  [papyra.KindCount]map[noteID]below
+	latest int64
+	known  [papyra.KindCount][3]uint64 // highest, settled, base as in series
+}
+
+// below is a removal of n numbers below a number, which are not named.
+type below struct {
+	act      string
+	below, n uint64
+}
+
+func newBook(a *Account) *book {
+	return &book{a: a, chosen: true, runs: map[runKey]*run{}, sinks: map[string]*sinkRun{}, removals: map[string]*removals{}}
+}
+
+func (b *book) add(rec *papyra.Record) {
+	b.records++
+	switch {
+	case rec.Kind == papyra.KindUnknown:
+		b.unknown++
+		return
+	case !rec.HasIdentity():
+		b.unsealed++
+		return
+	}
+	r := b.runOf(rec)
+	s := r.of(rec.Kind)
+	// A report that was met before says nothing new, and must not count twice.
+	again := rec.Kind == papyra.KindReport && s.stored.contains(rec.Seq)
+	s.stored.add(rec.Seq)
+	b.a.know(s, rec.Seq, rec.Time, rec.Kind == papyra.KindReport)
+	r.first, r.last = min(r.first, rec.Time), max(r.last, rec.Time)
+	if rec.Kind == papyra.KindReport && !again {
+		b.report(r, rec)
+	}
+}
+
+// contains reports whether n was added.
+func (s *numbers) contains(n uint64) bool {
+	return s.high > 0 && n >= s.low && n <= s.high || s.set != nil && s.set.Contains(n)
+}
+
+func (b *book) runOf(rec *papyra.Record) *run {
+	if b.last != nil && b.lastKey.run == string(rec.Run) && b.lastKey.system == string(rec.System) {
+		return b.last
+	}
+	r := b.runs[runKey{string(rec.System), string(rec.Run)}]
+	if r == nil {
+		r = b.open(runKey{string(rec.System), string(rec.Run)})
+	}
+	if r.node == "" {
+		r.node = string(rec.Node)
+	}
+	b.last, b.lastKey = r, runKey{string(rec.System), string(rec.Run)}
+	return r
+}
+
+func (b *book) open(key runKey) *run {
+	r := b.runs[key]
+	if r == nil {
+		r = &run{first: math.MaxInt64, last: math.MinInt64, started: math.MaxInt64}
+		b.runs[key] = r
+	}
+	return r
+}
+
+func (r *run) of(kind papyra.Kind) *series {
+	if r.series[kind] == nil {
+		r.series[kind] = &series{}
+	}
+	return r.series[kind]
+}
+
+// know notes that the number n had been taken at a time. Whether that is before
+// the window only reports may say: the time of another record is what its
+// runtime claims.
+func (a *Account) know(s *series, n uint64, at int64, reported bool) {
+	if n > maxSeq {
+		return
+	}
+	s.highest = max(s.highest, n)
+	if at <= a.cutoff {
+		s.settled = max(s.settled, n)
+	}
+	if reported && at < a.since {
+		s.base = max(s.base, n)
+	}
+}
+
+func (b *book) report(r *run, rec *papyra.Record) {
+	var err error
+	own := string(rec.System) == papyra.SystemReserved
+	switch string(rec.Type) {
+	case papyra.ReportPublisher:
+		var p papyra.PublisherReport
+		if err = json.Unmarshal(rec.Payload, &p); err == nil && !own {
+			b.publisherReport(r, rec, &p)
+		}
+	case papyra.ReportSink:
+		var p papyra.SinkReport
+		if err = json.Unmarshal(rec.Payload, &p); err == nil && own {
+			b.sinkReport(r, rec, &p)
+		}
+	case papyra.ReportRemoval:
+		var p papyra.RemovalReport
+		if err = json.Unmarshal(rec.Payload, &p); err == nil && own {
+			b.removalReport(rec, &p)
+		}
+	}
+	if err != nil {
+		b.unreadable++
+	}
+}
+
+func (b *book) publisherReport(r *run, rec *papyra.Record, p *papyra.PublisherReport) {
+	r.reports++
+	r.final = r.final || p.Final
+	r.started = min(r.started, rec.Time-int64(p.Uptime*1e6))
+	facts := reportFacts{seq: rec.Seq, at: rec.Time}
+	for name, c := range p.Categories {
+		kind := papyra.ParseCategory(name)
+		if kind == papyra.KindUnknown || c.Accepted > maxSeq {
+			continue
+		}
+		s := r.of(kind)
+		b.a.know(s, c.Accepted, rec.Time, true)
+		for reason, d := range c.Dropped {
+			if d != nil && d.N > 0 {
+				b.a.name(s, reason, d.Ranges, rec.Time)
+				s.dropped(reason).mark(mark{c.Accepted, d.N})
+			}
+		}
+		for i, reason := range publisherReasons {
+			if d := c.Dropped[reason]; d == nil || d.N == 0 {
+				s.quiet[i] = max(s.quiet[i], c.Accepted)
+			}
+		}
+		c.Dropped = nil
+		facts.categories[kind] = c
+	}
+	if r.earliest.seq == 0 || rec.Seq < r.earliest.seq {
+		r.earliest = facts
+	}
+	if rec.Seq > r.latest.seq {
+		r.latest = facts
+	}
+	if b.a.o.Gaps {
+		r.outages = append(r.outages, p.Outages...)
+	}
+}
+
+func (s *series) dropped(reason papyra.DropReason) *drops {
+	if s.drops == nil {
+		s.drops = map[papyra.DropReason]*drops{}
+	}
+	d := s.drops[reason]
+	if d == nil {
+		d = &drops{ranges: roaring64.New()}
+		s.drops[reason] = d
+	}
+	return d
+}
+
+// mark notes a report. Of reports that say the same only the first and the last
+// are kept.
+func (d *drops) mark(m mark) {
+	n := len(d.marks)
+	if n > 1 && d.marks[n-1].n == m.n && d.marks[n-2].n == m.n && d.marks[n-2].accepted <= m.accepted && d.marks[n-1].accepted <= m.accepted {
+		d.marks = d.marks[:n-1]
+	}
+	d.marks = append(d.marks, m)
+}
+
+// name notes ranges that were dropped, and returns how many numbers they hold.
+func (a *Account) name(s *series, reason papyra.DropReason, ranges []papyra.Range, at int64) (n uint64) {
+	for _, g := range ranges {
+		if ok := a.nameable(g); ok {
+			s.dropped(reason).ranges.AddRange(g[0], g[1]+1)
+			a.know(s, g[1], at, true)
+			n += g[1] - g[0] + 1
+		}
+	}
+	return n
+}
+
+// nameable reports whether a range makes sense and can be afforded.
+func (a *Account) nameable(g papyra.Range) bool {
+	if g[0] < 1 || g[1] < g[0] || g[1] > maxSeq {
+		return false
+	}
+	// A short range costs no more than the text that names it.
+	cost := (g[1] - g[0]) >> 16
+	if cost > uint64(maxContainers-a.containers) {
+		return false
+	}
+	a.containers += int(cost)
+	return true
+}
+
+func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
+	s := b.sinks[string(rec.Run)]
+	if s == nil {
+		s = &sinkRun{started: math.MaxInt64, last: math.MinInt64}
+		b.sinks[string(rec.Run)] = s
+	}
+	if rec.Seq >= s.latest {
+		s.latest = rec.Seq
+		s.group, s.instance, s.filters, s.peers = p.Group, p.Instance, p.Filters, p.Peers
+		s.stopped = p.State == "stopped"
+		if p.Store != "" {
+			s.store = p.Store
+		}
+	}
+	s.started = min(s.started, rec.Time-int64(p.Uptime*1e6))
+	s.last = max(s.last, rec.Time)
+	r.final = r.final || p.State == "stopped"
+	s.lost = max(s.lost, p.LostMessages)
+	if b.a.o.Gaps {
+		s.mark(sinkMark{rec.Time, p.LostMessages, p.Disconnects})
+	}
+	for _, d := range p.Dropped {
+		kind := papyra.ParseCategory(d.Category)
+		if d.Run == "" || kind == papyra.KindUnknown {
+			continue // records without a number
+		}
+		of := b.open(runKey{d.System, d.Run}).of(kind)
+		named := b.a.name(of, d.Reason, d.Ranges, rec.Time)
+		if d.N > named {
+			dropped := of.dropped(d.Reason)
+			if dropped.more == nil {
+				dropped.more = map[noteID]uint64{}
+			}
+			dropped.more[noteID{string(rec.Run), rec.Seq}] += d.N - named
+		}
+	}
+}
+
+func (b *book) removalReport(rec *papyra.Record, p *papyra.RemovalReport) {
+	for category, c := range p.Categories {
+		kind := papyra.ParseCategory(category)
+		if kind == papyra.KindUnknown {
+			continue
+		}
+		for _, g := range c.Runs {
+			r := b.removals[g.Run]
+			if r == nil {
+				r = &removals{}
+				b.removals[g.Run] = r
+			}
+			if r.node == "" {
+				r.node = g.Node
+			}
+			r.latest = max(r.latest, rec.Time)
+			r.add(b.a, kind, p, &g, rec)
+		}
+	}
+}
+
+func (r *removals) add(a *Account, kind papyra.Kind, p *papyra.RemovalReport, g *papyra.RemovedRun, rec *papyra.Record) {
+	var s series // only to be told what is known
+	top := &r.known[kind]
+	s.highest, s.settled, s.base = top[0], top[1], top[2]
+	var unnamed uint64
+	for _, ranges := range g.Ranges {
+		if !a.nameable(ranges) {
+			if ranges[1] >= ranges[0] && ranges[1] <= maxSeq {
+				unnamed = max(unnamed, ranges[1])
+			}
+			continue
+		}
+		if r.byAct[kind] == nil {
+			r.byAct[kind] = map[string]*roaring64.Bitmap{}
+		}
+		set := r.byAct[kind][p.Act]
+		if set == nil {
+			set = roaring64.New()
+			r.byAct[kind][p.Act] = set
+		}
+		set.AddRange(ranges[0], ranges[1]+1)
+		a.know(&s, ranges[1], rec.Time, true)
+	}
+	cut := below{p.Act, g.Below, g.N}
+	if cut.below == 0 && unnamed > 0 {
+		cut.below = unnamed + 1
+	}
+	if cut.below > 1 && cut.below <= maxSeq {
+		if cut.n == 0 {
+			cut.n = cut.below - 1
+		}
+		if r.below[kind] == nil {
+			r.below[kind] = map[noteID]below{}
+		}
+		r.below[kind][noteID{string(rec.Run), rec.Seq}] = cut
+		a.know(&s, cut.below-1, rec.Time, true)
+	}
+	*top = [3]uint64{s.highest, s.settled, s.base}
+}
+
+// absorb adds what the book of another store of the group says. other is of no
+// use afterwards.
+func (b *book) absorb(other *book) {
+	for key, from := range other.runs {
+		to := b.runs[key]
+		if to == nil {
+			b.runs[key] = from
+			continue
+		}
+		to.absorb(from)
+	}
+	for id, from := range other.sinks {
+		to := b.sinks[id]
+		if to == nil {
+			b.sinks[id] = from
+			continue
+		}
+		if from.latest > to.latest {
+			from, to = to, from
+			b.sinks[id] = to
+		}
+		to.started, to.last = min(to.started, from.started), max(to.last, from.last)
+		to.stopped = to.stopped || from.stopped
+		to.lost = max(to.lost, from.lost)
+		to.marks = append(to.marks, from.marks...)
+	}
+	for id, from := range other.removals {
+		to := b.removals[id]
+		if to == nil {
+			b.removals[id] = from
+			continue
+		}
+		to.absorb(from)
+	}
+}
+
+func (r *run) absorb(from *run) {
+	r.node = cmp.Or(r.node, from.node)
+	for kind, s := range from.series {
+		switch {
+		case s == nil:
+		case r.series[kind] == nil:
+			r.series[kind] = s
+		default:
+			r.series[kind].absorb(s)
+		}
+	}
+	r.first, r.last, r.started = min(r.first, from.first), max(r.last, from.last), min(r.started, from.started)
+	r.reports += from.reports
+	r.final = r.final || from.final
+	if r.earliest.seq == 0 || from.earliest.seq > 0 && from.earliest.seq < r.earliest.seq {
+		r.earliest = from.earliest
+	}
+	if from.latest.seq > r.latest.seq {
+		r.latest = from.latest
+	}
+	r.outages = append(r.outages, from.outages...)
+}
+
+func (s *series) absorb(from *series) {
+	s.stored.absorb(&from.stored)
+	s.highest = max(s.highest, from.highest)
+	s.settled = max(s.settled, from.settled)
+	s.base = max(s.base, from.base)
+	for i, n := range from.quiet {
+		s.quiet[i] = max(s.quiet[i], n)
+	}
+	for reason, d := range from.drops {
+		to := s.dropped(reason)
+		to.ranges.Or(d.ranges)
+		to.marks = append(to.marks, d.marks...)
+		for id, n := range d.more {
+			if to.more == nil {
+				to.more = map[noteID]uint64{}
+			}
+			to.more[id] = n
+		}
+	}
+}
+
+func (r *removals) absorb(from *removals) {
+	r.node = cmp.Or(r.node, from.node)
+	r.latest = max(r.latest, from.latest)
+	for kind := range from.byAct {
+		for act, set := range from.byAct[kind] {
+			if r.byAct[kind] == nil {
+				r.byAct[kind] = map[string]*roaring64.Bitmap{}
+			}
+			if have := r.byAct[kind][act]; have != nil {
+				have.Or(set)
+			} else {
+				r.byAct[kind][act] = set
+			}
+		}
+		for id, cut := range from.below[kind] {
+			if r.below[kind] == nil {
+				r.below[kind] = map[noteID]below{}
+			}
+			r.below[kind][id] = cut
+		}
+		for i, n := range from.known[kind] {
+			r.known[kind][i] = max(r.known[kind][i], n)
+		}
+	}
+}
+
+// publisherReasons are the reasons that a publisher's reports count.
+var publisherReasons = [4]papyra.DropReason{papyra.DropQueueFull, papyra.DropTooLarge, papyra.DropEncode, papyra.DropClosed}
+
+// sortMarks puts the marks of several reports and stores in order.
+func (d *drops) sortMarks() {
+	slices.SortFunc(d.marks, func(a, b mark) int {
+		return cmp.Or(cmp.Compare(a.accepted, b.accepted), cmp.Compare(a.n, b.n))
+	})
+}

@@ -1,0 +1,206 @@
+package account
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/papyra/papyra"
+)
+
+// listGaps lists the missing ranges of a series while the list has room, counts
+// them all, and asks for the times of their neighbours.
+func (j *judgement) listGaps(r *judgedRun, kind papyra.Kind, s *judgedSeries) {
+	before := Gap{}
+	for _, sp := range s.missing {
+		partly := sp.absent < sp.holes
+		holes(s.known, sp.low, sp.high, func(first, last uint64) bool {
+			// A stretch that was cut for the sake of the balance is one gap.
+			if !partly && !before.Partly && before.Last > 0 && before.Last+1 == first {
+				before.Last, before.Count = last, last-before.First+1
+				if n := len(s.gaps); n > 0 && s.gaps[n-1].First == before.First {
+					s.gaps[n-1] = before
+				}
+				return true
+			}
+			j.gaps++
+			before = Gap{
+				System: r.key.system, Node: r.node, Run: r.key.run, Category: kind.Category(),
+				First: first, Last: last, Count: last - first + 1, Causes: []Cause{},
+			}
+			if partly {
+				before.Partly, before.Missing, before.Of = true, sp.absent, sp.holes
+			}
+			if j.gaps <= uint64(j.a.o.MaxGaps) {
+				s.gaps = append(s.gaps, before)
+			}
+			return true
+		})
+	}
+	if len(s.gaps) > 0 {
+		s.times = map[uint64]int64{}
+	}
+	for _, g := range s.gaps {
+		below, above := neighbours(s.stored.set, g.First)
+		for _, n := range []uint64{below, above} {
+			if n > 0 {
+				s.times[n] = 0
+			}
+		}
+	}
+}
+
+// explain adds the gaps to a result, with the times that the second reading
+// found and what happened meanwhile.
+func (j *judgement) explain(r *Result) {
+	starts := j.l.sinkStarts()
+	for _, s := range j.l.sinks {
+		if s.group == j.l.group {
+			r.LostMessages += s.lost
+		}
+	}
+	for _, run := range j.runs {
+		run.mergeOutages()
+		for _, s := range run.series {
+			if s == nil {
+				continue
+			}
+			for _, g := range s.gaps {
+				below, above := neighbours(s.stored.set, g.First)
+				from, to := run.firstTime(), int64(math.MaxInt64)
+				if t := s.times[below]; t != 0 {
+					from, g.After = t, seconds(t)
+				}
+				if t := s.times[above]; t != 0 {
+					to, g.Before = t, seconds(t)
+				} else if above == 0 {
+					to = run.endTime()
+				}
+				j.findCauses(&g, run, from, max(from, to), above == 0, starts)
+				r.Gaps = append(r.Gaps, g)
+			}
+		}
+	}
+}
+
+// firstTime is when a run began, as far as is known.
+func (r *judgedRun) firstTime() int64 {
+	if t := min(r.started, r.first); t != math.MaxInt64 {
+		return t
+	}
+	return math.MinInt64
+}
+
+// endTime is when a run was certainly over: its final report, or never.
+func (r *judgedRun) endTime() int64 {
+	if r.final && r.last != math.MinInt64 {
+		return r.last
+	}
+	return math.MaxInt64
+}
+
+// findCauses says what is known to have happened while the records of a gap
+// were taken and shortly after.
+func (j *judgement) findCauses(g *Gap, r *judgedRun, from, to int64, tail bool, starts []int64) {
+	add := func(c Cause, holds bool) {
+		if holds {
+			g.Causes = append(g.Causes, c)
+		}
+	}
+	last := r.latest.categories[papyra.ParseCategory(g.Category)]
+	add(CauseUnconfirmed, r.final && last.Unconfirmed > 0 && tail)
+	add(CauseProcessEnd, r.state == RunEnded && tail)
+	g.Outages = r.overlapping(from, to)
+	add(CauseDisconnection, len(g.Outages) > 0)
+	var lost, stopped, cut bool
+	for _, s := range j.l.sinks {
+		if s.group != j.l.group {
+			continue
+		}
+		lost = lost || s.moved(from, to, func(m *sinkMark) uint64 { return m.lost })
+		cut = cut || s.moved(from, to, func(m *sinkMark) uint64 { return m.disconnects })
+		// It ended between its last report and the next start of any sink.
+		stopped = stopped || !s.stopped && s.last < to && s.next(starts) > from && s.next(starts) != math.MaxInt64
+	}
+	add(CauseSinkLost, lost)
+	add(CauseSinkStopped, stopped)
+	add(CauseSinkCut, cut)
+	add(CauseStoreNotGiven, len(j.l.absent) > 0)
+	add(CauseDamage, slices.ContainsFunc(j.l.stores, func(s Store) bool { return s.Judged && s.Damaged > 0 }))
+	reports := r.series[papyra.KindReport]
+	add(CauseReportsLost, reports != nil && reports.counts.Missing > 0 && g.Category != papyra.KindReport.Category())
+	add(CauseUnknown, len(g.Causes) == 0)
+}
+
+// overlapping returns the outages of a run between two times. mergeOutages was
+// called.
+func (r *judgedRun) overlapping(from, to int64) (out []papyra.Outage) {
+	for _, o := range r.outages {
+		begin, end := int64(o.From*1e6), int64(o.To*1e6)
+		if o.To == 0 {
+			end = math.MaxInt64 // it lasted when it was last reported
+		}
+		if begin <= to && end >= from {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// mergeOutages makes one outage of each that was reported twice, first without
+// its end.
+func (r *run) mergeOutages() {
+	slices.SortFunc(r.outages, func(a, b papyra.Outage) int {
+		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(b.To, a.To))
+	})
+	r.outages = slices.CompactFunc(r.outages, func(a, b papyra.Outage) bool { return a.From == b.From })
+}
+
+// sinkMark is what a sink had counted at a time.
+type sinkMark struct {
+	at                int64
+	lost, disconnects uint64
+}
+
+// mark notes a report. Of reports that say the same only the first and the last
+// are kept.
+func (s *sinkRun) mark(m sinkMark) {
+	same := func(o sinkMark) bool { return o.lost == m.lost && o.disconnects == m.disconnects }
+	if n := len(s.marks); n > 1 && same(s.marks[n-1]) && same(s.marks[n-2]) {
+		s.marks = s.marks[:n-1]
+	}
+	s.marks = append(s.marks, m)
+}
+
+// moved reports whether a counter of a sink rose between two times.
+func (s *sinkRun) moved(from, to int64, count func(*sinkMark) uint64) bool {
+	var before sinkMark
+	for i := range s.marks {
+		m := &s.marks[i]
+		if m.at >= from && count(m) > count(&before) && before.at <= to {
+			return true
+		}
+		before = *m
+	}
+	return false
+}
+
+// sinkStarts returns when sinks of the group started, in order.
+func (l *ledger) sinkStarts() (starts []int64) {
+	for _, s := range l.sinks {
+		if s.group == l.group {
+			starts = append(starts, s.started)
+			slices.SortFunc(s.marks, func(a, b sinkMark) int { return cmp.Compare(a.at, b.at) })
+		}
+	}
+	slices.Sort(starts)
+	return starts
+}
+
+// next returns the first start after a sink's last report, or MaxInt64.
+func (s *sinkRun) next(starts []int64) int64 {
+	if i, _ := slices.BinarySearch(starts, s.last); i < len(starts) {
+		return starts[i]
+	}
+	return math.MaxInt64
+}

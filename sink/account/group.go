@@ -1,0 +1,202 @@
+package account
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/papyra/papyra"
+)
+
+// ledger is what the stores of one group say together.
+type ledger struct {
+	*book
+	group  string
+	takers []taker
+	stores []Store
+	absent []Absent
+}
+
+// taker is a filter that a sink of the group had, and since when.
+type taker struct {
+	systems, kinds []string // empty: every one
+	since          int64    // microseconds
+}
+
+// takes reports whether the filter lets a stream through. Reports always pass.
+func (t *taker) takes(system string, kind papyra.Kind) bool {
+	return kind == papyra.KindReport ||
+		(len(t.systems) == 0 || slices.Contains(t.systems, system)) &&
+			(len(t.kinds) == 0 || slices.Contains(t.kinds, kind.Category()))
+}
+
+// taken reports whether the group ever took a stream, and since when; with
+// nothing known about its filters it took everything always.
+func (l *ledger) taken(system string, kind papyra.Kind) (since int64, ok bool) {
+	if len(l.takers) == 0 {
+		return math.MinInt64, true
+	}
+	since = math.MaxInt64
+	for i := range l.takers {
+		if l.takers[i].takes(system, kind) {
+			since, ok = min(since, l.takers[i].since), true
+		}
+	}
+	return since, ok
+}
+
+// groups returns the groups that a store's sinks were of, with the time of the
+// newest report of each.
+func (b *book) groups() map[string]int64 {
+	out := map[string]int64{}
+	for _, s := range b.sinks {
+		if last, ok := out[s.group]; !ok || s.last > last {
+			out[s.group] = s.last
+		}
+	}
+	return out
+}
+
+// join chooses the group and adds up the books of its stores.
+func (a *Account) join() (*ledger, error) {
+	a.book(0) // an account of no store is an account of an empty one
+	group, err := a.choose()
+	if err != nil {
+		return nil, err
+	}
+	l := &ledger{group: group}
+	for i, b := range a.books {
+		groups := b.groups()
+		_, member := groups[group]
+		b.chosen = member || len(groups) == 0
+		st := Store{
+			Name: a.storeName(i), Judged: b.chosen, Groups: slices.Sorted(maps.Keys(groups)),
+			Records: b.records, Unsealed: b.unsealed, UnknownKind: b.unknown, UnreadableReports: b.unreadable,
+			Damaged: b.damaged, Incomplete: b.problem != "", Problem: b.problem,
+		}
+		ids := map[string]bool{}
+		for _, s := range b.sinks {
+			if s.group == group && s.store != "" {
+				ids[s.store] = true
+			}
+		}
+		st.IDs = slices.Sorted(maps.Keys(ids))
+		l.stores = append(l.stores, st)
+	}
+	l.findAbsent(a)
+	for _, b := range a.books {
+		switch {
+		case !b.chosen:
+		case l.book == nil:
+			l.book = b
+		default:
+			l.absorb(b)
+		}
+	}
+	l.findTakers()
+	return l, nil
+}
+
+func (a *Account) storeName(i int) string {
+	if i < len(a.o.Stores) {
+		return a.o.Stores[i]
+	}
+	return fmt.Sprintf("store %d", i+1)
+}
+
+// choose returns the group to judge, "" when no store says one.
+func (a *Account) choose() (string, error) {
+	var common map[string]int64 // groups of every store that has any
+	var list []string           // for the message
+	for i, b := range a.books {
+		groups := b.groups()
+		if len(groups) == 0 {
+			continue
+		}
+		list = append(list, fmt.Sprintf("%s (%s)", strings.Join(slices.Sorted(maps.Keys(groups)), ", "), a.storeName(i)))
+		if common == nil {
+			common = groups
+			continue
+		}
+		maps.DeleteFunc(common, func(g string, _ int64) bool { _, ok := groups[g]; return !ok })
+		for g := range common {
+			common[g] = max(common[g], groups[g])
+		}
+	}
+	if a.o.Group != "" {
+		for _, b := range a.books {
+			if _, ok := b.groups()[a.o.Group]; ok || len(b.groups()) == 0 {
+				return a.o.Group, nil
+			}
+		}
+		return "", fmt.Errorf("%w: no store belongs to group %q: they belong to %s", papyra.ErrUsage, a.o.Group, strings.Join(list, "; "))
+	}
+	if len(list) > 0 && len(common) == 0 {
+		return "", fmt.Errorf("%w: the stores belong to different groups, each of which should hold every record: %s: choose one with --group",
+			papyra.ErrUsage, strings.Join(list, "; "))
+	}
+	// A store that was given from one group to another names both: what it is
+	// now counts.
+	newest, at := "", int64(math.MinInt64)
+	for _, g := range slices.Sorted(maps.Keys(common)) {
+		if common[g] > at {
+			newest, at = g, common[g]
+		}
+	}
+	return newest, nil
+}
+
+// findAbsent lists the stores that reports of the group name and nobody gave.
+func (l *ledger) findAbsent(a *Account) {
+	given := map[string]bool{}
+	for i := range l.stores {
+		for _, id := range l.stores[i].IDs {
+			given[id] = true
+		}
+	}
+	absent := map[string]string{}
+	for _, b := range a.books {
+		for _, s := range b.sinks {
+			if !b.chosen || s.group != l.group {
+				continue
+			}
+			for _, p := range s.peers {
+				if p.Store != "" && !given[p.Store] {
+					absent[p.Store] = p.Instance
+				}
+			}
+		}
+	}
+	l.absent = []Absent{}
+	for _, id := range slices.Sorted(maps.Keys(absent)) {
+		l.absent = append(l.absent, Absent{ID: id, Instance: absent[id]})
+	}
+}
+
+// findTakers gathers the filters that the group's sinks had.
+func (l *ledger) findTakers() {
+	byText := map[string]int{}
+	for _, s := range l.sinks {
+		if s.group != l.group {
+			continue
+		}
+		key := strings.Join(s.filters, "\x00")
+		i, ok := byText[key]
+		if !ok {
+			t := taker{since: math.MaxInt64}
+			for _, f := range s.filters {
+				if system, ok := strings.CutPrefix(f, "system="); ok {
+					t.systems = append(t.systems, system)
+				} else if category, ok := strings.CutPrefix(f, "category="); ok {
+					t.kinds = append(t.kinds, category)
+				}
+			}
+			i = len(l.takers)
+			byText[key] = i
+			l.takers = append(l.takers, t)
+		}
+		l.takers[i].since = min(l.takers[i].since, s.started)
+	}
+}

@@ -1,0 +1,298 @@
+package account
+
+import (
+	"cmp"
+	"hash/maphash"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
+
+	"github.com/papyra/papyra"
+)
+
+// maxCompared bounds the repeated numbers whose copies are compared, at four
+// bytes each. Beyond it repeated numbers count as duplicates, and a note says
+// so: a store that was given together with its own copy repeats everything.
+const maxCompared = 64 << 20
+
+// judgement is the balance of all series, and what a second reading adds.
+type judgement struct {
+	a        *Account
+	l        *ledger
+	runs     []*judgedRun
+	byKey    map[runKey]*judgedRun
+	gaps     uint64 // in all
+	compared uint64
+	again    bool // the second reading was made
+	notes    []string
+}
+
+type judgedRun struct {
+	*run
+	key    runKey
+	state  RunState
+	series [papyra.KindCount]*judgedSeries
+}
+
+type judgedSeries struct {
+	*series
+	tally
+	gaps     []Gap
+	versions *versions
+	times    map[uint64]int64 // of the neighbours of gaps; 0 until they are met
+}
+
+func newJudgement(a *Account, l *ledger) *judgement {
+	j := &judgement{a: a, l: l, byKey: map[runKey]*judgedRun{}, notes: []string{}}
+	removed := l.settleRemovals()
+	for key, r := range l.runs {
+		if a.outside(r) {
+			continue
+		}
+		jr := &judgedRun{run: r, key: key, state: j.state(key, r)}
+		for kind, s := range r.series {
+			if s == nil || s.highest <= s.base {
+				continue
+			}
+			f := l.fateOf(key, r, papyra.Kind(kind), jr.state == RunOpen)
+			jr.series[kind] = &judgedSeries{series: s, tally: balance(s, removed[key.run], papyra.Kind(kind), f)}
+		}
+		if jr.series != [papyra.KindCount]*judgedSeries{} {
+			j.runs = append(j.runs, jr)
+			j.byKey[key] = jr
+		}
+	}
+	slices.SortFunc(j.runs, func(a, b *judgedRun) int {
+		return cmp.Or(cmp.Compare(a.key.system, b.key.system), cmp.Compare(a.node, b.node),
+			cmp.Compare(a.first, b.first), cmp.Compare(a.key.run, b.key.run))
+	})
+	return j
+}
+
+// outside reports whether all that a run said was before the window.
+func (a *Account) outside(r *run) bool { return r.last != math.MinInt64 && r.last < a.since }
+
+func (j *judgement) state(key runKey, r *run) RunState {
+	at := j.a.o.At
+	switch {
+	case r.final:
+		return RunClosed
+	case key.system == "":
+		return RunGone
+	case key.system == papyra.SystemReserved && j.l.sinks[key.run] == nil:
+		return RunAct
+	case !at.IsZero() && r.last != math.MinInt64 && r.last >= at.Add(-silence).UnixMicro():
+		return RunOpen
+	}
+	return RunEnded
+}
+
+// settleRemovals enters what removals know into the runs, of which a removal
+// does not name the system, and opens runs of which nothing else is left.
+func (l *ledger) settleRemovals() map[string]*removals {
+	byRun := map[string][]*run{}
+	for key, r := range l.runs {
+		byRun[key.run] = append(byRun[key.run], r)
+	}
+	for id, rm := range l.removals {
+		if byRun[id] == nil {
+			r := l.open(runKey{"", id})
+			r.node = rm.node
+			byRun[id] = []*run{r}
+		}
+		for _, r := range byRun[id] {
+			for kind, known := range rm.known {
+				if known[0] == 0 {
+					continue
+				}
+				s := r.of(papyra.Kind(kind))
+				s.highest, s.settled, s.base = max(s.highest, known[0]), max(s.settled, known[1]), max(s.base, known[2])
+			}
+		}
+	}
+	return l.removals
+}
+
+// second prepares for a second reading and says what it needs.
+func (j *judgement) second() (q papyra.Query, again bool) {
+	nodes := map[string]bool{}
+	kinds := map[papyra.Kind]bool{}
+	for _, r := range j.runs {
+		for kind, s := range r.series {
+			if s == nil {
+				continue
+			}
+			j.compare(s)
+			if j.a.o.Gaps {
+				j.listGaps(r, papyra.Kind(kind), s)
+			}
+			if s.versions != nil || len(s.times) > 0 {
+				nodes[r.node], kinds[papyra.Kind(kind)] = true, true
+			}
+		}
+	}
+	if len(kinds) == 0 {
+		return papyra.Query{}, false
+	}
+	q = papyra.Query{Duplicates: true}
+	for _, k := range papyra.Kinds() {
+		if kinds[k] {
+			q.Kinds = append(q.Kinds, k)
+		}
+	}
+	// A long list costs more than it saves.
+	if len(nodes) <= 16 {
+		for node := range nodes {
+			q.Nodes = append(q.Nodes, node)
+		}
+		slices.Sort(q.Nodes)
+	}
+	return q, true
+}
+
+// compare counts the copies of a series, and prepares for a look at them.
+func (j *judgement) compare(s *judgedSeries) {
+	if s.stored.repeated == nil {
+		return
+	}
+	s.counts.Duplicates = s.stored.lines - s.stored.set.GetCardinality()
+	n := s.stored.repeated.GetCardinality()
+	if j.compared+n > maxCompared {
+		j.notes = append(j.notes, "too many records lie in the stores twice to be compared: some that are called duplicates may be conflicts")
+		return
+	}
+	j.compared += n
+	s.versions = newVersions(s.stored.repeated)
+}
+
+// revisit looks at a record of the second reading.
+func (j *judgement) revisit(rec *papyra.Record) {
+	j.again = true
+	r := j.byKey[runKey{string(rec.System), string(rec.Run)}]
+	if r == nil || rec.Kind == papyra.KindUnknown {
+		return
+	}
+	s := r.series[rec.Kind]
+	if s == nil {
+		return
+	}
+	if t, ok := s.times[rec.Seq]; ok && t == 0 {
+		s.times[rec.Seq] = rec.Time
+	}
+	if s.versions != nil && rec.Seq > s.base {
+		s.versions.see(rec.Seq, maphash.Bytes(j.a.seed, rec.Line))
+	}
+}
+
+// versions tells exact copies of records from conflicts.
+type versions struct {
+	of    *roaring64.Bitmap
+	first []uint32            // hash of the first copy of each number, by its rank; 0 for none yet
+	more  map[uint64][]uint32 // other versions, by number
+
+	exact, conflicts uint64
+}
+
+func newVersions(repeated *roaring64.Bitmap) *versions {
+	return &versions{of: repeated, first: make([]uint32, repeated.GetCardinality()), more: map[uint64][]uint32{}}
+}
+
+func (v *versions) see(seq, hash uint64) {
+	if !v.of.Contains(seq) {
+		return
+	}
+	h := uint32(hash) | 1 // 31 bits tell two versions apart; 0 means none
+	first := &v.first[v.of.Rank(seq)-1]
+	switch {
+	case *first == 0:
+		*first = h
+	case *first == h || slices.Contains(v.more[seq], h):
+		v.exact++
+	default:
+		v.conflicts++
+		v.more[seq] = append(v.more[seq], h)
+	}
+}
+
+func (j *judgement) result() *Result {
+	r := &Result{
+		Group: j.l.group, Verdict: Balanced, Runs: []Run{}, Gaps: []Gap{},
+		Stores: j.l.stores, Absent: j.l.absent, GapsTotal: j.gaps,
+		Settle: max(j.a.o.Settle, 0).Seconds(), At: unix(j.a.o.At), Since: unix(j.a.o.Since),
+	}
+	r.Total.add(&Counts{})
+	for _, jr := range j.runs {
+		run := Run{
+			System: jr.key.system, Node: jr.node, Run: jr.key.run, State: jr.state, Reports: jr.reports,
+			Started: seconds(min(jr.started, jr.first)), Last: seconds(jr.last),
+		}
+		for kind, s := range jr.series {
+			if s == nil {
+				continue
+			}
+			run.Categories = append(run.Categories, j.category(s, papyra.Kind(kind), &jr.latest))
+			r.Total.add(&run.Categories[len(run.Categories)-1].Counts)
+		}
+		r.Runs = append(r.Runs, run)
+	}
+	if r.Total.Missing > 0 {
+		r.Verdict = Missing
+	}
+	if len(r.Absent) > 0 || slices.ContainsFunc(r.Stores, func(s Store) bool { return s.Judged && s.Incomplete }) {
+		r.Verdict = Incomplete
+	}
+	j.explain(r)
+	r.Notes = j.allNotes()
+	return r
+}
+
+func (j *judgement) category(s *judgedSeries, kind papyra.Kind, latest *reportFacts) Category {
+	c := Category{Category: kind.Category(), First: s.base + 1, Highest: s.highest}
+	c.add(&s.counts)
+	if v := s.versions; v != nil && j.again {
+		c.Duplicates, c.Conflicts = v.exact, v.conflicts
+	}
+	if latest.seq > 0 {
+		p := latest.categories[kind]
+		c.Reported = &Reported{
+			At: seconds(latest.at), Accepted: p.Accepted, Confirmed: p.Confirmed,
+			Resent: p.Resent, Buffered: p.Buffered, Unconfirmed: p.Unconfirmed,
+		}
+	}
+	return c
+}
+
+// allNotes says what a reader of the account should know beside the numbers.
+func (j *judgement) allNotes() []string {
+	notes := j.notes
+	if len(j.l.takers) == 0 {
+		notes = append(notes, "no store holds a report of a sink: the group and its filters are not known, so that nothing counts as filtered")
+	}
+	seen := map[string]string{}
+	for _, s := range j.l.stores {
+		for _, id := range s.IDs {
+			if other, ok := seen[id]; ok && s.Judged {
+				notes = append(notes, other+" and "+s.Name+" are one store or copies of it: each record in both counts as a duplicate")
+			}
+			seen[id] = s.Name
+		}
+	}
+	return notes
+}
+
+// seconds is microseconds as reports show them; 0 for a time that is not known.
+func seconds(micros int64) float64 {
+	if micros == math.MaxInt64 || micros == math.MinInt64 {
+		return 0
+	}
+	return float64(micros) / 1e6
+}
+
+func unix(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return seconds(t.UnixMicro())
+}

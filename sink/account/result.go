@@ -1,0 +1,224 @@
+package account
+
+import "github.com/papyra/papyra"
+
+// Result is the account of a group. Its JSON form is stable: members are only
+// ever added. Times are Unix seconds, 0 or absent where they are not known.
+type Result struct {
+	Group   string  `json:"group"` // "" when no store says
+	At      float64 `json:"at,omitempty"`
+	Settle  float64 `json:"settle"` // seconds
+	Since   float64 `json:"since,omitempty"`
+	Verdict Verdict `json:"verdict"`
+
+	Total  Counts   `json:"total"`
+	Runs   []Run    `json:"runs"` // by system, node and time
+	Stores []Store  `json:"stores"`
+	Absent []Absent `json:"absent"` // stores of the group that were not given
+
+	// Gaps are the missing ranges in the order of the runs, only with
+	// Options.Gaps and at most Options.MaxGaps; GapsTotal counts them all.
+	Gaps      []Gap  `json:"gaps"`
+	GapsTotal uint64 `json:"gaps_total"`
+
+	// LostMessages were thrown away in the group's sinks before anybody read
+	// them: whose records they held is not known.
+	LostMessages uint64 `json:"lost_messages"`
+
+	// Notes are worth knowing and change nothing.
+	Notes []string `json:"notes"`
+}
+
+// Verdict is the account in one word.
+type Verdict string
+
+// The verdicts. Of several the last in this list is given.
+const (
+	Balanced   Verdict = "balanced"   // every record is accounted for
+	Missing    Verdict = "missing"    // records are missing without a reason
+	Incomplete Verdict = "incomplete" // something could not be read or was not given: missing is no more than a hint
+)
+
+// Counts are the numbers of a series, or of many. Always Accepted is the sum of
+// Stored, Dropped, Removed, Filtered, Before, Pending and Missing.
+type Counts struct {
+	Accepted uint64                       `json:"accepted"` // numbers that are known to have been taken
+	Stored   uint64                       `json:"stored"`   // of these, numbers that lie in a store
+	Dropped  map[papyra.DropReason]uint64 `json:"dropped"`
+	Removed  map[string]uint64            `json:"removed"` // by act
+	Filtered uint64                       `json:"filtered"`
+	Before   uint64                       `json:"before"`
+	Pending  uint64                       `json:"pending"`
+	Missing  uint64                       `json:"missing"`
+
+	// Unnamed are those of Dropped and Removed that a report counts without
+	// saying which they are.
+	Unnamed uint64 `json:"unnamed"`
+
+	// Duplicates are copies beyond the first of a record, and Conflicts other
+	// records with the identity of one. Neither is in Accepted.
+	Duplicates uint64 `json:"duplicates"`
+	Conflicts  uint64 `json:"conflicts"`
+}
+
+// DroppedTotal is the sum of Dropped.
+func (c *Counts) DroppedTotal() uint64 { return sum(c.Dropped) }
+
+// RemovedTotal is the sum of Removed.
+func (c *Counts) RemovedTotal() uint64 { return sum(c.Removed) }
+
+func sum[K comparable](m map[K]uint64) (total uint64) {
+	for _, n := range m {
+		total += n
+	}
+	return total
+}
+
+func (c *Counts) drop(reason papyra.DropReason, n uint64) {
+	if c.Dropped == nil {
+		c.Dropped = map[papyra.DropReason]uint64{}
+	}
+	if n > 0 {
+		c.Dropped[reason] += n
+	}
+}
+
+func (c *Counts) remove(act string, n uint64) {
+	if c.Removed == nil {
+		c.Removed = map[string]uint64{}
+	}
+	if n > 0 {
+		c.Removed[act] += n
+	}
+}
+
+// add adds another series to a total.
+func (c *Counts) add(o *Counts) {
+	c.Accepted += o.Accepted
+	c.Stored += o.Stored
+	c.drop("", 0)
+	for reason, n := range o.Dropped {
+		c.drop(reason, n)
+	}
+	c.remove("", 0)
+	for act, n := range o.Removed {
+		c.remove(act, n)
+	}
+	c.Filtered += o.Filtered
+	c.Before += o.Before
+	c.Pending += o.Pending
+	c.Missing += o.Missing
+	c.Unnamed += o.Unnamed
+	c.Duplicates += o.Duplicates
+	c.Conflicts += o.Conflicts
+}
+
+// RunState says what is known of a run's end.
+type RunState string
+
+// The states of a run.
+const (
+	RunClosed RunState = "closed" // its final report is there: nothing is above the highest number
+	RunOpen   RunState = "open"   // it still lives
+	RunEnded  RunState = "ended"  // silent, without a final report: what it took above the highest number is unknown
+	RunAct    RunState = "act"    // the reports of one compaction, recovery or rotation
+	RunGone   RunState = "gone"   // nothing but its removal is known
+)
+
+// Run is one start of a publisher. The pipeline's own reports are accounted
+// too: their system is papyra.SystemReserved, and their runs are the sinks' and
+// those of maintenance.
+type Run struct {
+	System  string   `json:"system"` // "" when only a removal is known
+	Node    string   `json:"node"`
+	Run     string   `json:"run"`
+	State   RunState `json:"state"`
+	Started float64  `json:"started,omitempty"` // by its reports, otherwise its first record
+	Last    float64  `json:"last,omitempty"`    // timestamp of its last record or report
+	Reports uint64   `json:"reports"`           // PublisherReports that were found
+
+	Categories []Category `json:"categories"`
+}
+
+// Category is the account of one category of a run.
+type Category struct {
+	Category string `json:"category"`
+	First    uint64 `json:"first"`   // the first number that is judged: 1, or where the window begins
+	Highest  uint64 `json:"highest"` // the highest number that anything names
+	Counts
+	Reported *Reported `json:"reported,omitempty"`
+}
+
+// Reported is what the last report of a publisher said of a category.
+type Reported struct {
+	At          float64 `json:"at"`
+	Accepted    uint64  `json:"accepted"`
+	Confirmed   uint64  `json:"confirmed"`
+	Resent      uint64  `json:"resent"`
+	Buffered    uint64  `json:"buffered"`
+	Unconfirmed uint64  `json:"unconfirmed"`
+}
+
+// Store is what was read of one store.
+type Store struct {
+	Name    string   `json:"name"`
+	Judged  bool     `json:"judged"` // false: of another group
+	Groups  []string `json:"groups"`
+	IDs     []string `json:"ids"`
+	Records uint64   `json:"records"`
+	// Unsealed and UnknownKind records have no number, or none that means
+	// something to this version: they are in no count of the account.
+	Unsealed          uint64 `json:"unsealed"`
+	UnknownKind       uint64 `json:"unknown_kind"`
+	UnreadableReports uint64 `json:"unreadable_reports"`
+	Damaged           int64  `json:"damaged"`
+	Incomplete        bool   `json:"incomplete"` // a part could not be read
+	Problem           string `json:"problem,omitempty"`
+}
+
+// Absent is a store of the group that a report names and nobody gave.
+type Absent struct {
+	ID       string `json:"id"`
+	Instance string `json:"instance"`
+}
+
+// Gap is a range of numbers that are missing without a reason.
+type Gap struct {
+	System   string `json:"system"`
+	Node     string `json:"node"`
+	Run      string `json:"run"`
+	Category string `json:"category"`
+	First    uint64 `json:"first"`
+	Last     uint64 `json:"last"`
+	Count    uint64 `json:"count"`
+	// Partly is true where some of the numbers were dropped or removed by a
+	// report that does not name them: only Missing of the Of holes of this
+	// stretch of the series are missing, no one can say which.
+	Partly  bool   `json:"partly,omitempty"`
+	Missing uint64 `json:"missing,omitempty"`
+	Of      uint64 `json:"of,omitempty"`
+
+	// After and Before are the timestamps of the stored neighbours.
+	After  float64 `json:"after,omitempty"`
+	Before float64 `json:"before,omitempty"`
+
+	Outages []papyra.Outage `json:"outages,omitempty"` // of its publisher, that overlap it
+	Causes  []Cause         `json:"causes"`            // the most probable first
+}
+
+// Cause is what probably happened to missing records. The list is closed.
+type Cause string
+
+// The causes, the most telling first.
+const (
+	CauseUnconfirmed   Cause = "unconfirmed"     // handed over when the publisher closed, never confirmed
+	CauseProcessEnd    Cause = "process_end"     // the newest records of a process that ended without a word
+	CauseDisconnection Cause = "disconnection"   // the publisher lost its broker meanwhile: what that had queued is gone
+	CauseSinkLost      Cause = "sink_lost"       // a sink's client threw messages away that nobody read in time
+	CauseSinkStopped   Cause = "sink_stopped"    // a sink ended without a word meanwhile
+	CauseSinkCut       Cause = "sink_cut"        // a sink lost its broker meanwhile
+	CauseDamage        Cause = "damage"          // a store has damaged lines: scan it
+	CauseReportsLost   Cause = "reports_lost"    // reports of the run are missing too: one of them may have said
+	CauseStoreNotGiven Cause = "store_not_given" // another store of the group exists
+	CauseUnknown       Cause = "unknown"
+)
