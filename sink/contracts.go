@@ -28,7 +28,8 @@ type Backend interface {
 
 	// Appender opens the store for writing, makes it if it does not exist, heals
 	// its end, and holds it until the appender is closed. At most one appender
-	// is open at a time, across processes: papyra.ErrBusy.
+	// is open at a time, across processes: papyra.ErrBusy. A store on a server that
+	// many sinks share, as Redis, refuses only a second one of the same Backend.
 	Appender(ctx context.Context) (Appender, error)
 
 	// RejectFile is where rejected lines go by default, or "" if the store has

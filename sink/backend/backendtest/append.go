@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend/internal/sample"
 )
 
@@ -105,10 +106,15 @@ func busy(t *testing.T, m Medium) {
 	ctx := context.Background()
 	b, other := open(t, m), open(t, m)
 	a := appender(t, b)
-	for name, second := range map[string]func() error{
+	refused := map[string]func() error{
 		"of the same backend": func() error { _, err := b.Appender(ctx); return err },
 		"of another backend":  func() error { _, err := other.Appender(ctx); return err },
-	} {
+	}
+	if m.Shared {
+		delete(refused, "of another backend")
+		together(t, b, a, other)
+	}
+	for name, second := range refused {
 		if err := second(); !errors.Is(err, papyra.ErrBusy) {
 			t.Errorf("a second appender %s: got %v, want papyra.ErrBusy", name, err)
 		}
@@ -121,6 +127,27 @@ func busy(t *testing.T, m Medium) {
 	appendAll(t, second, sample.Batch(sample.New(2).Events(1)...))
 	if err := second.Close(); err != nil {
 		t.Fatalf("close: %v", err)
+	}
+}
+
+// together appends through an open appender and through another backend's, in
+// turns.
+func together(t *testing.T, b sink.Backend, a sink.Appender, other sink.Backend) {
+	t.Helper()
+	second := appender(t, other)
+	one, two := sample.New(3), sample.New(4)
+	var want []string
+	for range 20 {
+		lines, more := one.Events(3), two.Events(2)
+		appendAll(t, a, sample.Batch(lines...))
+		appendAll(t, second, sample.Batch(more...))
+		want = append(append(want, text(lines)...), text(more)...)
+	}
+	if err := second.Close(); err != nil {
+		t.Fatalf("close: %v", err)
+	}
+	if diff := cmp.Diff(want, list(t, b, papyra.Query{})); diff != "" {
+		t.Errorf("two appenders in turns (-want +got):\n%s", diff)
 	}
 }
 

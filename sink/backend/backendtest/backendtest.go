@@ -20,6 +20,12 @@ type Medium struct {
 	// The line has no newline and is no record.
 	Plant func(t testing.TB, line []byte)
 
+	// Shared says that several backends may append to the store at a time, as
+	// servers let them that many sinks share. The laws about papyra.ErrBusy then
+	// hold between the callers of one backend only, and others are shown that
+	// appends and acts of different backends do each other no harm.
+	Shared bool
+
 	// Quarantined returns what a recovery moved away, in order, without newlines.
 	Quarantined func(t testing.TB, r *papyra.RecoverReport) [][]byte
 }
@@ -27,8 +33,15 @@ type Medium struct {
 // Factory makes an empty store that lives as long as t.
 type Factory func(t testing.TB) Medium
 
-// Exercise runs the suite. Each law gets a store of its own.
+// Exercise runs the suite: [Laws] and [Random].
 func Exercise(t *testing.T, factory Factory) {
+	Laws(t, factory)
+	t.Run("random operations against a model", func(t *testing.T) { Random(t, factory) })
+}
+
+// Laws tries each law on a store of its own. It is enough for a second
+// configuration of a backend that passes [Exercise].
+func Laws(t *testing.T, factory Factory) {
 	laws := []struct {
 		name string
 		law  func(*testing.T, Medium)
@@ -60,7 +73,6 @@ func Exercise(t *testing.T, factory Factory) {
 	for _, l := range laws {
 		t.Run(l.name, func(t *testing.T) { l.law(t, factory(t)) })
 	}
-	t.Run("random operations against a model", func(t *testing.T) { random(t, factory) })
 }
 
 // open opens a backend that is closed with the test.

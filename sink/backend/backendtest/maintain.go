@@ -518,10 +518,14 @@ func busyActs(t *testing.T, m Medium) {
 	a := appender(t, b)
 	lines := sample.New(1).Events(10)
 	appendAll(t, a, sample.Batch(lines...))
+	o := papyra.CompactOptions{Retention: keep(2), At: sample.Start}
+	if m.Shared {
+		actsOfAnother(t, m, a, b, other, lines)
+		return
+	}
 	if _, err := other.Recover(ctx, papyra.RecoverOptions{}); !errors.Is(err, papyra.ErrBusy) {
 		t.Errorf("recover of what another backend appends to: got %v, want papyra.ErrBusy", err)
 	}
-	o := papyra.CompactOptions{Retention: keep(2), At: sample.Start}
 	if _, err := other.Compact(ctx, o); !errors.Is(err, papyra.ErrBusy) {
 		t.Errorf("compact of what another backend appends to: got %v, want papyra.ErrBusy", err)
 	}
@@ -540,5 +544,29 @@ func busyActs(t *testing.T, m Medium) {
 	}
 	if got := list(t, b, papyra.Query{}); len(got) != 3 {
 		t.Errorf("%d records are left, want 2 and the one appended since: %s", len(got), fmt.Sprint(got))
+	}
+}
+
+// actsOfAnother recovers and compacts a shared store through another backend
+// while the first one's appender is open, and goes on appending.
+func actsOfAnother(t *testing.T, m Medium, a sink.Appender, b, other sink.Backend, lines [][]byte) {
+	t.Helper()
+	m.Plant(t, []byte("junk"))
+	if r := recoverStore(t, other, papyra.RecoverOptions{}); r.Moved != 1 || !r.After.Clean() {
+		t.Errorf("recover beside an appender: %+v", r)
+	}
+	if r := compact(t, other, papyra.CompactOptions{Retention: keep(2), At: sample.Start}); r.RecordsBefore-r.RecordsAfter != 8 {
+		t.Errorf("compact beside an appender: %+v, want 8 records removed", r)
+	}
+	more := sample.New(2).Events(1)
+	appendAll(t, a, sample.Batch(more...))
+	if err := a.Close(); err != nil {
+		t.Fatalf("close: %v", err)
+	}
+	want := append(text(lines[8:]), text(more)...)
+	for _, b := range []sink.Backend{b, other} {
+		if diff := cmp.Diff(want, list(t, b, papyra.Query{})); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
 	}
 }

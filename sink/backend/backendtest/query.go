@@ -108,6 +108,10 @@ func duplicates(t *testing.T, m Medium) {
 	if diff := cmp.Diff(want, list(t, b, papyra.Query{Limit: 3})); diff != "" {
 		t.Errorf("with a limit (-want +got):\n%s", diff)
 	}
+	want = text([][]byte{l[0], l[1], plain, l[2], l[1], plain, conflict, l[3], l[0]})
+	if diff := cmp.Diff(want, list(t, b, papyra.Query{Duplicates: true})); diff != "" {
+		t.Errorf("every copy (-want +got):\n%s", diff)
+	}
 	// For retention a duplicate is a line like any other.
 	want = text([][]byte{l[1], plain, conflict, l[3], l[0]})
 	if diff := cmp.Diff(want, list(t, b, papyra.Query{Retention: keep(5)})); diff != "" {

@@ -15,9 +15,9 @@ import (
 	"github.com/papyra/papyra/sink/backend/internal/sample"
 )
 
-// random does random things to a store and to a model of it, and compares what
-// both show.
-func random(t *testing.T, factory Factory) {
+// Random does random things to a store and to a model of it, and compares what
+// both show. The flags of package rapid say how often.
+func Random(t *testing.T, factory Factory) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := factory(t)
 		mc := &machine{t: t, rt: rt, medium: m, backend: m.Open(t), source: sample.New(1)}
@@ -50,6 +50,7 @@ type machine struct {
 	appender sink.Appender
 	source   *sample.Source
 
+	made    int      // unsealed lines so far: each is another one
 	lines   []string // valid ones, without the acts' own reports
 	damaged int
 }
@@ -83,7 +84,8 @@ func (mc *machine) append(rt *rapid.T) {
 		system := rapid.SampledFrom([]string{"a", "b:c"}).Draw(rt, "system")
 		if rapid.IntRange(0, 4).Draw(rt, "unsealed") == 0 {
 			at := sample.Start.Add(time.Duration(rapid.IntRange(0, 300).Draw(rt, "second")) * time.Second)
-			lines = append(lines, fmt.Appendf(nil, `{"kind":"event","system_id":%q,"actor_address":"a:b","event_type":"Odd","payload":%d,"timestamp":%d.0}`, system, len(mc.lines)+len(lines), at.Unix()))
+			mc.made++
+			lines = append(lines, fmt.Appendf(nil, `{"kind":"event","system_id":%q,"actor_address":"a:b","event_type":"Odd","payload":%d,"timestamp":%d.0}`, system, mc.made, at.Unix()))
 			continue
 		}
 		kind := rapid.SampledFrom([]papyra.Kind{papyra.KindEvent, papyra.KindAudit, papyra.KindDeadLetter}).Draw(rt, "kind")

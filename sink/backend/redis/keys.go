@@ -1,0 +1,147 @@
+package redis
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/papyra/papyra"
+)
+
+// keyspace spells the keys of one store.
+type keyspace struct {
+	prefix  string
+	cluster bool
+}
+
+// checkPrefix refuses a prefix with which the keys would not be what they say.
+func checkPrefix(prefix string) error {
+	if prefix == "" {
+		return fmt.Errorf("prefix is empty: %w", papyra.ErrConfig)
+	}
+	for i := range len(prefix) {
+		switch b := prefix[i]; {
+		case b == '{' || b == '}':
+			return fmt.Errorf("prefix %q has a brace: a cluster would place all keys by what stands between braces: %w", prefix, papyra.ErrConfig)
+		case b < 0x21 || b == 0x7f:
+			return fmt.Errorf("prefix %q has a space or control character: %w", prefix, papyra.ErrConfig)
+		}
+	}
+	return nil
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// escaped reports whether a byte of a system id is written =HH in a key.
+func escaped(b byte) bool {
+	return b < 0x21 || b == 0x7f || strings.IndexByte(`:={}*?[]\`, b) >= 0
+}
+
+// escape writes a system id as one part of a key. No two ids share one.
+func escape(system string) string {
+	n := 0
+	for i := range len(system) {
+		if escaped(system[i]) {
+			n++
+		}
+	}
+	if n == 0 {
+		return system
+	}
+	out := make([]byte, 0, len(system)+2*n)
+	for i := range len(system) {
+		if b := system[i]; escaped(b) {
+			out = append(out, '=', upperHex[b>>4], upperHex[b&15])
+		} else {
+			out = append(out, b)
+		}
+	}
+	return string(out)
+}
+
+// stream returns the key of a stream.
+func (k keyspace) stream(s papyra.Stream) string {
+	return k.prefix + ":" + escape(s.System) + ":" + s.Kind.Category()
+}
+
+// marker is the key of the store's random id. It makes an empty store exist.
+func (k keyspace) marker() string { return k.prefix + ":store" }
+
+// quarantine returns the key that takes the damaged entries of a stream's key.
+// In a cluster it shares the slot of that key.
+func (k keyspace) quarantine(key streamKey) string {
+	if k.cluster {
+		return "{" + key.name + "}:quarantine"
+	}
+	return k.prefix + ":" + key.token + ":quarantine:" + strings.ReplaceAll(key.name, ":", "_")
+}
+
+// quarantines matches all quarantine streams.
+func (k keyspace) quarantines() string {
+	if k.cluster {
+		return "{" + k.prefix + ":*}:quarantine"
+	}
+	return k.prefix + ":*:quarantine:*"
+}
+
+// fence returns the key in which an appender notes how far it came with a
+// stream. It shares the slot of the stream's key.
+func fence(key, appender string) string { return "{" + key + "}:fence:" + appender }
+
+// pattern matches every key of the store but the fences, for SCAN.
+func (k keyspace) pattern() string {
+	var out strings.Builder
+	for i := range len(k.prefix) {
+		if strings.IndexByte(`*?[]\^-`, k.prefix[i]) >= 0 {
+			out.WriteByte('\\')
+		}
+		out.WriteByte(k.prefix[i])
+	}
+	return out.String() + ":*"
+}
+
+// streamKey is a key that holds a stream of records.
+type streamKey struct {
+	name  string
+	token string // the part that names the system
+	kind  papyra.Kind
+}
+
+// parse reports whether a key is one of a stream of this store. Keys that only
+// share the prefix, as those of another store PREFIX:MORE do, are not.
+func (k keyspace) parse(name string) (streamKey, bool) {
+	rest, ok := strings.CutPrefix(name, k.prefix+":")
+	if !ok {
+		return streamKey{}, false
+	}
+	token, category, ok := strings.Cut(rest, ":")
+	if !ok || token == "" {
+		return streamKey{}, false
+	}
+	kind := papyra.ParseCategory(category)
+	if kind == papyra.KindUnknown && category != papyra.KindUnknown.Category() {
+		return streamKey{}, false
+	}
+	return streamKey{name: name, token: token, kind: kind}, true
+}
+
+// streamsOf returns the keys in which records of a system and kind may stand:
+// its own, and the one that the Python implementation, which does not escape,
+// would use.
+func (k keyspace) streamsOf(s papyra.Stream) []streamKey {
+	var out []streamKey
+	for _, token := range []string{escape(s.System), s.System} {
+		key, ok := k.parse(k.prefix + ":" + token + ":" + s.Kind.Category())
+		if ok && (len(out) == 0 || out[0] != key) {
+			out = append(out, key)
+		}
+	}
+	return out
+}
+
+// holds reports whether a record may stand in the key.
+func (key streamKey) holds(rec *papyra.Record) bool {
+	if rec.Kind != key.kind && rec.Kind != papyra.KindUnknown {
+		return false
+	}
+	return string(rec.System) == key.token || escape(string(rec.System)) == key.token
+}

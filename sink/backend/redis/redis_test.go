@@ -1,0 +1,144 @@
+package redis_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	goredis "github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/sink/backend"
+	"github.com/papyra/papyra/sink/backend/backendtest"
+	"github.com/papyra/papyra/sink/backend/redis"
+	"github.com/papyra/papyra/sink/backend/redis/redistest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// long is how often what is worth repeating is repeated.
+func long(short, many int) int {
+	if os.Getenv("PAPYRA_LONG") != "" {
+		return many
+	}
+	return short
+}
+
+// open opens a store that is closed with the test.
+func open(t testing.TB, url string) *redis.Store {
+	t.Helper()
+	s, err := redis.Open(url, redis.Config{})
+	if err != nil {
+		t.Fatalf("open %s: %v", url, err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close %s: %v", url, err)
+		}
+	})
+	return s
+}
+
+// medium is a store under a prefix of its own.
+func medium(c goredis.UniversalClient, url, prefix string, cluster bool) backendtest.Medium {
+	ctx := context.Background()
+	return backendtest.Medium{
+		Shared: true,
+		Open: func(t testing.TB) sink.Backend {
+			t.Helper()
+			s, err := redis.Open(url+"?prefix="+prefix, redis.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return backend.Adapt[*redis.Appender](s)
+		},
+		Plant: func(t testing.TB, line []byte) {
+			t.Helper()
+			if err := c.XAdd(ctx, &goredis.XAddArgs{Stream: prefix + ":orders:events", Values: []any{"data", line}}).Err(); err != nil {
+				t.Fatal(err)
+			}
+		},
+		Quarantined: func(t testing.TB, r *papyra.RecoverReport) [][]byte {
+			t.Helper()
+			want := prefix + ":orders:quarantine:" + prefix + "_orders_events"
+			if cluster {
+				want = "{" + prefix + ":orders:events}:quarantine"
+			}
+			if r.Quarantine != want {
+				t.Errorf("quarantine is %q, want %q", r.Quarantine, want)
+			}
+			var out [][]byte
+			for _, q := range quarantined(t, c, r.Quarantine) {
+				if len(q.fields) != 1 || q.fields[0][0] != "data" || q.fields[0][1] != q.data || q.source != prefix+":orders:events" {
+					t.Errorf("quarantined entry %+.200v is not the whole entry", q)
+				}
+				out = append(out, []byte(q.data))
+			}
+			return out
+		},
+	}
+}
+
+// saved is an entry of a quarantine stream.
+type saved struct {
+	source, data, timestamp, id string
+	fields                      [][2]string // decoded
+}
+
+func quarantined(t testing.TB, c goredis.UniversalClient, key string) []saved {
+	t.Helper()
+	entries, err := c.XRange(context.Background(), key, "-", "+").Result()
+	if err != nil {
+		t.Fatalf("read %s: %v", key, err)
+	}
+	var out []saved
+	for _, e := range entries {
+		text := func(name string) string { s, _ := e.Values[name].(string); return s }
+		q := saved{source: text("source"), data: text("data"), timestamp: text("timestamp"), id: text("id")}
+		if err := json.Unmarshal([]byte(text("fields")), &q.fields); err != nil {
+			t.Fatalf("fields of %v: %v", e.ID, err)
+		}
+		for i := range q.fields {
+			for j := range q.fields[i] {
+				plain, err := base64.StdEncoding.DecodeString(q.fields[i][j])
+				if err != nil {
+					t.Fatalf("fields of %v: %v", e.ID, err)
+				}
+				q.fields[i][j] = string(plain)
+			}
+		}
+		out = append(out, q)
+	}
+	return out
+}
+
+func TestConformance(t *testing.T) {
+	s := redistest.Start(t)
+	c := s.Client(t)
+	n := 0
+	backendtest.Exercise(t, func(testing.TB) backendtest.Medium {
+		n++
+		return medium(c, "unix://"+s.Socket, fmt.Sprintf("p%d", n), false)
+	})
+}
+
+func TestConformanceCluster(t *testing.T) {
+	servers := redistest.Cluster(t, 3)
+	hosts := make([]string, len(servers))
+	for i, s := range servers {
+		hosts[i] = s.Addr()
+	}
+	c := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: hosts, Protocol: 2})
+	t.Cleanup(func() { _ = c.Close() })
+	n := 0
+	backendtest.Laws(t, func(testing.TB) backendtest.Medium {
+		n++
+		return medium(c, "redis+cluster://"+strings.Join(hosts, ","), fmt.Sprintf("p%d", n), true)
+	})
+}
