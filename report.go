@@ -91,6 +91,9 @@ type SinkDrops struct {
 	Run      string     `json:"run,omitempty"`
 	N        uint64     `json:"n"`
 	Ranges   []Range    `json:"ranges,omitempty"`
+	// Others are the lowest and the highest of the numbers that N counts and
+	// Ranges do not name.
+	Others Range `json:"others,omitzero"`
 }
 
 // The acts of a RemovalReport.

@@ -12,7 +12,7 @@ const (
 	// the records claim. Beyond it drops are counted for their category only.
 	maxDropKeys = 1024
 	// maxDropRanges bounds the ranges of one run and category between two
-	// reports. Beyond it only the number tells.
+	// reports. Beyond it their number and the lowest and highest of them tell.
 	maxDropRanges = 128
 )
 
@@ -32,6 +32,7 @@ type dropEntry struct {
 	n      uint64
 	known  bool // of one run: its numbers mean something
 	ranges []papyra.Range
+	others papyra.Range // the lowest and highest number that found no place in ranges
 }
 
 // add notes one dropped record. An empty run means that it carried none.
@@ -52,6 +53,11 @@ func (l *ledger) add(reason papyra.DropReason, stream papyra.Stream, run []byte,
 		e.ranges[last][1] = seq
 	} else if len(e.ranges) < maxDropRanges {
 		e.ranges = append(e.ranges, papyra.Range{seq, seq})
+	} else {
+		if e.others[0] == 0 {
+			e.others[0] = seq
+		}
+		e.others = papyra.Range{min(e.others[0], seq), max(e.others[1], seq)}
 	}
 }
 
@@ -73,7 +79,7 @@ func (l *ledger) take() []papyra.SinkDrops {
 	for k, e := range l.entries {
 		list = append(list, papyra.SinkDrops{
 			Reason: k.reason, System: k.stream.System, Category: k.stream.Kind.Category(),
-			Run: k.run, N: e.n, Ranges: e.ranges,
+			Run: k.run, N: e.n, Ranges: e.ranges, Others: e.others,
 		})
 	}
 	clear(l.entries)

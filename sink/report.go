@@ -56,7 +56,7 @@ func fitting(drops []papyra.SinkDrops) int {
 	size := 0
 	for i := range drops {
 		// A system id of control-free UTF-8 may be escaped: at most twice.
-		size += perDrop + 2*len(drops[i].System) + perRange*len(drops[i].Ranges)
+		size += perDrop + 2*len(drops[i].System) + perRange*(len(drops[i].Ranges)+1)
 		if size > maxDropText && i > 0 {
 			return i
 		}

@@ -116,12 +116,8 @@ func unnamed(s *series) (out []budget) {
 		} else {
 			out = append(out, prompt(d, reason, s.quietUntil(reason))...)
 		}
-		var more uint64
-		for _, n := range d.more {
-			more += n
-		}
-		if more > 0 {
-			out = append(out, budget{high: s.highest, n: more, reason: reason})
+		for _, o := range d.more {
+			out = append(out, budget{low: o.low, high: min(o.high, s.highest), n: o.n, reason: reason})
 		}
 	}
 	return out

@@ -67,12 +67,15 @@ type series struct {
 type drops struct {
 	ranges *roaring64.Bitmap
 	marks  []mark            // by a publisher: numbers beside the ranges
-	more   map[noteID]uint64 // by sinks: those beyond the ranges, by report
+	more   map[noteID]others // by sinks: those beyond the ranges, by report
 }
 
 // mark is a publisher's report that n records were dropped in all when the
 // highest number was accepted.
 type mark struct{ accepted, n uint64 }
+
+// others are n numbers above low and not above high.
+type others struct{ low, high, n uint64 }
 
 // noteID is one report of a run.
 type noteID struct {
@@ -326,9 +329,14 @@ func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 		if d.N > named {
 			dropped := of.dropped(d.Reason)
 			if dropped.more == nil {
-				dropped.more = map[noteID]uint64{}
+				dropped.more = map[noteID]others{}
 			}
-			dropped.more[noteID{string(rec.Run), rec.Seq}] += d.N - named
+			o := others{n: d.N - named, high: maxSeq}
+			if low, high := d.Others[0], d.Others[1]; low >= 1 && high >= low {
+				o.low, o.high = low-1, high
+				b.a.know(of, high, rec.Time, true)
+			}
+			dropped.more[noteID{string(rec.Run), rec.Seq}] = o
 		}
 	}
 }
@@ -467,7 +475,7 @@ func (s *series) absorb(from *series) {
 		to.marks = append(to.marks, d.marks...)
 		for id, n := range d.more {
 			if to.more == nil {
-				to.more = map[noteID]uint64{}
+				to.more = map[noteID]others{}
 			}
 			to.more[id] = n
 		}
