@@ -31,7 +31,8 @@ func stepped(t *testing.T, url string, c Config) *sender {
 	go p.notices.run()
 	t.Cleanup(func() {
 		p.link.close()
-		<-p.notices.close()
+		p.notices.close()
+		<-p.notices.done
 	})
 	return p.sender
 }
@@ -273,6 +274,7 @@ func TestLostNoRespondersAnswersConfirmNothing(t *testing.T) {
 	if got := s.p.Stats().Events; got.Confirmed != 0 {
 		t.Errorf("got %+v, want nothing confirmed", got)
 	}
+	await(t, "the loss is counted", func() bool { return s.p.Stats().Errors.Other > 0 })
 }
 
 // A login that may not subscribe to its inbox never hears that nobody listens.

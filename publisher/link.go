@@ -370,7 +370,7 @@ func (l *link) settled(ctx context.Context) bool {
 // sameError compares identities: two violations of the same text are two.
 func sameError(a, b error) (same bool) {
 	defer func() { _ = recover() }() // of a type that cannot be compared: not known to be the same
-	return a == b //nolint:errorlint // two errors of one kind must not be taken for one
+	return a == b                    //nolint:errorlint // two errors of one kind must not be taken for one
 }
 
 // mark is what is counted around a window.

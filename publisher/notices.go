@@ -89,14 +89,12 @@ func (n *notices) log(level slog.Level, message string, args func() []any) {
 	})
 }
 
-// close ends the goroutine after what waits, and returns a channel that is
-// closed then.
-func (n *notices) close() <-chan struct{} {
+// close ends the goroutine after what waits; done is closed then.
+func (n *notices) close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.closed {
 		n.closed = true
 		close(n.work)
 	}
-	return n.done
 }

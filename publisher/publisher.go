@@ -284,7 +284,7 @@ func (p *Publisher) Close(ctx context.Context) error {
 		}
 	}
 	<-p.feederDone
-	p.awaitUser(ctx, p.auditorDone, p.notices.close())
+	p.awaitUser(ctx, p.auditorDone, p.notices.done)
 	return p.closeError()
 }
 

@@ -180,6 +180,7 @@ func (s *sender) finish() {
 	left.add(reports.abandon())
 	s.p.left = left
 	s.link.close()
+	s.p.notices.close()
 }
 
 // breathe waits a little between two tries to send the last word.
