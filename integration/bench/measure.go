@@ -191,7 +191,10 @@ func (b *bench) store(l *load, messages [][]byte) (sample, error) {
 
 // publisher measures the whole line.
 func (b *bench) publisher() (sample, error) {
-	p, err := publisher.Connect(b.line.url, publisher.Config{System: benchSystem, Node: benchNode, Now: clock})
+	p, err := publisher.Connect(b.line.url, publisher.Config{
+		System: benchSystem, Node: benchNode, Now: clock,
+		Buffers: publisher.Buffers{Events: 64 << 20}, // publish holds itself back long before
+	})
 	if err != nil {
 		return sample{}, err
 	}
@@ -208,7 +211,13 @@ func (b *bench) publisher() (sample, error) {
 	})
 	ctx, cancel := context.WithTimeout(b.ctx, hang)
 	defer cancel()
-	return s, errors.Join(err, p.Close(ctx))
+	err = errors.Join(err, p.Close(ctx))
+	if e := p.Stats().Events; err == nil && e.Dropped() > 0 {
+		err = fmt.Errorf("the publisher dropped %d records", e.Dropped())
+	} else if err != nil {
+		err = fmt.Errorf("%w; the publisher's events: %+v", err, e)
+	}
+	return s, err
 }
 
 // appendFile measures the other floor: the bytes of the batches, appended to a
@@ -258,7 +267,7 @@ func (b *bench) pipeline(records, size int, send func(pace func(sent int)) error
 	}
 	for deadline := began.Add(hang); b.sink.size() < base+size; {
 		if time.Now().After(deadline) || b.ctx.Err() != nil {
-			return sample{}, fmt.Errorf("the file has %d of %d bytes after %s: %w", b.sink.size()-base, size, hang, errIncomplete)
+			return sample{}, fmt.Errorf("the file has %d of %d bytes after %s: %w\n%s", b.sink.size()-base, size, hang, errIncomplete, errors.Join(b.sink.stop(), b.sink.said()))
 		}
 		time.Sleep(500 * time.Microsecond)
 	}

@@ -72,6 +72,9 @@ func (s *sink) stop() error {
 	return nil
 }
 
+// said is the log of a sink that has ended, for people.
+func (s *sink) said() error { return fmt.Errorf("papyra-sink said:\n%s", s.log.String()) }
+
 // size returns the length of the file.
 func (s *sink) size() int {
 	info, err := os.Stat(s.path)
