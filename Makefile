@@ -1,7 +1,7 @@
 # make help lists the targets.
 
 # Modules of their own, for dependencies that stay out of the root.
-MODULES := integration/protoactor
+MODULES := integration/protoactor integration/peers
 TOOLS   := bin/gotestsum bin/golangci-lint
 GO      ?= go
 
@@ -36,6 +36,7 @@ lint: bin/golangci-lint ## gofmt, vet, staticcheck and more
 
 bench: ## the numbers of the README, side by side in one run
 	$(GO) run ./integration/bench
+	@cd integration/peers && $(GO) run .
 
 fuzz: ## every fuzz target for half a minute
 	@for pkg in $$($(GO) list ./...); do \
