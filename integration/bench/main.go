@@ -18,6 +18,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -27,7 +28,7 @@ import (
 func main() {
 	debug.SetTraceback("crash")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
+	err := run(ctx, os.Args[1:], os.Stdout)
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -35,7 +36,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string) error {
+func run(ctx context.Context, args []string, out io.Writer) error {
 	if role := os.Getenv(roleVariable); role != "" {
 		return play(role, args)
 	}
@@ -51,5 +52,5 @@ func run(ctx context.Context, args []string) error {
 	if f.NArg() > 0 || c.rounds < 1 || c.single < 1 || c.batched < 1 {
 		return errors.New("give flags only, with positive numbers")
 	}
-	return measure(ctx, c)
+	return measure(ctx, c, out)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -61,7 +62,7 @@ func measurements() []measurement {
 }
 
 // measure runs the rounds and prints the table.
-func measure(ctx context.Context, c config) (err error) {
+func measure(ctx context.Context, c config, out io.Writer) (err error) {
 	b := &bench{config: c, ctx: ctx}
 	if b.work, err = os.MkdirTemp(c.dir, "papyra-bench-"); err != nil {
 		return fmt.Errorf("make work directory: %w", err)
@@ -86,7 +87,7 @@ func measure(ctx context.Context, c config) (err error) {
 	}
 	defer b.sink.stop() //nolint:errcheck // of a run that failed for another reason
 
-	printMachine(os.Stdout, c)
+	printMachine(out, c)
 	rows := measurements()
 	samples := make([][]sample, len(rows))
 	for round := range c.rounds {
@@ -106,7 +107,7 @@ func measure(ctx context.Context, c config) (err error) {
 	if err != nil {
 		return err
 	}
-	printTable(os.Stdout, rows, samples)
+	printTable(out, rows, samples)
 	return nil
 }
 
@@ -267,7 +268,8 @@ func (b *bench) pipeline(records, size int, send func(pace func(sent int)) error
 	}
 	for deadline := began.Add(hang); b.sink.size() < base+size; {
 		if time.Now().After(deadline) || b.ctx.Err() != nil {
-			return sample{}, fmt.Errorf("the file has %d of %d bytes after %s: %w\n%s", b.sink.size()-base, size, hang, errIncomplete, errors.Join(b.sink.stop(), b.sink.said()))
+			err := fmt.Errorf("the file has %d of %d bytes after %s: %w", b.sink.size()-base, size, hang, errIncomplete)
+			return sample{}, errors.Join(err, b.sink.stop(), b.sink.said())
 		}
 		time.Sleep(500 * time.Microsecond)
 	}
