@@ -60,8 +60,8 @@ func newLoad(t *testing.T, p *Publisher, rate int) *load {
 }
 
 // end stops recording and checks what must hold whatever the broker did: no
-// call waited for it. It blocks for seconds where it blocks at all; the bound
-// lies far above what a busy machine's scheduler does.
+// call waited for it. Where it blocks a call it does so for two seconds or more;
+// the bound lies below that and far above what a busy machine's scheduler does.
 func (l *load) end(t *testing.T) {
 	t.Helper()
 	l.ends.Do(func() {
@@ -69,7 +69,7 @@ func (l *load) end(t *testing.T) {
 		l.wg.Wait()
 		slowest := time.Duration(l.slowest.Load())
 		t.Logf("%d calls, the slowest took %v", l.calls.Load(), slowest)
-		if slowest > 500*time.Millisecond {
+		if slowest > time.Second {
 			t.Errorf("the slowest call took %v: something held it up", slowest)
 		}
 	})
@@ -77,14 +77,6 @@ func (l *load) end(t *testing.T) {
 
 // fastReconnect keeps tests short.
 var fastReconnect = nats.CustomReconnectDelay(func(int) time.Duration { return 10 * time.Millisecond })
-
-// quickPings notice a silent broker within a second.
-func quickPings() []nats.Option {
-	return []nats.Option{
-		nats.PingInterval(200 * time.Millisecond), nats.FlusherTimeout(200 * time.Millisecond),
-		nats.Timeout(300 * time.Millisecond), fastReconnect,
-	}
-}
 
 // settledStats waits until nothing is buffered and checks that every record is
 // accounted for, to the record: what is confirmed has arrived, except for what
@@ -129,7 +121,11 @@ func TestBrokerStopped(t *testing.T) {
 	}
 	b := newBroker(t, "")
 	r := newReceiver(t, b.url())
-	p := connect(t, b.url(), Config{Buffers: Buffers{Events: buffer}, NATS: quickPings()})
+	// A call that touched the connection would hang for all of the stop.
+	p := connect(t, b.url(), Config{
+		Buffers: Buffers{Events: buffer},
+		NATS:    []nats.Option{nats.FlusherTimeout(5 * time.Second), fastReconnect},
+	})
 	l := newLoad(t, p, 100_000)
 	await(t, "records flow", func() bool { return p.Stats().Events.Confirmed > 5000 })
 	b.stopped()
@@ -140,7 +136,7 @@ func TestBrokerStopped(t *testing.T) {
 	if during.Events.BufferBytes > buffer {
 		t.Errorf("got %d bytes held, want at most %d", during.Events.BufferBytes, buffer)
 	}
-	if during.Events.Accepted-before.Events.Accepted < 20_000*uint64(stopped/time.Second) {
+	if during.Events.Accepted-before.Events.Accepted < 5000*uint64(stopped/time.Second) {
 		t.Errorf("only %d records were taken while the broker was stopped", during.Events.Accepted-before.Events.Accepted)
 	}
 	await(t, "records flow again", func() bool { return p.Stats().Events.Confirmed > during.Events.Confirmed+1000 })
