@@ -17,7 +17,7 @@ var (
 	ErrForeignWriter = errors.New("somebody else writes to the file")
 	// ErrUnavailable: the backend or broker cannot be reached now; the call may
 	// be tried again.
-	ErrUnavailable = errors.New("backend is not reachable")
+	ErrUnavailable = errors.New("backend or broker is not reachable")
 	// ErrIncomplete: a part of the store could not be read; what was returned is
 	// a lower bound.
 	ErrIncomplete = errors.New("a part of the store could not be read")

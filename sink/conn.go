@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +31,9 @@ type conn struct {
 
 	mu   sync.Mutex
 	subs []*nats.Subscription
-	lost uint64 // of subscriptions that are closed
+	// lost is the sum of what the subscriptions threw away, as long as they told.
+	lost   uint64
+	closed bool
 
 	reading atomic.Pointer[[]*nats.Subscription] // for hold, on the client's goroutine
 }
@@ -70,9 +71,7 @@ func (c *conn) options() (*nats.Options, error) {
 	cfg, log := &c.sink.config, c.sink.log
 	repeated := throttle{every: logEvery} // the client calls handlers one after the other
 	o := nats.GetDefaultOptions()
-	for server := range strings.SplitSeq(cfg.URL, ",") {
-		o.Servers = append(o.Servers, strings.TrimSpace(server))
-	}
+	o.Servers = cfg.servers()
 	for _, opt := range append(slices.Clone(cfg.NATS),
 		nats.Name("papyra-sink "+cfg.Group+"/"+cfg.Instance),
 		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
@@ -179,34 +178,37 @@ func (c *conn) drain(timeout time.Duration) (left int) {
 		}
 		timer.Stop()
 	}
-	c.close(left)
+	c.close()
 	return left
 }
 
-func (c *conn) close(left int) {
+// close ends the connection. What no callback has seen is lost.
+func (c *conn) close() {
 	c.reading.Store(nil)
-	c.mu.Lock()
-	for _, sub := range c.subs {
-		if n, err := sub.Dropped(); err == nil {
-			c.lost += uint64(n)
-		}
-	}
-	c.lost += uint64(left)
-	c.subs = nil
-	c.mu.Unlock()
 	c.sink.setConnected(false)
 	c.nc.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
 }
 
 // lostMessages is how many messages no callback will ever see.
 func (c *conn) lostMessages() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	lost := c.lost
-	for _, sub := range c.subs {
-		if n, err := sub.Dropped(); err == nil {
+	if !c.closed {
+		var lost uint64
+		for _, sub := range c.subs {
+			n, err := sub.Dropped()
+			if err != nil {
+				return c.lost // drained: it does not tell any more
+			}
 			lost += uint64(n)
 		}
+		c.lost = lost
+		return lost
 	}
-	return lost
+	// What came in and was not seen is lost. Only now, when nothing waits.
+	in, seen := c.nc.Stats().InMsgs, c.sink.messages()
+	return in - min(in, seen)
 }

@@ -40,6 +40,14 @@ type Backend interface {
 	Close() error
 }
 
+// Warner is a Backend that knows of settings under which it may keep less than
+// its operator expects. A sink asks it at its start and logs the answer.
+type Warner interface {
+	// Warnings returns a sentence each, for a store that is used with retention r.
+	// It changes nothing. With an error the list may be incomplete.
+	Warnings(ctx context.Context, r papyra.Retention) ([]string, error)
+}
+
 // Maintainer is what an operator does to a store.
 type Maintainer interface {
 	// Scan looks at every byte and changes nothing. papyra.ErrNotFound if the

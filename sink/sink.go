@@ -262,6 +262,13 @@ func (s *Sink) pending() (lines, bytes int) {
 	return s.fullLines - s.fullOwn + s.filling.lines(), s.fullBytes + len(s.filling.batch.Bytes())
 }
 
+// messages is how many the intake has seen.
+func (s *Sink) messages() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats.Messages
+}
+
 func (s *Sink) setState(state string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -270,7 +270,7 @@ func TestStopOfOneWorkerInAFloodLosesNothing(t *testing.T) {
 	for i, s := range stores[:2] {
 		workers = append(workers, runSink(t, sink.Config{URL: b.URL(), Instance: fmt.Sprint("w", i)}, s))
 	}
-	const messages, each = 4000, 20
+	const messages, each = 2000, 10
 	var sent atomic.Int64
 	var flooding sync.WaitGroup
 	flooding.Go(func() {
@@ -598,6 +598,7 @@ func TestNewRefusesAWrongConfiguration(t *testing.T) {
 		part string
 	}{
 		{"group", sink.Config{Group: "a.b"}, "group name"},
+		{"URL", sink.Config{URL: "nats://a:4222, nats://u:p%zz@b"}, "NATS server 2 cannot be read"},
 		{"instance", sink.Config{Instance: "eu 1"}, "instance name"},
 		{"system", sink.Config{Systems: []string{"a\nb"}}, "control character"},
 		{"reserved system", sink.Config{Systems: []string{"papyra"}}, "pipeline's own"},

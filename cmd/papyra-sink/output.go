@@ -115,7 +115,7 @@ func (o *output) ended(st sink.Stats) { o.log.Info("ended", numbers(st)...) }
 
 // group writes a number with commas between thousands.
 func group(n uint64) string {
-	s := fmt.Sprint(n)
+	s := strconv.FormatUint(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]
 	}

@@ -1,0 +1,86 @@
+package sink_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/sink/broker"
+)
+
+// BenchmarkPipeline sends messages of about 16 KiB through an embedded server
+// into a store that takes everything: what the network, the checks and the
+// batches cost together. An operation is a record.
+func BenchmarkPipeline(b *testing.B) {
+	for _, v := range []sink.Validation{sink.ValidateFull, sink.ValidateSeal} {
+		for _, inProcess := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/inprocess=%v", v, inProcess), func(b *testing.B) { benchPipeline(b, v, inProcess) })
+		}
+	}
+}
+
+func benchPipeline(b *testing.B, v sink.Validation, inProcess bool) {
+	srv, err := broker.Start(broker.Config{Listen: "127.0.0.1:0"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer srv.Close()
+	c := sink.Config{URL: srv.URL(), Validate: v}
+	if inProcess {
+		c.NATS = append(c.NATS, nats.InProcessServer(srv))
+	}
+	s, err := sink.New(c, &discard{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	<-s.Receiving()
+	nc, err := nats.Connect(srv.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer nc.Close()
+
+	message, lines := benchMessage(b, 16<<10)
+	b.SetBytes(int64(len(message) / lines))
+	b.ResetTimer()
+	for n := 0; n < b.N; n += lines {
+		if err := nc.Publish(papyra.RecordsSubject("orders", papyra.KindEvent), message); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := nc.Flush(); err != nil {
+		b.Fatal(err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+	b.StopTimer()
+	st := s.Stats()
+	if want := uint64((b.N + lines - 1) / lines * lines); st.Stored != want || st.LostMessages > 0 {
+		b.Fatalf("stored %d of %d records, lost %d messages", st.Stored, want, st.LostMessages)
+	}
+	b.ReportMetric(float64(st.Stored)/b.Elapsed().Seconds(), "records/s")
+}
+
+func benchMessage(tb testing.TB, size int) (message []byte, lines int) {
+	for r := newRun(tb, "orders", runA); len(message) < size; lines++ {
+		message = append(message, r.event()...)
+	}
+	return message, lines
+}
+
+// discard is a store that takes everything and keeps nothing.
+type discard struct{ fakeStore }
+
+func (d *discard) Appender(context.Context) (sink.Appender, error) { return &discard{}, nil }
+
+func (d *discard) Append(_ context.Context, b *papyra.Batch) (int, error) { return b.Len(), nil }
+func (d *discard) Sync(context.Context) error                             { return nil }
