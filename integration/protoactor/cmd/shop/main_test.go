@@ -72,6 +72,9 @@ func TestRunAgainstABroker(t *testing.T) {
 			t.Errorf("the output lacks %q:\n%s", want, out.String())
 		}
 	}
+	for deadline := time.Now().Add(time.Minute); lines.Load() < 80 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond) // the callback may still be at it
+	}
 	if lines.Load() < 80 {
 		t.Errorf("%d records arrived, want at least a start and a stop of each order", lines.Load())
 	}
