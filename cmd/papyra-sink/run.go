@@ -71,7 +71,7 @@ func (s *settings) run(ctx context.Context, stderr io.Writer) (err error) {
 		return exit(err)
 	case <-w.Receiving():
 	}
-	if b != nil {
+	if b != nil && ctx.Err() == nil { // not after Quiesce
 		if err := b.Open(); err != nil {
 			stop()
 			return errors.Join(err, exit(<-ended))

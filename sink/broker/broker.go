@@ -113,7 +113,7 @@ func New(c Config) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: start the embedded NATS server: %w", papyra.ErrConfig, err)
 	}
-	b.srv.SetLoggerV2(adapter{c.Logger}, false, false, false)
+	b.srv.SetLoggerV2(&adapter{log: c.Logger, every: logEvery}, false, false, false)
 	b.srv.Start()
 	if !b.srv.ReadyForConnections(c.StartTimeout) {
 		b.Close()
@@ -250,14 +250,3 @@ func splitListen(listen string) (host string, port int, err error) {
 	}
 	return host, port, nil
 }
-
-// adapter writes the server's log to slog. What the server calls fatal is an
-// error here: a library does not end the process.
-type adapter struct{ log *slog.Logger }
-
-func (a adapter) Noticef(format string, v ...any) { a.log.Debug("nats: " + fmt.Sprintf(format, v...)) }
-func (a adapter) Warnf(format string, v ...any)   { a.log.Warn("nats: " + fmt.Sprintf(format, v...)) }
-func (a adapter) Errorf(format string, v ...any)  { a.log.Error("nats: " + fmt.Sprintf(format, v...)) }
-func (a adapter) Fatalf(format string, v ...any)  { a.log.Error("nats: " + fmt.Sprintf(format, v...)) }
-func (a adapter) Debugf(string, ...any)           {}
-func (a adapter) Tracef(string, ...any)           {}
