@@ -119,6 +119,9 @@ func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc
 	if s.ctx.Err() != nil {
 		return nil, nil, closedError()
 	}
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.ctx, func() { cancel(papyra.ErrClosed) })
 	return ctx, func() { stop(); cancel(nil) }, nil

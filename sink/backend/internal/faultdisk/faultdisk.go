@@ -162,6 +162,14 @@ func (d *Disk) Rename(from, to string) error {
 	return d.OS.Rename(from, to)
 }
 
+// Move renames unless a fault of Rename says otherwise.
+func (d *Disk) Move(from, to string) error {
+	if f := d.fault(Rename, from); f != nil {
+		return failed(Rename, from, f.Err)
+	}
+	return d.OS.Move(from, to)
+}
+
 // Remove removes unless a fault says otherwise.
 func (d *Disk) Remove(path string) error {
 	if f := d.fault(Remove, path); f != nil {

@@ -40,10 +40,15 @@ func (s *Store) Appender(ctx context.Context) (*Appender, error) {
 	if err := s.holdLocked(); err != nil {
 		return nil, err
 	}
-	if err := s.openWriter(); err != nil {
+	s.appender = &Appender{s: s}
+	err := s.openWriter()
+	if err == nil {
+		err = s.resumeDrops(ctx)
+	}
+	if err != nil {
+		s.appender = nil
 		return nil, errors.Join(err, s.letGoLocked())
 	}
-	s.appender = &Appender{s: s}
 	return s.appender, nil
 }
 

@@ -21,7 +21,7 @@ type backward struct {
 }
 
 func newBackward(d Disk, f *os.File, size int64) *backward {
-	r := &backward{disk: d, f: f, buf: make([]byte, bufferSize)}
+	r := &backward{disk: d, f: f, buf: make([]byte, min(size, bufferSize))}
 	r.start, r.end, r.pos = len(r.buf), len(r.buf), size
 	return r
 }

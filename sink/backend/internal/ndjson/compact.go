@@ -45,6 +45,7 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 	}
 	report := c.count.Report(s.url)
 	if o.DryRun || c.count.Removal.Records() == 0 {
+		c.finished()
 		return report, nil
 	}
 	act := acts.New(papyra.ActCompact, s.now())
@@ -61,7 +62,7 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 			continue
 		}
 		pause, err := c.rewrite(f, remove[i])
-		if errors.Is(err, errGone) && f.number > 0 {
+		if errors.Is(err, errGone) && (f.number > 0 || s.maxFiles > 0) {
 			continue // rotated away meanwhile, and reported by the rotation
 		}
 		if err != nil {
@@ -73,7 +74,11 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 	if err != nil {
 		return nil, err
 	}
-	return report, s.report(last)
+	if err := s.report(last); err != nil {
+		return nil, err
+	}
+	c.finished()
+	return report, nil
 }
 
 // begin waits for the act's turn, takes the lock unless the act is dry, and
@@ -97,12 +102,23 @@ func (s *Store) begin(ctx context.Context, dry bool) (done func(), sn *snapshot,
 		pass()
 		return nil, nil, err
 	}
-	if sn, err = s.pin(); err != nil {
+	if err = s.finishRotation(ctx); err == nil {
+		sn, err = s.pin()
+	}
+	if err != nil {
 		release()
 		pass()
 		return nil, nil, err
 	}
 	return func() { sn.close(); release(); pass() }, sn, nil
+}
+
+// finishRotation finishes a rotation that was interrupted, so that no file is
+// half in the set.
+func (s *Store) finishRotation(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.resumeDrops(ctx)
 }
 
 // report appends lines of an act to the active file and makes them durable.
@@ -203,5 +219,11 @@ func (c *compaction) advance(n int64) {
 	c.done += n
 	if c.progress != nil && c.done>>20 != before>>20 {
 		c.progress(c.done, c.total)
+	}
+}
+
+func (c *compaction) finished() {
+	if c.progress != nil {
+		c.progress(c.total, c.total)
 	}
 }

@@ -1,8 +1,11 @@
 package ndjson
 
 import (
+	"errors"
 	"io/fs"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // Disk is the system calls whose failure this package must survive. It is
@@ -16,6 +19,8 @@ type Disk interface {
 	Truncate(f *os.File, size int64) error
 	Sync(f *os.File) error
 	Rename(from, to string) error
+	// Move is a rename that never replaces what has the name: unix.EEXIST.
+	Move(from, to string) error
 	Remove(path string) error
 }
 
@@ -44,6 +49,23 @@ func (OS) Sync(f *os.File) error { return f.Sync() }
 
 // Rename is [os.Rename].
 func (OS) Rename(from, to string) error { return os.Rename(from, to) }
+
+// Move is renameat2(2) with RENAME_NOREPLACE. On a file system without that it
+// looks first, which keeps out everybody who respects the store's lock.
+func (OS) Move(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP) {
+		if _, err = os.Lstat(to); err == nil {
+			err = unix.EEXIST
+		} else if errors.Is(err, fs.ErrNotExist) {
+			return os.Rename(from, to)
+		}
+	}
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}
 
 // Remove is [os.Remove].
 func (OS) Remove(path string) error { return os.Remove(path) }

@@ -56,8 +56,8 @@ func newForward(d Disk, f *os.File, limit int64) *forward {
 // reset begins at an offset, which must be the first byte of a line unless
 // skipRest follows.
 func (r *forward) reset(f *os.File, from, soft, limit int64) {
-	if r.buf == nil {
-		r.buf = make([]byte, bufferSize)
+	if need := min(limit-from, bufferSize); int64(len(r.buf)) < need {
+		r.buf = make([]byte, need)
 	}
 	r.f, r.pos, r.soft, r.limit = f, from, soft, limit
 	r.start, r.end = 0, 0

@@ -25,7 +25,7 @@ type names struct {
 }
 
 // longestSuffix is what the longest of our names adds to NAME.
-const longestSuffix = len(".") + len(".dropping-") + 16
+const longestSuffix = len(".") + len(".dropping-") + hexDigits
 
 func newNames(path string, numbered bool) (names, error) {
 	switch {
@@ -47,15 +47,16 @@ func newNames(path string, numbered bool) (names, error) {
 	return n, nil
 }
 
-func (n names) path() string                 { return filepath.Join(n.dir, n.name) }
-func (n names) member(number int) string     { return n.path() + "." + strconv.Itoa(number) }
-func (n names) beside(name string) string    { return filepath.Join(n.dir, name) }
-func (n names) lock() string                 { return n.beside("." + n.name + ".lock") }
-func (n names) saved() string                { return n.beside("." + n.name + ".saved") }
-func (n names) rejected() string             { return n.beside("." + n.name + ".rejected") }
-func (n names) temporary() string            { return n.beside("." + n.name + ".tmp-" + randomHex()) }
-func (n names) isTemporary(base string) bool { return hexBehind(base, "."+n.name+".tmp-") }
-func (n names) isDropping(base string) bool  { return hexBehind(base, "."+n.name+".dropping-") }
+func (n names) path() string                  { return filepath.Join(n.dir, n.name) }
+func (n names) member(number int) string      { return n.path() + "." + strconv.Itoa(number) }
+func (n names) beside(name string) string     { return filepath.Join(n.dir, name) }
+func (n names) lock() string                  { return n.beside("." + n.name + ".lock") }
+func (n names) saved() string                 { return n.beside("." + n.name + ".saved") }
+func (n names) rejected() string              { return n.beside("." + n.name + ".rejected") }
+func (n names) temporary() string             { return n.beside("." + n.name + ".tmp-" + randomHex()) }
+func (n names) dropping(digits string) string { return n.beside("." + n.name + ".dropping-" + digits) }
+func (n names) isTemporary(base string) bool  { return hexBehind(base, "."+n.name+".tmp-") }
+func (n names) isDropping(base string) bool   { return hexBehind(base, "."+n.name+".dropping-") }
 
 // isForeignRest reports whether base is what the Python implementation leaves
 // of a member of this set when it is interrupted.
@@ -95,7 +96,7 @@ func (n names) number(base string) (int, bool) {
 
 func hexBehind(base, prefix string) bool {
 	digits, ok := strings.CutPrefix(base, prefix)
-	if !ok || len(digits) != 16 {
+	if !ok || len(digits) != hexDigits {
 		return false
 	}
 	for i := range len(digits) {
@@ -106,8 +107,11 @@ func hexBehind(base, prefix string) bool {
 	return true
 }
 
+// hexDigits is how many digits the <hex> of a name has.
+const hexDigits = 16
+
 func randomHex() string {
-	var random [8]byte
+	var random [hexDigits / 2]byte
 	_, _ = rand.Read(random[:]) // never fails
 	return hex.EncodeToString(random[:])
 }

@@ -70,7 +70,7 @@ func (s *Store) newQuarantine(parent, act string, now time.Time) (*quarantine, e
 		q.abandon()
 		return nil, &papyra.StoreError{Op: "make quarantine", Path: q.dir, Offset: -1, Err: err, Hint: hintFor(err)}
 	}
-	q.out = bufio.NewWriterSize(diskWriter{s.disk, q.bytes}, copySize)
+	q.out = bufio.NewWriterSize(diskWriter{s.disk, q.bytes}, chunk)
 	q.lines = bufio.NewWriterSize(diskWriter{s.disk, q.index}, chunk)
 	return q, nil
 }
@@ -135,7 +135,7 @@ func (q *quarantine) complete() error {
 // verify compares what was saved with its checksums.
 func (q *quarantine) verify() error {
 	saved := &reader{disk: q.s.disk, f: q.bytes}
-	sum, buf := sha256.New(), make([]byte, copySize)
+	sum, buf := sha256.New(), make([]byte, chunk)
 	return q.entries(func(e *Saved) error {
 		return checkSum(sum, buf, saved, e)
 	})

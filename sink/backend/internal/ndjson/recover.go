@@ -65,8 +65,10 @@ func (s *Store) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.R
 	if err := rc.run(o, report); err != nil {
 		return nil, err
 	}
-	progress(2)(total, total)
 	report.After, err = s.scanAgain(ctx, papyra.ScanOptions{Full: true, Now: o.Now})
+	if err == nil {
+		progress(2)(total, total)
+	}
 	return report, err
 }
 
@@ -85,7 +87,7 @@ func stages(p papyra.Progress, passes, size int64) func(pass int64) papyra.Progr
 		if p == nil {
 			return func(int64, int64) {}
 		}
-		return func(done, _ int64) { p(pass*size+done, passes*size) }
+		return func(done, _ int64) { p(min(pass*size+done, passes*size), passes*size) }
 	}
 }
 
@@ -96,7 +98,7 @@ type recovery struct {
 	sn   *snapshot
 	busy bool // dry, and somebody else may be writing
 
-	progress papyra.Progress
+	progress papyra.Progress // of both passes, looking and copying
 	done     int64
 
 	damaged []*file // to be rewritten
@@ -136,7 +138,11 @@ func (rc *recovery) run(o papyra.RecoverOptions, report *papyra.RecoverReport) e
 		return err
 	}
 	for _, f := range rc.damaged {
-		if err := rc.rewrite(f, q); err != nil {
+		err := rc.rewrite(f, q)
+		if errors.Is(err, errGone) && s.maxFiles > 0 {
+			continue // rotated away meanwhile, and reported by the rotation
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -160,7 +166,7 @@ func (rc *recovery) damage(visit visitor) error {
 			return err
 		}
 	}
-	leftovers := rc.sn.leftovers
+	leftovers := rc.leftovers()
 	if rc.busy {
 		leftovers = nil // they may be somebody's work in progress
 	}
@@ -197,10 +203,7 @@ func (rc *recovery) fileDamage(f *file, visit visitor) error {
 		if err != nil {
 			return &papyra.StoreError{Op: "read", Path: rc.s.beside(f.base), Offset: r.pos, Err: err, Hint: "nothing was changed"}
 		}
-		if before := rc.done; (before+l.size())>>20 != before>>20 {
-			rc.progress(before+l.size(), 0)
-		}
-		rc.done += l.size()
+		rc.advance(l.size())
 		verdict, damage := judge(&rec, &l, true)
 		if verdict != scan.Damaged || !l.ended && rc.busy && f.number == 0 {
 			continue
@@ -236,6 +239,17 @@ func (rc *recovery) missingNewline(f *file, visit visitor) error {
 	return visit(f.base, f.f, place{off: f.size, newline: true, healed: true, anomaly: papyra.Anomaly{Class: papyra.ClassTruncated}})
 }
 
+// leftovers returns what is to be moved away. What a rotation was about to drop
+// is not: whoever takes the lock finishes that first.
+func (rc *recovery) leftovers() (out []rest) {
+	for _, left := range rc.sn.leftovers {
+		if !rc.s.numbered || !rc.s.isDropping(left.base) {
+			out = append(out, left)
+		}
+	}
+	return out
+}
+
 // leftover visits all bytes of a leftover.
 func (rc *recovery) leftover(left rest, visit visitor) error {
 	path := rc.s.beside(left.base)
@@ -262,6 +276,7 @@ func (rc *recovery) rewrite(f *file, q *quarantine) error {
 		tail++ // the newline that ended the fragment afterwards goes with it
 	}
 	_, err := rc.s.rewrite(rc.ctx, f, tail, func(w io.Writer) error {
+		w = &countingWriter{w: w, rc: rc}
 		at := int64(0)
 		err := q.entries(func(e *Saved) error {
 			if e.File != f.base || e.Offset == f.size {
@@ -285,12 +300,32 @@ func (rc *recovery) rewrite(f *file, q *quarantine) error {
 	return err
 }
 
+// countingWriter reports progress about every megabyte.
+type countingWriter struct {
+	w  io.Writer
+	rc *recovery
+}
+
+func (c *countingWriter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.rc.advance(int64(n))
+	return n, err
+}
+
+func (rc *recovery) advance(n int64) {
+	before := rc.done
+	rc.done += n
+	if before>>20 != rc.done>>20 {
+		rc.progress(rc.done, 0)
+	}
+}
+
 // removeLeftovers removes what is in quarantine now.
 func (rc *recovery) removeLeftovers() error {
-	if len(rc.sn.leftovers) == 0 {
+	if len(rc.leftovers()) == 0 {
 		return nil
 	}
-	for _, left := range rc.sn.leftovers {
+	for _, left := range rc.leftovers() {
 		path := rc.s.beside(left.base)
 		if err := rc.s.disk.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return &papyra.StoreError{Op: "remove leftover", Path: path, Offset: -1, Err: err, Hint: "it is in quarantine already; remove it"}

@@ -48,7 +48,7 @@ func (s *Store) rewrite(ctx context.Context, f *file, tail int64, fill func(io.W
 	fail := func(op string, err error) error {
 		return &papyra.StoreError{Op: op, Path: path, Offset: -1, Err: err, Hint: hintFor(err)}
 	}
-	buffered := bufio.NewWriterSize(diskWriter{s.disk, to}, copySize)
+	buffered := bufio.NewWriterSize(diskWriter{s.disk, to}, int(min(copySize, max(f.size, 4096))))
 	if err := fill(buffered); err != nil {
 		return 0, err
 	}
@@ -72,11 +72,15 @@ func (s *Store) rewrite(ctx context.Context, f *file, tail int64, fill func(io.W
 		return 0, err
 	}
 	if f.number == 0 && s.writer != nil {
-		if s.writer.torn {
+		if s.writer.torn && s.writer.is(f.dev, f.ino) {
 			return 0, &papyra.StoreError{Op: "replace", Path: s.path(), Offset: -1, Err: papyra.ErrUnavailable, Hint: "an append has just failed half-way; try again"}
 		}
-		if tail < s.writer.size {
-			if err := copyRange(ctx, s.disk, diskWriter{s.disk, to}, f.f, tail, s.writer.size); err != nil {
+		end, err := s.endOf(f)
+		if err != nil {
+			return 0, err
+		}
+		if tail < end {
+			if err := copyRange(ctx, s.disk, diskWriter{s.disk, to}, f.f, tail, end); err != nil {
 				return 0, err
 			}
 			if err := s.disk.Sync(to); err != nil {
@@ -94,7 +98,7 @@ func (s *Store) rewrite(ctx context.Context, f *file, tail int64, fill func(io.W
 	}
 	placed = true
 	syncErr := syncDir(s.disk, s.dir)
-	if f.number == 0 && s.writer != nil {
+	if s.writer != nil && s.writer.is(f.dev, f.ino) {
 		// From now on an append must not go to the old inode, and one to the new
 		// inode is durable only with the directory.
 		err = s.writer.swapped(to, syncErr != nil)
@@ -151,10 +155,8 @@ func (s *Store) copyTail(ctx context.Context, f *file, to *os.File, tail int64) 
 		var err error
 		if s.writer != nil {
 			// What is copied must not be what a failing disk has thrown away.
-			err = s.writer.sync()
-			size = s.writer.size
-			if err == nil && !s.writer.is(f.dev, f.ino) {
-				err = &papyra.StoreError{Op: "replace", Path: s.path(), Offset: -1, Err: errGone, Hint: "somebody renamed or removed it; try again"}
+			if err = s.writer.sync(); err == nil {
+				size, err = s.endOf(f)
 			}
 		}
 		s.mu.Unlock()
@@ -170,6 +172,22 @@ func (s *Store) copyTail(ctx context.Context, f *file, to *os.File, tail int64) 
 		tail = size
 	}
 	return tail, nil
+}
+
+// endOf returns where the file ends that was pinned as the active one: where the
+// writer is, or, if a rotation gave it a number meanwhile, where it was left.
+func (s *Store) endOf(f *file) (int64, error) {
+	if s.writer.is(f.dev, f.ino) {
+		return s.writer.size, nil
+	}
+	if _, err := s.locate(f); err != nil {
+		return 0, err
+	}
+	info, err := f.f.Stat()
+	if err != nil {
+		return 0, &papyra.StoreError{Op: "look at", Path: s.beside(f.base), Offset: -1, Err: err}
+	}
+	return info.Size(), nil
 }
 
 // locate returns the path that leads to a pinned file now.

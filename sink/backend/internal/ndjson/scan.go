@@ -181,6 +181,9 @@ func (sc *setScan) file(ctx context.Context, f *file) error {
 			if sc.o.Progress != nil {
 				sc.o.Progress(sc.done, sc.total)
 			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 		}
 	}
 	cancel()

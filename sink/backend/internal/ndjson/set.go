@@ -104,6 +104,16 @@ func (n names) list() (members []listed, leftovers []rest, odd []papyra.Anomaly,
 	return members, leftovers, odd, nil
 }
 
+// lookAt returns what the directory says of a file that is no member.
+func (n names) lookAt(base string) (listed, error) {
+	info, err := os.Lstat(n.beside(base))
+	if err != nil {
+		return listed{}, &papyra.StoreError{Op: "look at", Path: n.beside(base), Offset: -1, Err: err}
+	}
+	dev, ino := inode(info)
+	return listed{base: base, dev: dev, ino: ino}, nil
+}
+
 func inode(info fs.FileInfo) (dev, ino uint64) {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return st.Dev, st.Ino

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/backend/internal/acts"
 )
 
 // Sync says when stored records are made durable.
@@ -32,6 +33,11 @@ type Config struct {
 	URL string
 	// Numbered says that NAME.<n> belong to the set.
 	Numbered bool
+	// MaxBytes and MaxFiles make an appender to a numbered set rotate: no file
+	// gets larger than MaxBytes unless one line alone is, and there are at most
+	// MaxFiles. Zero, both: nothing rotates.
+	MaxBytes int64
+	MaxFiles int
 	Sync     Sync             // "" means SyncInterval
 	Now      func() time.Time // nil means time.Now
 	Disk     Disk             // nil means OS
@@ -45,15 +51,20 @@ type Store struct {
 	mode Sync
 	now  func() time.Time
 
+	maxBytes int64 // of a file that is appended to
+	maxFiles int   // 0: no rotation
+
 	ctx  context.Context // ends with Close
 	stop context.CancelCauseFunc
 	acts chan struct{} // the turn: one act at a time
 
-	mu       sync.Mutex // the append lock; guards what follows
-	lock     *lock      // nil while nobody needs it
-	users    int        // of the lock: the appender and acts
-	writer   *writer    // of the active file; nil until something is appended
-	appender *Appender  // the open one
+	mu       sync.Mutex   // the append lock; guards what follows
+	lock     *lock        // nil while nobody needs it
+	users    int          // of the lock: the appender and acts
+	writer   *writer      // of the active file; nil until something is appended
+	appender *Appender    // the open one
+	signer   *acts.Signer // of rotations; nil before the first
+	pruned   int          // see prune
 }
 
 // Open returns the store without touching the disk. The error wraps
@@ -70,6 +81,9 @@ func Open(c Config) (*Store, error) {
 	default:
 		return nil, fmt.Errorf("sync %q: allowed are none, interval and batch: %w", c.Sync, papyra.ErrConfig)
 	}
+	if err := checkBound(&c); err != nil {
+		return nil, err
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -79,7 +93,10 @@ func Open(c Config) (*Store, error) {
 	if c.URL == "" {
 		c.URL = n.path()
 	}
-	s := &Store{names: n, disk: c.Disk, url: c.URL, mode: c.Sync, now: c.Now, acts: make(chan struct{}, 1)}
+	s := &Store{
+		names: n, disk: c.Disk, url: c.URL, mode: c.Sync, now: c.Now, acts: make(chan struct{}, 1),
+		maxBytes: c.MaxBytes, maxFiles: c.MaxFiles,
+	}
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	return s, nil
 }
@@ -110,6 +127,9 @@ func (s *Store) Close() error {
 func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	if s.ctx.Err() != nil {
 		return nil, nil, s.closedError()
+	}
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.ctx, func() { cancel(papyra.ErrClosed) })
@@ -211,6 +231,9 @@ func (s *Store) pin() (*snapshot, error) {
 	if err := s.checkSymlink(); err != nil {
 		return nil, err
 	}
+	// Under the append lock neither a write nor a rotation of ours is half done.
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	sn, err := s.names.open(s.disk)
 	if err != nil {
 		return nil, err
@@ -218,8 +241,6 @@ func (s *Store) pin() (*snapshot, error) {
 	if len(sn.files)+len(sn.leftovers)+len(sn.odd) == 0 {
 		return nil, &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: papyra.ErrNotFound, Hint: "check the path"}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if f := sn.active(); f != nil && s.writer != nil && s.writer.is(f.dev, f.ino) {
 		f.size = s.writer.size
 	}

@@ -35,6 +35,10 @@ type writer struct {
 	failed   bool   // an fsync of f failed: only a new descriptor proves anything
 	dirDirty bool   // a name was made or changed and the directory is not synced
 
+	moved bool       // by a rotation: f has its number, and the new file is not made yet
+	fresh bool       // nothing but the reports of the rotation was written
+	drops []*dropped // out of the set, and not yet unlinked
+
 	checked time.Time // when the lock file was last looked at
 	broken  error     // somebody else writes: for good
 	stats   papyra.AppendStats
@@ -133,11 +137,16 @@ func (w *writer) append(ctx context.Context, b *papyra.Batch) (stored int, err e
 			return stored, err
 		}
 		from := b.End(stored)
-		upTo := max(b.LinesWithin(from+maxWrite), stored+1)
+		room, err := w.room(ctx, b.End(stored+1)-from)
+		if err != nil {
+			return stored, err
+		}
+		upTo := max(b.LinesWithin(from+room), stored+1)
 		n, err := w.write(b.Bytes()[from:b.End(upTo)])
 		if err != nil {
 			return b.LinesWithin(from + n), err
 		}
+		w.fresh = false
 		stored = upTo
 	}
 	if w.s.mode == SyncBatch {
@@ -151,9 +160,13 @@ func (w *writer) report(lines []byte) error {
 	if err := w.check(); err != nil {
 		return err
 	}
+	if _, err := w.room(w.s.ctx, len(lines)); err != nil {
+		return err
+	}
 	if _, err := w.write(lines); err != nil {
 		return err
 	}
+	w.fresh = false
 	return w.sync()
 }
 
@@ -235,6 +248,9 @@ func (w *writer) check() error {
 	if err != nil && !gone {
 		return &papyra.StoreError{Op: "look at", Path: w.s.path(), Offset: -1, Err: err}
 	}
+	if gone && w.moved {
+		return w.begin()
+	}
 	if gone {
 		return w.reopen()
 	}
@@ -286,6 +302,7 @@ func (w *writer) reopen() error {
 		_ = w.s.disk.Sync(w.f)
 	}
 	next := *w
+	next.moved, next.fresh = false, false
 	if err := next.open(); err != nil {
 		return err
 	}

@@ -135,7 +135,8 @@ func provenEnd(line []byte, start int, budget *int) int {
 // goesOn reports whether what stands at i continues a JSON value that encloses
 // the one before.
 func goesOn(line []byte, i int) bool {
-	return i < len(line) && bytes.IndexByte([]byte(",}] \t\r"), line[i]) >= 0
+	rest := bytes.TrimLeft(line[i:], " \t\r")
+	return len(rest) > 0 && bytes.IndexByte([]byte(",}]"), rest[0]) >= 0
 }
 
 func hexIs(digits []byte, sum uint32) bool {

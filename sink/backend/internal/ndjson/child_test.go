@@ -1,0 +1,79 @@
+package ndjson_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/backend/internal/ndjson"
+	"github.com/papyra/papyra/sink/backend/internal/sample"
+)
+
+// A child's main goroutine stays on the main thread from the beginning, so that
+// its system calls come in a fixed order, which strace counts for each thread.
+func init() {
+	if os.Getenv("PAPYRA_TEST_ACT") != "" {
+		runtime.LockOSThread()
+	}
+}
+
+// child does one act in a process of its own, which a test may kill.
+func child(act string, args []string) int {
+	ctx := context.Background()
+	s, err := ndjson.Open(ndjson.Config{Path: args[0]})
+	if err != nil {
+		return childFailed(err)
+	}
+	switch act {
+	case "hold":
+		// Holds the store until its standard input ends.
+		if _, err = s.Appender(ctx); err == nil {
+			fmt.Println("held")
+			var b [1]byte
+			_, _ = os.Stdin.Read(b[:])
+		}
+	case "stream":
+		err = childStream(ctx, s, false)
+	case "append":
+		err = childStream(ctx, s, true)
+	case "recover":
+		_, err = s.Recover(ctx, papyra.RecoverOptions{Now: sample.Start})
+	case "compact":
+		_, err = s.Compact(ctx, papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 3}}, At: sample.Start})
+	default:
+		err = fmt.Errorf("no act %q", act)
+	}
+	if err != nil {
+		return childFailed(err)
+	}
+	if err := s.Close(); err != nil {
+		return childFailed(err)
+	}
+	return 0
+}
+
+func childFailed(err error) int {
+	fmt.Fprintln(os.Stderr, err)
+	return 9
+}
+
+// childStream appends events of run 77: three batches, or without end.
+func childStream(ctx context.Context, s *ndjson.Store, few bool) error {
+	a, err := s.Appender(ctx)
+	if err != nil {
+		return err
+	}
+	src := sample.New(77)
+	for i := 0; !few || i < 3; i++ {
+		if n, err := a.Append(ctx, sample.Batch(src.Events(7)...)); err != nil {
+			return fmt.Errorf("stored %d: %w", n, err)
+		}
+		if err := a.Sync(ctx); err != nil {
+			return err
+		}
+		fmt.Println((i + 1) * 7)
+	}
+	return a.Close()
+}

@@ -1,0 +1,311 @@
+package ndjson
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/backend/internal/acts"
+	"github.com/papyra/papyra/sink/backend/internal/scan"
+)
+
+// dropped is a file that has left the set as .NAME.dropping-<hex> and is
+// unlinked as soon as its reports are durable. The ID of these ends in the same
+// digits, by which a later process knows them.
+type dropped struct {
+	path           string
+	reports        [][]byte // lines that are not appended yet
+	records, bytes int64
+}
+
+// manyRuns is how many runs the carried reports of one dropped file may name
+// before it is looked up which of them have anything left in the store.
+const manyRuns = 1024
+
+// drop takes one file out of the set, after what it holds was noted.
+func (w *writer) drop(ctx context.Context, m listed) error {
+	s := w.s
+	digits := randomHex()
+	d, err := s.readDropped(ctx, m, digits)
+	if err != nil {
+		return err
+	}
+	if err := s.move(s.beside(m.base), d.path); err != nil {
+		return err
+	}
+	w.drops = append(w.drops, d)
+	return nil
+}
+
+// readDropped reads a file that is to go, or is about to, and makes its reports.
+// Nothing is changed.
+func (s *Store) readDropped(ctx context.Context, m listed, digits string) (*dropped, error) {
+	f, err := s.openMember(s.disk, m)
+	if err != nil {
+		return nil, &papyra.StoreError{Op: "read before it is dropped", Path: s.beside(m.base), Offset: -1, Err: err, Hint: "it must be readable, so that what goes can be written down"}
+	}
+	defer f.f.Close()
+	if f.dev != m.dev || f.ino != m.ino {
+		return nil, &papyra.StoreError{Op: "read before it is dropped", Path: s.beside(m.base), Offset: -1, Err: errGone, Hint: "somebody replaced it; try again"}
+	}
+	var (
+		removal acts.Removal
+		carried acts.Carried
+		rec     papyra.Record
+		r       = newBackward(s.disk, f.f, f.size)
+	)
+	for n := 1; ; n++ {
+		if n%1024 == 0 && ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		l, err := r.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			// The bound holds even so: what cannot be read is one damaged place.
+			removal.Damaged++
+			removal.DamagedBytes += r.pos + int64(r.end-r.start)
+			break
+		}
+		verdict, _ := judge(&rec, &l, false)
+		switch verdict {
+		case scan.Damaged:
+			removal.Damaged++
+			removal.DamagedBytes += l.size()
+		case scan.Valid:
+			removal.Add(&rec)
+			if rec.Kind == papyra.KindReport && papyra.ParseInto(&rec, l.bytes) == nil {
+				carried.Add(&rec)
+			}
+		}
+	}
+	if err := s.prune(ctx, &carried, f); err != nil {
+		return nil, err
+	}
+	d := &dropped{path: s.dropping(digits), records: removal.Records(), bytes: f.size}
+	now := s.now()
+	act := s.rotations().Act(papyra.ActRotate, digits, now)
+	if d.reports, err = removal.Reports(act, now); err != nil {
+		return nil, err
+	}
+	more, err := carried.Reports(act, now)
+	d.reports = append(d.reports, more...)
+	return d, err
+}
+
+// rotations is the signer of the store's rotations.
+func (s *Store) rotations() *acts.Signer {
+	if s.signer == nil {
+		s.signer = acts.NewSigner()
+	}
+	return s.signer
+}
+
+// prune makes carried forget the runs of which nothing is left but in f. It
+// reads the set, and so does it only when there are many, and then not before
+// there are twice as many as remained.
+func (s *Store) prune(ctx context.Context, carried *acts.Carried, f *file) error {
+	if carried.Runs() <= max(s.pruned, manyRuns) {
+		return nil
+	}
+	sn, err := s.names.open(s.disk)
+	if err != nil {
+		return err
+	}
+	defer sn.close()
+	alive := map[string]bool{}
+	for _, other := range sn.files {
+		if other.dev == f.dev && other.ino == f.ino {
+			continue
+		}
+		if err := s.runs(ctx, other, alive); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return nil //nolint:nilerr // whoever cannot be read may be of any run: all are kept
+		}
+	}
+	carried.Prune(func(run string) bool { return alive[run] })
+	s.pruned = 2 * carried.Runs()
+	return nil
+}
+
+// runs adds the runs of a file's records.
+func (s *Store) runs(ctx context.Context, f *file, alive map[string]bool) error {
+	var (
+		rec papyra.Record
+		r   = newForward(s.disk, f.f, f.size)
+	)
+	for n := 1; ; n++ {
+		if n%1024 == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		l, err := r.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if verdict, _ := judge(&rec, &l, false); verdict == scan.Valid && rec.HasIdentity() && !alive[string(rec.Run)] {
+			alive[string(rec.Run)] = true
+		}
+	}
+}
+
+// finishDrops appends the reports of what was dropped, makes them durable, and
+// unlinks it. After an error it goes on where it was when it is called again.
+func (w *writer) finishDrops(ctx context.Context) error {
+	if len(w.drops) == 0 {
+		return nil
+	}
+	var data []byte
+	for _, d := range w.drops {
+		data = append(data, bytes.Join(d.reports, nil)...)
+	}
+	if len(data) > 0 {
+		if w.s.rotates() && !w.fits(len(data)) {
+			return w.rotate(ctx) // which comes back here, with an empty file
+		}
+		n, err := w.write(data)
+		w.appended(n)
+		if err != nil {
+			return err
+		}
+	}
+	if err := w.sync(); err != nil {
+		return err
+	}
+	for len(w.drops) > 0 {
+		d := w.drops[0]
+		if err := w.s.disk.Remove(d.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return &papyra.StoreError{Op: "remove what was dropped", Path: d.path, Offset: -1, Err: err, Hint: "its records are no longer part of the store; remove it"}
+		}
+		w.dirDirty = true // without that sync it may come back after a power cut, and is removed again
+		w.stats.DroppedFiles++
+		w.stats.DroppedRecords += d.records
+		w.stats.DroppedBytes += d.bytes
+		w.drops = w.drops[1:]
+	}
+	return nil
+}
+
+// appended forgets the reports that stand within the first n bytes of what was
+// written.
+func (w *writer) appended(n int) {
+	for _, d := range w.drops {
+		for len(d.reports) > 0 && len(d.reports[0]) <= n {
+			n -= len(d.reports[0])
+			d.reports = d.reports[1:]
+		}
+		if len(d.reports) > 0 {
+			return
+		}
+	}
+}
+
+// resumeDrops finishes the rotations that a crash interrupted. The append lock
+// and the store's lock are held.
+func (s *Store) resumeDrops(ctx context.Context) error {
+	if !s.numbered {
+		return nil
+	}
+	_, leftovers, _, err := s.list()
+	if errors.Is(err, papyra.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var found []string
+	for _, left := range leftovers {
+		if s.isDropping(left.base) {
+			found = append(found, left.base)
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	if err := s.openWriter(); err != nil {
+		return err
+	}
+	w := s.writer
+	for _, base := range found {
+		if w.drops != nil && w.isDropped(s.beside(base)) {
+			continue
+		}
+		d, err := s.resumeDrop(ctx, base)
+		if err != nil {
+			return err
+		}
+		w.drops = append(w.drops, d)
+	}
+	return w.finishDrops(ctx)
+}
+
+func (w *writer) isDropped(path string) bool {
+	for _, d := range w.drops {
+		if d.path == path {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Store) resumeDrop(ctx context.Context, base string) (*dropped, error) {
+	digits := base[len(base)-hexDigits:]
+	m, err := s.lookAt(base)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.readDropped(ctx, m, digits)
+	if err != nil {
+		return nil, err
+	}
+	n, err := s.reportsOf(ctx, digits)
+	if err != nil {
+		return nil, err
+	}
+	// They are appended in order, so that a crash can only have cut off the last.
+	d.reports = d.reports[min(n, len(d.reports)):]
+	return d, nil
+}
+
+// reportsOf counts the RemovalReports in the set whose ID ends in digits.
+func (s *Store) reportsOf(ctx context.Context, digits string) (int, error) {
+	sn, err := s.names.open(s.disk)
+	if err != nil {
+		return 0, err
+	}
+	defer sn.close()
+	var (
+		rec   papyra.Record
+		count int
+		quote = []byte("-" + digits + `"`)
+	)
+	for i := len(sn.files) - 1; i >= 0 && count == 0; i-- { // they lie in one file, probably the newest
+		f := sn.files[i]
+		r := newForward(s.disk, f.f, f.size)
+		for n := 1; ; n++ {
+			if n%1024 == 0 && ctx.Err() != nil {
+				return 0, context.Cause(ctx)
+			}
+			l, err := r.next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return 0, &papyra.StoreError{Op: "read", Path: s.beside(f.base), Offset: r.pos, Err: err}
+			}
+			if bytes.Contains(l.bytes, quote) && papyra.ParseInto(&rec, l.bytes) == nil &&
+				rec.Kind == papyra.KindReport && string(rec.Type) == papyra.ReportRemoval {
+				count++
+			}
+		}
+	}
+	return count, nil
+}
