@@ -88,7 +88,7 @@ func (c *call) compact() error {
 	}
 	c.result = result
 	if !c.json {
-		c.showCompaction(result, showRetention(retention))
+		c.showCompaction(result, cli.ShowRetention(retention))
 		if report.Damaged > 0 {
 			c.showNext("recover --backend "+shellQuote(store.URL())+" --dry-run", "shows what would be moved away")
 		}

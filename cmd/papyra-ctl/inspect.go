@@ -8,6 +8,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/cmd/internal/cli"
 )
 
 func (t *tool) inspectCommand() *urfave.Command {
@@ -149,6 +150,10 @@ func (c *call) inspect(kind papyra.Kind) error {
 	}
 	c.result = result
 	result.Damaged = c.noteSources(sources)
+	if !q.Retention.IsZero() && !c.json {
+		// It may come from the environment, and nobody remembers that at night.
+		c.messages = append(c.messages, "shown under retention "+cli.ShowRetention(q.Retention))
+	}
 	if result.Shown == 0 && len(c.conditions) == 0 && !c.json {
 		c.messages = append(c.messages, "no "+strings.ReplaceAll(kind.Category(), "_", " ")+" match")
 	}

@@ -8,6 +8,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/cmd/internal/cli"
 )
 
 func (t *tool) summaryCommand() *urfave.Command {
@@ -182,7 +183,7 @@ func (c *call) summary() error {
 		}
 	}
 	if !c.json && (failed < len(sources) || result.Records > 0) {
-		c.showSummary(result, showRetention(q.Retention))
+		c.showSummary(result, cli.ShowRetention(q.Retention))
 	}
 	return nil
 }

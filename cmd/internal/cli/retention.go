@@ -45,8 +45,12 @@ func Retention(c *urfave.Context) (papyra.Retention, error) {
 			}
 		}
 	}
-	for _, item := range c.StringSlice("keep") {
-		name, value, ok := strings.Cut(strings.TrimSpace(item), "=")
+	// Commas, so that the environment can hold more than one.
+	for item := range strings.SplitSeq(strings.Join(c.StringSlice("keep"), ","), ",") {
+		if item = strings.TrimSpace(item); item == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(item, "=")
 		if !ok {
 			return r, usage("--keep %q: write CATEGORY.LIMIT=VALUE, as dead_letters.keep_age=30d", item)
 		}
