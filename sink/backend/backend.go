@@ -1,6 +1,7 @@
 // Package backend opens the store that a URL names.
 //
 //	json:PATH      one file, a record on each line
+//	rotating:PATH  a bounded set of files: "?max_bytes=50MB&max_files=5"
 //	memory:        the memory of this process
 //
 // PATH stands as it is, relative or absolute, with spaces and all; only "?",
@@ -10,16 +11,20 @@ package backend
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/units"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend/jsonfile"
 	"github.com/papyra/papyra/sink/backend/memory"
+	"github.com/papyra/papyra/sink/backend/rotating"
 )
 
 // Options are parameters given beside the URL, as flags are, by the names that
@@ -35,8 +40,9 @@ type kind struct {
 
 func kinds() map[string]kind {
 	return map[string]kind{
-		"json":   {"json:PATH", []string{"sync"}, openJSON},
-		"memory": {"memory:", nil, openMemory},
+		"json":     {"json:PATH", []string{"sync"}, openJSON},
+		"memory":   {"memory:", nil, openMemory},
+		"rotating": {"rotating:PATH", []string{"max_bytes", "max_files", "sync"}, openRotating},
 	}
 }
 
@@ -127,6 +133,30 @@ func openJSON(rest string, p Options) (sink.Backend, error) {
 	return Adapt[*jsonfile.Appender](s), nil
 }
 
+func openRotating(rest string, p Options) (sink.Backend, error) {
+	c := rotating.Config{Sync: p["sync"], URL: "rotating:" + rest}
+	if v, ok := p["max_bytes"]; ok {
+		var err error
+		if c.MaxBytes, err = units.ParseSize(v); err == nil && c.MaxBytes == 0 {
+			err = errors.New("give a positive size")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("max_bytes=%s: %w: %w", v, err, papyra.ErrConfig)
+		}
+	}
+	if v, ok := p["max_files"]; ok {
+		var err error
+		if c.MaxFiles, err = strconv.Atoi(v); err != nil || c.MaxFiles == 0 {
+			return nil, fmt.Errorf("max_files=%s: give a number of files, 2 or more: %w", v, papyra.ErrConfig)
+		}
+	}
+	s, err := rotating.Open(unescapePath(rest), c)
+	if err != nil {
+		return nil, err
+	}
+	return Adapt[*rotating.Appender](s), nil
+}
+
 func openMemory(rest string, _ Options) (sink.Backend, error) {
 	if rest != "" {
 		return nil, fmt.Errorf("a memory has no name: write \"memory:\": %w", papyra.ErrConfig)
@@ -195,6 +225,24 @@ type Store[A sink.Appender] interface {
 func Adapt[A sink.Appender](s Store[A]) sink.Backend { return adapter[A]{s} }
 
 type adapter[A sink.Appender] struct{ Store[A] }
+
+// Warnings is what sink.Warner asks for, as far as the store has something to
+// say.
+func (a adapter[A]) Warnings(ctx context.Context, r papyra.Retention) (out []string, err error) {
+	if w, ok := a.Store.(interface {
+		RetentionWarnings(r papyra.Retention) []string
+	}); ok {
+		out = w.RetentionWarnings(r)
+	}
+	if w, ok := a.Store.(interface {
+		Warnings(ctx context.Context) ([]string, error)
+	}); ok {
+		var more []string
+		more, err = w.Warnings(ctx)
+		out = append(out, more...)
+	}
+	return out, err
+}
 
 func (a adapter[A]) Appender(ctx context.Context) (sink.Appender, error) {
 	ap, err := a.Store.Appender(ctx)
