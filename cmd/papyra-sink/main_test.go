@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/sink/backend"
@@ -508,6 +509,55 @@ func TestLesson67StderrThatIsClosedOrStuck(t *testing.T) {
 				t.Errorf("exit code %d", code)
 			}
 		})
+	}
+}
+
+// A file that may not grow, like a full disk: the sink keeps what it cannot
+// store, leaves no partial line, and goes on by itself when there is room.
+func TestFileSizeLimitIsWaitedOut(t *testing.T) {
+	b, err := broker.Start(broker.Config{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	dir := t.TempDir()
+	p := start(t, dir, "--server", b.URL(), "--backend", "json:r.ndjson")
+	nc := dial(t, b.URL())
+	var old unix.Rlimit
+	limit := unix.Rlimit{Cur: 20_000, Max: unix.RLIM_INFINITY}
+	if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &limit, &old); err != nil {
+		t.Skipf("the limit of another process cannot be set here: %v", err)
+	}
+	const n = 1000
+	for i := range n {
+		send(t, nc, event(i))
+	}
+	flush(t, nc)
+	await := func(what string) {
+		t.Helper()
+		for deadline := time.Now().Add(patience); !strings.Contains(p.text(), what); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("the log does not say %q", what)
+			}
+		}
+	}
+	await("the store takes no records")
+	if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &old, nil); err != nil {
+		t.Fatal(err)
+	}
+	await("the store takes records again")
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	lines := records(t, filepath.Join(dir, "r.ndjson"))
+	if len(lines) != n {
+		t.Fatalf("%d records are stored, want %d", len(lines), n)
+	}
+	for i, l := range lines {
+		if l != event(i)+"\n" {
+			t.Fatalf("line %d is %q", i, l)
+		}
 	}
 }
 
