@@ -128,9 +128,29 @@ func (e *examination) examine(mode string) {
 		e.scan(mode)
 		e.rejects(p)
 		e.quarantine(p)
+	} else {
+		e.scan(mode)
+	}
+	e.settings()
+}
+
+// settings asks the store itself under which of its settings it may keep less
+// than its operator expects.
+func (e *examination) settings() {
+	w, ok := e.store.(sink.Warner)
+	if !ok {
 		return
 	}
-	e.scan(mode)
+	warnings, err := w.Warnings(e.c.ctx, papyra.Retention{})
+	for _, warning := range warnings {
+		e.add("settings", checkWarn, warning, "")
+	}
+	switch {
+	case err != nil:
+		e.add("settings", checkWarn, err.Error(), "")
+	case len(warnings) == 0:
+		e.add("settings", checkOK, "nothing to warn about", "")
+	}
 }
 
 // scan looks for damage and decides about the exit code.

@@ -43,7 +43,7 @@ newest last; several stores are merged by timestamp. Filters come before
 --limit, which keeps the newest matches. A flag that may be given more than once
 chooses records that match any of its values. Damaged lines are passed over and
 counted on stderr; scan names them. Retention flags show what a compaction with
-the same flags would keep. Nothing is changed.`,
+the same flags would keep. Nothing is changed.`+columnHelp(kind),
 			[]string{
 				"papyra-ctl inspect " + name + " --backend " + exampleStore + example,
 				"papyra-ctl inspect " + name + " --backend " + exampleStore + " --output json | jq '.records[].payload'",
@@ -51,6 +51,22 @@ the same flags would keep. Nothing is changed.`,
 		Flags:  slices.Concat([]urfave.Flag{backendFlag(true)}, filterFlags(), retentionFlags(), []urfave.Flag{outputFlag()}),
 		Action: t.verb("inspect "+name, func(c *call) error { return c.inspect(kind) }),
 	}
+}
+
+// columnHelp explains the columns whose titles are short.
+func columnHelp(kind papyra.Kind) string {
+	switch kind {
+	case papyra.KindAudit:
+		return `
+
+NAMES are registered names, ORPHANS of them without an actor, DEAD of them whose
+actor is not alive; LETTERS are the dead letters that the system has seen.`
+	case papyra.KindReport:
+		return `
+
+The table says in words what a report tells; --output json has all of it.`
+	}
+	return ""
 }
 
 func inspectCodes() []exit {
@@ -223,14 +239,14 @@ func (c *call) recordTable(kind papyra.Kind) shower {
 		g = newGrid(c.out, when, column{title: "SYSTEM"}, column{title: "NODE"},
 			column{title: "ACTORS", right: true}, column{title: "ALIVE", right: true},
 			column{title: "STOPPING", right: true}, column{title: "RESTARTING", right: true},
-			column{title: "REGISTERED", right: true}, column{title: "ORPHANS", right: true},
-			column{title: "DEAD", right: true}, column{title: "DEAD LETTERS", right: true})
+			column{title: "NAMES", right: true}, column{title: "ORPHANS", right: true},
+			column{title: "DEAD", right: true}, column{title: "LETTERS", right: true})
 		cells = auditCells
 	case papyra.KindReport:
-		payload.title = "REPORT SAYS"
-		g = newGrid(c.out, when, column{title: "SYSTEM"}, column{title: "REPORT"}, column{title: "NODE"}, payload)
+		// Not cut: these are sentences, and their end may be what matters.
+		g = newGrid(c.out, when, column{title: "SYSTEM"}, column{title: "REPORT"}, column{title: "NODE"}, column{title: "SAYS"})
 		cells = func(rec *papyra.Record) []string {
-			return []string{showMicros(rec.Time), string(rec.System), string(rec.Type), showNode(rec), string(rec.Payload)}
+			return []string{showMicros(rec.Time), string(rec.System), string(rec.Type), showNode(rec), sayReport(rec)}
 		}
 	case papyra.KindDeadLetter:
 		g = newGrid(c.out, when, column{title: "MESSAGE"}, column{title: "TO"}, column{title: "NODE"}, payload)

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra"
@@ -120,6 +123,18 @@ func (c *call) noteRecovery(store sink.Backend, r *papyra.RecoverReport) bool {
 	return last.Clean() && !last.Incomplete
 }
 
+// absolute is a path that can be found from anywhere. The quarantine of a store
+// that is not of files is no path, and stays.
+func absolute(path string) string {
+	if _, err := os.Lstat(path); err != nil {
+		return path
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
 func (c *call) showRecovery(r *papyra.RecoverReport) {
 	s := c.out
 	places := plural(r.Moved, "damaged place", "damaged places")
@@ -134,7 +149,7 @@ func (c *call) showRecovery(r *papyra.RecoverReport) {
 		s.printf("%s  %s: moved %s, %s; some is left\n", s.paint(red, "DAMAGED"), r.Backend, places, plural(r.MovedBytes, "byte", "bytes"))
 	}
 	if r.Quarantine != "" {
-		s.printf("quarantine   %s\n", r.Quarantine)
+		s.printf("quarantine   %s\n", absolute(r.Quarantine))
 	}
 	if r.After != nil {
 		s.printf("kept         %s, %s\n", plural(r.After.Records, "record", "records"), showBytes(r.After.Bytes))

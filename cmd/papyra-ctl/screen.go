@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 
@@ -80,6 +81,9 @@ func showBytes(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }
 
 // showCount is a number with its thousands apart: "45,678".
 func showCount(n int64) string { return humanize.Comma(n) }
+
+// showUnsigned is showCount of a sequence number or counter.
+func showUnsigned(n uint64) string { return showCount(int64(min(n, math.MaxInt64))) }
 
 // plural is "1 record", "45,678 records".
 func plural(n int64, one, many string) string {

@@ -162,9 +162,9 @@ func (c *call) showStartup(store sink.Backend, r *startupResult, err error) {
 	case r.DryRun && r.Moved > 0:
 		line(yellow, "dry run", "would move %s: %s; nothing was changed", moved, classes)
 	case errors.Is(err, sink.ErrNotClean):
-		line(red, "DAMAGED", "moved %s to %s; %s left: %s", moved, r.Quarantine, places, classes)
+		line(red, "DAMAGED", "moved %s to %s; %s left: %s", moved, absolute(r.Quarantine), places, classes)
 	case r.Moved > 0:
-		line(green, "recovered", "moved %s to %s", moved, r.Quarantine)
+		line(green, "recovered", "moved %s to %s", moved, absolute(r.Quarantine))
 	case r.Damaged > 0:
 		line(red, "DAMAGED", "%s: %s; the sink may start all the same", places, classes)
 	default:

@@ -219,7 +219,7 @@ func (c *call) showRuns(r *summaryResult) {
 	c.out.printf("\nruns, with the highest number seen in each category:\n")
 	columns := []column{{title: "SYSTEM"}, {title: "NODE"}, {title: "RUN"}}
 	for _, k := range papyra.Kinds() {
-		title := strings.ToUpper(strings.ReplaceAll(k.Category(), "_", " "))
+		title := strings.TrimPrefix(strings.ToUpper(k.Category()), "DEAD_")
 		columns = append(columns, column{title: title, right: true})
 	}
 	columns = append(columns, column{title: "FIRST (UTC)"}, column{title: "LAST (UTC)"})
@@ -236,7 +236,7 @@ func (c *call) showRuns(r *summaryResult) {
 			}
 			cells = append(cells, cell)
 		}
-		_ = g.add(append(cells, showSeconds(run.Oldest), showSeconds(run.Newest))...)
+		_ = g.add(append(cells, showBriefly(run.Oldest), showBriefly(run.Newest))...)
 	}
 	_ = g.end()
 	if more := len(r.Runs) - maxShown; more > 0 {

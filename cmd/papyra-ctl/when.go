@@ -71,6 +71,11 @@ func showSeconds(seconds float64) string {
 	return time.UnixMilli(int64(seconds * 1000)).UTC().Format(timeFormat)
 }
 
+// showBriefly is showSeconds without milliseconds.
+func showBriefly(seconds float64) string {
+	return time.Unix(int64(seconds), 0).UTC().Format(time.DateTime)
+}
+
 // showMicros shows a record's timestamp.
 func showMicros(micros int64) string {
 	return time.UnixMicro(micros).UTC().Format(timeFormat)
