@@ -68,7 +68,7 @@ type Stats struct {
 type Appender struct {
 	s      *Store
 	client goredis.UniversalClient
-	script *goredis.Script
+	script string // the digest of appendScript
 	id     string
 	seed   maphash.Seed
 
@@ -154,7 +154,7 @@ func (s *Store) newAppender() (*Appender, error) {
 		return nil, err
 	}
 	return &Appender{
-		s: s, client: writer, script: goredis.NewScript(appendScript), id: randomID(), seed: maphash.MakeSeed(),
+		s: s, client: writer, script: goredis.NewScript(appendScript).Hash(), id: randomID(), seed: maphash.MakeSeed(),
 		lanes: map[papyra.Stream]*lane{},
 	}, nil
 }
@@ -308,26 +308,24 @@ func (a *Appender) store(ctx context.Context, b *papyra.Batch, chunks []*chunk) 
 	return nil
 }
 
-// trip sends chunks in one round trip; in a second one if the server does not
-// know the script.
+// trip sends chunks in one round trip; in a second one, with the script itself,
+// to servers that do not know it. It must go the same way as the chunks: another
+// connection may lead to another server.
 func (a *Appender) trip(ctx context.Context, b *papyra.Batch, chunks []*chunk) error {
-	err := a.send(ctx, b, chunks)
+	err := a.send(ctx, b, chunks, false)
 	if !goredis.HasErrorPrefix(err, "NOSCRIPT") {
 		return err
 	}
-	if err := a.script.Load(ctx, a.client).Err(); err != nil {
-		return failed(ctx, "load the append script on", a.s.URL(), err)
-	}
 	left := slices.DeleteFunc(slices.Clone(chunks), func(c *chunk) bool { return c.fate == isStored })
-	err = a.send(ctx, b, left)
-	if goredis.HasErrorPrefix(err, "NOSCRIPT") {
-		return failed(ctx, "append to", a.s.URL(), fmt.Errorf("%w: %w", papyra.ErrUnavailable, err))
-	}
-	return err
+	return a.send(ctx, b, left, true)
 }
 
-func (a *Appender) send(ctx context.Context, b *papyra.Batch, chunks []*chunk) error {
+func (a *Appender) send(ctx context.Context, b *papyra.Batch, chunks []*chunk, teach bool) error {
 	pipe := a.client.Pipeline()
+	run, script := pipe.EvalSha, a.script
+	if teach {
+		run, script = pipe.Eval, appendScript
+	}
 	cmds := make([]*goredis.Cmd, len(chunks))
 	for i, c := range chunks {
 		args := make([]any, 0, 3+len(c.lines))
@@ -336,7 +334,7 @@ func (a *Appender) send(ctx context.Context, b *papyra.Batch, chunks []*chunk) e
 			text, _ := b.Line(line)
 			args = append(args, text)
 		}
-		cmds[i] = pipe.EvalSha(ctx, a.script.Hash(), []string{c.lane.key, c.lane.fence}, args...)
+		cmds[i] = run(ctx, script, []string{c.lane.key, c.lane.fence}, args...)
 		if c.again {
 			a.stats.Resent++
 		}
@@ -357,10 +355,7 @@ func (a *Appender) send(ctx context.Context, b *papyra.Batch, chunks []*chunk) e
 	var first error
 	for _, c := range chunks {
 		if c.err != nil && (first == nil || errors.Is(first, errGap)) {
-			first = c.err
-			if !goredis.HasErrorPrefix(c.err, "NOSCRIPT") {
-				first = failed(ctx, "append to", c.lane.key, c.err)
-			}
+			first = failed(ctx, "append to", c.lane.key, c.err)
 		}
 	}
 	return first

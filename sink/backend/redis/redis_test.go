@@ -130,15 +130,29 @@ func TestConformance(t *testing.T) {
 
 func TestConformanceCluster(t *testing.T) {
 	servers := redistest.Cluster(t, 3)
-	hosts := make([]string, len(servers))
-	for i, s := range servers {
-		hosts[i] = s.Addr()
-	}
-	c := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: hosts, Protocol: 2})
-	t.Cleanup(func() { _ = c.Close() })
+	c := clusterClient(t, servers)
 	n := 0
 	backendtest.Laws(t, func(testing.TB) backendtest.Medium {
 		n++
-		return medium(c, "redis+cluster://"+strings.Join(hosts, ","), fmt.Sprintf("p%d", n), true)
+		return medium(c, clusterURL(servers), fmt.Sprintf("p%d", n), true)
 	})
+}
+
+func hosts(servers []*redistest.Server) []string {
+	out := make([]string, len(servers))
+	for i, s := range servers {
+		out[i] = s.Addr()
+	}
+	return out
+}
+
+func clusterURL(servers []*redistest.Server) string {
+	return "redis+cluster://" + strings.Join(hosts(servers), ",")
+}
+
+func clusterClient(t testing.TB, servers []*redistest.Server) *goredis.ClusterClient {
+	t.Helper()
+	c := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: hosts(servers), Protocol: 2})
+	t.Cleanup(func() { _ = c.Close() })
+	return c
 }

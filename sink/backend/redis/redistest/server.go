@@ -4,6 +4,7 @@
 package redistest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -54,6 +56,13 @@ func Program(t testing.TB, name string) string {
 // "--appendonly", "yes". Unless they say otherwise nothing is persisted.
 func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
+	return start(t, append([]string{
+		"--save", "", "--appendonly", "no", "--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0",
+	}, options...))
+}
+
+func start(t testing.TB, options []string) *Server {
+	t.Helper()
 	Program(t, "redis-server")
 	dir, err := os.MkdirTemp("", "papyra-redis-") //nolint:usetesting // a socket's path must be short
 	if err != nil {
@@ -67,7 +76,7 @@ func Start(t testing.TB, options ...string) *Server {
 	// The port is free when it is chosen, and may be taken when it is used.
 	for try := 0; ; try++ {
 		s.Port = freePort(t)
-		err := s.start()
+		err := s.start(startWithin)
 		if err == nil {
 			return s
 		}
@@ -102,18 +111,18 @@ func freePort(t testing.TB) int {
 	return 0
 }
 
-func (s *Server) start() error {
+// start starts the process and waits until it answers; with 0 any answer will do.
+func (s *Server) start(within time.Duration) error {
 	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	args := []string{
+	// A configuration file among the options must come first.
+	args := append(slices.Clone(s.args),
 		"--bind", "127.0.0.1", "--port", strconv.Itoa(s.Port), "--unixsocket", s.Socket, "--dir", s.Dir,
-		"--save", "", "--appendonly", "no", "--daemonize", "no", "--enable-debug-command", "yes",
-		"--protected-mode", "no",
-	}
-	s.cmd = exec.Command("redis-server", append(args, s.args...)...)
+		"--daemonize", "no", "--protected-mode", "no")
+	s.cmd = exec.Command("redis-server", args...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
@@ -125,11 +134,11 @@ func (s *Server) start() error {
 		close(done)
 	}(s.cmd)
 	s.done = done
-	return s.await(startWithin)
+	return s.await(cmp.Or(within, startWithin), within == 0)
 }
 
-// await waits until the server answers, with whatever.
-func (s *Server) await(within time.Duration) error {
+// await waits until the server answers.
+func (s *Server) await(within time.Duration, loading bool) error {
 	deadline := time.Now().Add(within)
 	for {
 		c, err := net.Dial("unix", s.Socket)
@@ -138,7 +147,7 @@ func (s *Server) await(within time.Duration) error {
 			buf := make([]byte, 64)
 			if _, err = c.Write([]byte("PING\r\n")); err == nil {
 				var n int
-				if n, err = c.Read(buf); n > 0 && !strings.HasPrefix(string(buf[:n]), "-LOADING") {
+				if n, err = c.Read(buf); n > 0 && (loading || !strings.HasPrefix(string(buf[:n]), "-LOADING")) {
 					return c.Close()
 				}
 			}
@@ -202,9 +211,51 @@ func (s *Server) Resume() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 // Restart starts the server again after Kill or Stop, at its old address.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
-	if err := s.start(); err != nil {
+	s.restart(t, startWithin)
+}
+
+// RestartWith is [Server.Restart] with more options. It returns while the server
+// may still be loading.
+func (s *Server) RestartWith(t testing.TB, options ...string) {
+	t.Helper()
+	s.args = append(s.args, options...)
+	s.restart(t, 0)
+}
+
+func (s *Server) restart(t testing.TB, within time.Duration) {
+	t.Helper()
+	if err := s.start(within); err != nil {
 		t.Fatalf("start redis-server again: %v", err)
 	}
+}
+
+// Replica starts a server that follows another, and waits until it has its data.
+func Replica(t testing.TB, of *Server, options ...string) *Server {
+	t.Helper()
+	s := Start(t, append([]string{"--replicaof", "127.0.0.1 " + strconv.Itoa(of.Port)}, options...)...)
+	s.AwaitLink(t)
+	return s
+}
+
+// AwaitLink waits until a replica is connected to its master.
+func (s *Server) AwaitLink(t testing.TB) {
+	t.Helper()
+	Await(t, "the replica", func() bool {
+		return strings.Contains(fmt.Sprint(s.Do(t, "INFO", "replication")), "master_link_status:up")
+	})
+}
+
+// Sentinel starts a sentinel that watches a master under a name and replaces it
+// half a second after it went down.
+func Sentinel(t testing.TB, master *Server, name string) *Server {
+	t.Helper()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "sentinel.conf") // which it changes
+	text := fmt.Sprintf("sentinel monitor %[1]s 127.0.0.1 %[2]d 1\nsentinel down-after-milliseconds %[1]s 500\nsentinel failover-timeout %[1]s 2000\n", name, master.Port)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return start(t, []string{config, "--sentinel"})
 }
 
 // Cluster starts servers that share all slots between them, each a master.

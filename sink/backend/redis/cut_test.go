@@ -1,0 +1,304 @@
+package redis_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/backend/internal/sample"
+	"github.com/papyra/papyra/sink/backend/redis"
+	"github.com/papyra/papyra/sink/backend/redis/redistest"
+)
+
+// feed appends batches as a sink does: it hands in what was not reported as
+// stored until everything is.
+type feed struct {
+	t        *testing.T
+	appender *redis.Appender
+	source   *sample.Source
+	rng      *rand.Rand
+	systems  []string
+
+	batch  papyra.Batch
+	want   map[string][]string // stored or in batch, by key
+	errors int
+	last   error
+}
+
+func newFeed(t *testing.T, a *redis.Appender, seed uint64) *feed {
+	return &feed{
+		t: t, appender: a, source: sample.New(int(seed)), rng: rand.New(rand.NewPCG(seed, 0)),
+		systems: []string{"a", "b", "c:d"}, want: map[string][]string{},
+	}
+}
+
+// add puts n lines of random streams into the batch, runs of one stream and
+// single ones.
+func (f *feed) add(n int) {
+	for n > 0 {
+		system, kind := f.systems[f.rng.IntN(len(f.systems))], papyra.Kinds()[f.rng.IntN(3)]
+		for range min(n, 1+f.rng.IntN(40)) {
+			line := f.source.Line(system, kind, "x")
+			stream := papyra.Stream{System: system, Kind: kind}
+			f.batch.Append(f.batch.StreamIndex(stream), line)
+			key := fmt.Sprintf("papyra:%s:%s", map[string]string{"a": "a", "b": "b", "c:d": "c=3Ad"}[system], kind.Category())
+			f.want[key] = append(f.want[key], string(line))
+			n--
+		}
+	}
+}
+
+// try hands the batch in once, and checks that an error is one that says to try
+// again.
+func (f *feed) try(within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	n, err := f.appender.Append(ctx, &f.batch)
+	if (err == nil) != (n == f.batch.Len()) || n > f.batch.Len() {
+		f.t.Fatalf("append stored %d of %d lines with error %v", n, f.batch.Len(), err)
+	}
+	f.batch.Drop(n)
+	if err == nil {
+		return true
+	}
+	f.errors++
+	f.last = err
+	if !errors.Is(err, papyra.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
+		f.t.Fatalf("append: %v, want an error that wraps papyra.ErrUnavailable", err)
+	}
+	return false
+}
+
+// drain hands the batch in until it is stored.
+func (f *feed) drain() {
+	f.t.Helper()
+	for tries := 0; !f.try(10 * time.Second); tries++ {
+		if tries == 2000 {
+			f.t.Fatalf("append never succeeded: %v", f.last)
+		}
+	}
+	f.batch.Reset()
+}
+
+// check compares what is stored with what was handed in: everything once and in
+// order.
+func (f *feed) check(c goredis.UniversalClient) {
+	f.t.Helper()
+	for key, want := range f.want {
+		if diff := cmp.Diff(want, stored(f.t, c, key)); diff != "" {
+			f.t.Fatalf("%s (-appended +stored):\n%.4000s", key, diff)
+		}
+	}
+}
+
+// stored returns the lines of a stream.
+func stored(t testing.TB, c goredis.UniversalClient, key string) []string {
+	t.Helper()
+	entries, err := c.XRange(context.Background(), key, "-", "+").Result()
+	if err != nil {
+		t.Fatalf("read %s: %v", key, err)
+	}
+	var out []string
+	for _, e := range entries {
+		if len(e.Values) != 1 {
+			t.Fatalf("%s %s has fields %v", key, e.ID, e.Values)
+		}
+		out = append(out, e.Values["data"].(string))
+	}
+	return out
+}
+
+func appender(t testing.TB, s *redis.Store) *redis.Appender {
+	t.Helper()
+	a, err := s.Appender(context.Background())
+	if err != nil {
+		t.Fatalf("open appender: %v", err)
+	}
+	return a
+}
+
+// A connection that is cut anywhere, in the batch or in the answers to it, costs
+// no record and doubles none.
+func TestConnectionCut(t *testing.T) {
+	s := redistest.Start(t)
+	p := redistest.NewProxy(t, s.Addr())
+	cutOften(t, "redis://"+p.Addr(), s.Client(t), []*redistest.Proxy{p}, long(120, 1000))
+}
+
+// In a cluster the chunks of a batch go to several masters at once.
+func TestConnectionCutCluster(t *testing.T) {
+	servers := redistest.Cluster(t, 3)
+	c := clusterClient(t, servers)
+	var proxies []*redistest.Proxy
+	var hosts []string
+	for _, s := range servers {
+		p := redistest.NewProxy(t, s.Addr())
+		_, port, _ := net.SplitHostPort(p.Addr())
+		s.Do(t, "CONFIG", "SET", "cluster-announce-bus-port", s.Port+10000)
+		s.Do(t, "CONFIG", "SET", "cluster-announce-port", port)
+		proxies, hosts = append(proxies, p), append(hosts, p.Addr())
+	}
+	for _, s := range servers {
+		redistest.Await(t, "the proxies' ports to be known", func() bool {
+			nodes := fmt.Sprint(s.Do(t, "CLUSTER", "NODES"))
+			return !slices.ContainsFunc(hosts, func(h string) bool { return !strings.Contains(nodes, h+"@") })
+		})
+	}
+	cutOften(t, "redis+cluster://"+strings.Join(hosts, ","), c, proxies, long(60, 1000))
+}
+
+func cutOften(t *testing.T, url string, c goredis.UniversalClient, proxies []*redistest.Proxy, cuts int) {
+	store := open(t, url+"?timeout=2s")
+	a := appender(t, store)
+	f := newFeed(t, a, 1)
+	f.add(500)
+	f.drain() // the script is known, the ways are warm
+	each := func(do func(p *redistest.Proxy)) {
+		for _, p := range proxies {
+			do(p)
+		}
+	}
+	done := func() (n int) {
+		each(func(p *redistest.Proxy) { n += p.Cuts() })
+		return n
+	}
+	each(func(p *redistest.Proxy) {
+		rng := rand.New(rand.NewPCG(uint64(len(p.Addr())), 1)) // of the proxy's goroutine
+		p.Plan(func() redistest.Plan {
+			plan := redistest.Through
+			// A batch of 600 lines has about 130 KB, its answer some 500 bytes.
+			if rng.IntN(2) == 0 {
+				plan.Up = rng.Int64N(150_000 / int64(len(proxies)))
+			} else {
+				plan.Down = rng.Int64N(700)
+			}
+			return plan
+		})
+		p.CutAll()
+	})
+	for done() < cuts {
+		f.add(1 + f.rng.IntN(600))
+		for !f.try(10 * time.Second) {
+			if f.rng.IntN(3) == 0 {
+				f.add(f.rng.IntN(50)) // others come in meanwhile
+			}
+		}
+		f.batch.Reset()
+		if f.rng.IntN(4) == 0 {
+			each((*redistest.Proxy).CutAll)
+		}
+	}
+	each(func(p *redistest.Proxy) { p.Plan(func() redistest.Plan { return redistest.Through }) })
+	f.check(c)
+	stats := a.Stats()
+	if stats.Resent == 0 || stats.Fenced == 0 || stats.RolledBack != 0 {
+		t.Errorf("%+v: chunks must have been sent again, and some must have been stored before", stats)
+	}
+	t.Logf("%d cuts, %d failed appends, %+v", done(), f.errors, stats)
+}
+
+// What was sent before a connection was given up may reach the server late, when
+// it was sent again already, and in any order.
+func TestLateCopies(t *testing.T) {
+	s := redistest.Start(t)
+	p := redistest.NewProxy(t, s.Addr())
+	store := open(t, "redis://"+p.Addr()+"?timeout=100ms")
+	a := appender(t, store)
+	f := newFeed(t, a, 2)
+	f.add(10)
+	f.drain()
+	rng := rand.New(rand.NewPCG(2, 1)) // of the proxy's goroutine
+	for range long(8, 60) {
+		p.Plan(func() redistest.Plan {
+			return redistest.Plan{Up: rng.Int64N(60_000), Down: -1, Hold: true}
+		})
+		p.CutAll()
+		f.add(400)
+		for range 3 {
+			if f.try(time.Second) {
+				f.batch.Reset()
+				f.add(400)
+			}
+		}
+		p.Plan(func() redistest.Plan { return redistest.Through })
+		p.CutAll() // what is held stays on its way
+		f.drain()
+		p.Release()
+		f.add(5)
+		f.drain()
+	}
+	// The server has read everything when it has answered the last ones of all.
+	redistest.Await(t, "the held connections to end", func() bool { return p.Open() <= 2 })
+	f.check(s.Client(t))
+	t.Logf("%d failed appends, %+v", f.errors, a.Stats())
+}
+
+// A server that stands still answers too late; it then does what it was told.
+func TestServerStandsStill(t *testing.T) {
+	s := redistest.Start(t)
+	store := open(t, "redis://"+s.Addr()+"?timeout=100ms")
+	a := appender(t, store)
+	f := newFeed(t, a, 3)
+	f.add(10)
+	f.drain()
+	for range long(3, 20) {
+		s.Pause()
+		f.add(300)
+		for range 3 {
+			if f.try(time.Second) {
+				t.Fatal("a server that stands still has stored something")
+			}
+		}
+		s.Resume()
+		f.drain()
+	}
+	f.check(s.Client(t))
+	if st := a.Stats(); st.Fenced == 0 {
+		t.Errorf("%+v: no chunk was stored by a copy before the last", st)
+	}
+}
+
+// A caller may give a batch up, and hand other lines in.
+func TestGivenUp(t *testing.T) {
+	s := redistest.Start(t)
+	p := redistest.NewProxy(t, s.Addr())
+	a := appender(t, open(t, "redis://"+p.Addr()+"?timeout=2s"))
+	src := sample.New(1)
+	first, second := src.Events(50), src.Events(50)
+	ctx := context.Background()
+	if _, err := a.Append(ctx, sample.Batch(src.Events(1)...)); err != nil {
+		t.Fatal(err)
+	}
+	p.Plan(func() redistest.Plan { return redistest.Plan{Up: -1, Down: 20} })
+	p.CutAll()
+	if n, err := a.Append(ctx, sample.Batch(first...)); n != 0 || !errors.Is(err, papyra.ErrUnavailable) {
+		t.Fatalf("append without an answer: %d, %v", n, err)
+	}
+	p.Plan(func() redistest.Plan { return redistest.Through })
+	for _, b := range [][][]byte{second, src.Events(1)} {
+		for {
+			batch := sample.Batch(b...)
+			if n, err := a.Append(ctx, batch); err == nil {
+				break
+			} else if n != 0 {
+				t.Fatalf("stored %d: %v", n, err)
+			}
+		}
+	}
+	lines := stored(t, s.Client(t), "papyra:orders:events")
+	for _, line := range second {
+		if n := len(slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return l != string(line) })); n != 1 {
+			t.Fatalf("%s is stored %d times", line, n)
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package redistest
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+)
+
+// Plan says what becomes of one connection through a [Proxy]. The zero Plan cuts
+// it at once; [Through] lets it live.
+type Plan struct {
+	// Up and Down are how many bytes pass to and from the server before the
+	// connection is cut; below 0 it is not cut there.
+	Up, Down int64
+	// Hold says that bytes behind Up are not lost: the client sees no answer and
+	// no end, and the server gets them at Release, also when the client is gone.
+	Hold bool
+}
+
+// Through is the plan of a connection that is not touched.
+var Through = Plan{Up: -1, Down: -1}
+
+// Proxy passes connections to a server, each according to a plan.
+type Proxy struct {
+	listener net.Listener
+	running  sync.WaitGroup
+
+	mu       sync.Mutex
+	target   string
+	plan     func() Plan
+	open     map[net.Conn]bool
+	released chan struct{}
+	cuts     int
+}
+
+// NewProxy starts a proxy before a server. It ends with the test.
+func NewProxy(t testing.TB, target string) *Proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{
+		target: target, listener: l, open: map[net.Conn]bool{}, released: make(chan struct{}),
+		plan: func() Plan { return Through },
+	}
+	p.running.Go(p.accept)
+	t.Cleanup(func() {
+		_ = l.Close()
+		p.Release()
+		p.CutAll()
+		p.running.Wait()
+	})
+	return p
+}
+
+// Addr returns where the proxy listens.
+func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+
+// Plan sets what becomes of new connections.
+func (p *Proxy) Plan(plan func() Plan) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.plan = plan
+}
+
+// Target sends new connections to another server.
+func (p *Proxy) Target(addr string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = addr
+}
+
+// Cuts returns how many connections were cut by their plan.
+func (p *Proxy) Cuts() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cuts
+}
+
+// CutAll cuts every open connection.
+func (p *Proxy) CutAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.open {
+		_ = c.Close()
+	}
+}
+
+// Release hands everything that is held to the server.
+func (p *Proxy) Release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.released)
+	p.released = make(chan struct{})
+}
+
+func (p *Proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		plan, target, released := p.plan(), p.target, p.released
+		p.open[client] = true
+		p.mu.Unlock()
+		p.running.Go(func() { p.serve(client, target, plan, released) })
+	}
+}
+
+func (p *Proxy) forget(c net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = c.Close()
+	delete(p.open, c)
+}
+
+func (p *Proxy) serve(client net.Conn, target string, plan Plan, released chan struct{}) {
+	defer p.forget(client)
+	server, err := net.Dial("tcp", target)
+	if err != nil {
+		return
+	}
+	p.mu.Lock()
+	p.open[server] = true
+	p.mu.Unlock()
+	defer p.forget(server)
+	var both sync.WaitGroup
+	both.Go(func() {
+		cut := pass(server, client, plan.Up)
+		if cut && plan.Hold {
+			held, _ := io.ReadAll(client) // until the client gives up
+			<-released
+			_, _ = server.Write(held)
+			return // the server reads it, and then the end
+		}
+		p.end(cut, client, server)
+	})
+	both.Go(func() { p.end(pass(client, server, plan.Down), client, server) })
+	both.Wait()
+}
+
+// end cuts both sides of a connection.
+func (p *Proxy) end(cut bool, client, server net.Conn) {
+	if cut {
+		p.mu.Lock()
+		p.cuts++
+		p.mu.Unlock()
+	}
+	_ = client.Close()
+	_ = server.Close()
+}
+
+// pass copies up to limit bytes and reports whether it stopped there.
+func pass(to io.Writer, from io.Reader, limit int64) bool {
+	if limit < 0 {
+		_, _ = io.Copy(to, from)
+		return false
+	}
+	n, err := io.CopyN(to, from, limit)
+	return n == limit && err == nil
+}
+
+// Open returns how many connections are open, both sides counted.
+func (p *Proxy) Open() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.open)
+}

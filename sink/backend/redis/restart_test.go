@@ -1,0 +1,200 @@
+package redis_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/backend/internal/sample"
+	"github.com/papyra/papyra/sink/backend/redis/redistest"
+)
+
+// A server that is killed in the middle and started again has, with a log that
+// is synced, everything that it acknowledged, once.
+func TestKilledAndRestarted(t *testing.T) {
+	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	a := appender(t, open(t, "redis://"+s.Addr()+"?timeout=2s"))
+	f := newFeed(t, a, 1)
+	for range long(4, 40) {
+		after := time.Duration(f.rng.IntN(30)) * time.Millisecond
+		killed := make(chan struct{})
+		go func() {
+			defer close(killed)
+			time.Sleep(after) // anywhere in what is done meanwhile
+			s.Kill()
+		}()
+		for alive := true; alive; {
+			f.add(1 + f.rng.IntN(500))
+			alive = f.try(5 * time.Second)
+			if alive {
+				f.batch.Reset()
+			}
+		}
+		<-killed
+		s.Restart(t)
+		f.drain()
+		f.check(s.Client(t))
+	}
+	t.Logf("%d failed appends, %+v", f.errors, a.Stats())
+}
+
+// A replica takes over in good order while batches come in: they reach the old
+// master, a replica that refuses them, and the new master.
+func TestReplicaPromoted(t *testing.T) {
+	one := redistest.Start(t)
+	two := redistest.Replica(t, one)
+	p := redistest.NewProxy(t, one.Addr())
+	a := appender(t, open(t, "redis://"+p.Addr()+"?timeout=2s"))
+	f := newFeed(t, a, 1)
+	f.add(100)
+	f.drain()
+	master, replica := one, two
+	for range long(3, 30) {
+		f.add(200)
+		f.drain()
+		// The coordinated failover waits until the replica has everything.
+		master.Do(t, "FAILOVER")
+		f.add(300)
+		f.try(5 * time.Second)
+		p.Target(replica.Addr())
+		redistest.Await(t, "the failover", func() bool { return role(t, replica) == "master" && role(t, master) == "slave" })
+		f.drain() // connections to the old master end because it refuses
+		master.AwaitLink(t)
+		master, replica = replica, master
+	}
+	f.check(master.Client(t))
+	if st := a.Stats(); st.RolledBack != 0 {
+		t.Errorf("%+v: nothing was lost", st)
+	}
+}
+
+func role(t *testing.T, s *redistest.Server) string {
+	r, _ := s.Do(t, "ROLE").([]any)[0].(string)
+	return r
+}
+
+// The sentinels find a new master when the old one dies.
+func TestSentinel(t *testing.T) {
+	one := redistest.Start(t)
+	two := redistest.Replica(t, one)
+	sentinel := redistest.Sentinel(t, one, "main")
+	redistest.Await(t, "the sentinel to know the replica", func() bool {
+		list, _ := sentinel.Do(t, "SENTINEL", "REPLICAS", "main").([]any)
+		return len(list) == 1
+	})
+	store := open(t, "redis+sentinel://"+sentinel.Addr()+"/main/0?timeout=1s")
+	a := appender(t, store)
+	f := newFeed(t, a, 1)
+	f.add(300)
+	f.drain()
+	one.Do(t, "WAIT", 1, 5000)
+	one.Kill()
+	f.add(300)
+	redistest.Await(t, "the new master to take records", func() bool { return f.try(2 * time.Second) })
+	f.check(two.Client(t))
+	if f.errors == 0 {
+		t.Error("no append failed while there was no master")
+	}
+	r, err := store.Scan(context.Background(), papyra.ScanOptions{})
+	if err != nil || !r.Clean() || r.Records != 600 {
+		t.Errorf("scan: %+v, %v; want 600 records", r, err)
+	}
+}
+
+// A new master that lacks what the old one acknowledged is noticed, and takes
+// what comes next.
+func TestRolledBack(t *testing.T) {
+	one := redistest.Start(t)
+	two := redistest.Replica(t, one)
+	p := redistest.NewProxy(t, one.Addr())
+	a := appender(t, open(t, "redis://"+p.Addr()))
+	src := sample.New(1)
+	var kept []string
+	push := func(keep bool) {
+		lines := src.Events(10)
+		b := sample.Batch(lines...)
+		redistest.Await(t, "the append", func() bool {
+			n, err := a.Append(context.Background(), b)
+			b.Drop(n)
+			return err == nil
+		})
+		for _, l := range lines {
+			if keep {
+				kept = append(kept, string(l))
+			}
+		}
+	}
+	push(true)
+	one.Do(t, "WAIT", 1, 5000)
+	two.Do(t, "REPLICAOF", "NO", "ONE")
+	push(false)
+	p.Target(two.Addr())
+	p.CutAll()
+	push(true)
+	push(true)
+	if diff := cmp.Diff(kept, stored(t, two.Client(t), "papyra:orders:events")); diff != "" {
+		t.Errorf("(-want +stored):\n%s", diff)
+	}
+	if st := a.Stats(); st.RolledBack != 1 {
+		t.Errorf("%+v, want one chunk noticed as lost", st)
+	}
+}
+
+// What a script flush or a new server forgets is taught again.
+func TestScriptForgotten(t *testing.T) {
+	s := redistest.Start(t)
+	a := appender(t, open(t, "redis://"+s.Addr()))
+	f := newFeed(t, a, 1)
+	for range 3 {
+		f.add(500)
+		f.drain()
+		s.Do(t, "SCRIPT", "FLUSH")
+	}
+	if f.errors != 0 {
+		t.Errorf("%d appends failed", f.errors)
+	}
+	f.check(s.Client(t))
+}
+
+// Fences expire, are no streams, and are forgotten soon after Close.
+func TestFences(t *testing.T) {
+	s := redistest.Start(t)
+	ctx := context.Background()
+	c := s.Client(t)
+	store := open(t, "redis://"+s.Addr())
+	a := appender(t, store)
+	f := newFeed(t, a, 1)
+	f.add(200)
+	f.drain()
+	fences, err := c.Keys(ctx, "*:fence:*").Result()
+	if err != nil || len(fences) == 0 {
+		t.Fatalf("fences: %v, %v", fences, err)
+	}
+	left := func(between, and time.Duration) {
+		t.Helper()
+		for _, key := range fences {
+			if typ, ttl := c.Type(ctx, key).Val(), c.TTL(ctx, key).Val(); typ != "string" || ttl < between || ttl > and {
+				t.Errorf("%s is a %s that lives %v, want a string and %v to %v", key, typ, ttl, between, and)
+			}
+		}
+	}
+	left(5*time.Hour, 6*time.Hour)
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	left(0, time.Minute)
+	// Without fences, as after long idleness, appends go on.
+	a = appender(t, store)
+	f.appender = a
+	f.add(100)
+	f.drain()
+	for _, key := range c.Keys(ctx, "*:fence:*").Val() {
+		c.Del(ctx, key)
+	}
+	f.add(100)
+	f.drain()
+	f.check(c)
+}
