@@ -97,7 +97,7 @@ func (r *Removal) Streams() []papyra.StreamSummary {
 // newline, to be appended and synced before the first byte goes. There is at
 // least one. The first carries the counts, all of them together the runs.
 func (r *Removal) Reports(a *Act, now time.Time) ([][]byte, error) {
-	whole := papyra.RemovalReport{Damaged: r.Damaged, DamagedBytes: r.DamagedBytes, Categories: map[string]papyra.RemovedCategory{}}
+	whole := papyra.RemovalReport{Damaged: r.Damaged, DamagedBytes: r.DamagedBytes, Groups: r.Groups, Categories: map[string]papyra.RemovedCategory{}}
 	for k := range r.categories {
 		if c := &r.categories[k]; c.records > 0 {
 			whole.Categories[papyra.Kind(k).Category()] = papyra.RemovedCategory{Records: c.records, Bytes: c.bytes, Runs: c.removedRuns()}

@@ -20,6 +20,7 @@ func split(a *Act, whole *papyra.RemovalReport, now time.Time) ([][]byte, error)
 	empty := papyra.RemovalReport{Act: a.Kind, ID: a.ID, Carried: whole.Carried}
 	report := empty
 	report.Damaged, report.DamagedBytes = whole.Damaged, whole.DamagedBytes
+	report.Groups = firstGroups(whole.Groups)
 	report.Categories = map[string]papyra.RemovedCategory{}
 	for name, c := range whole.Categories {
 		report.Categories[name] = papyra.RemovedCategory{Records: c.Records, Bytes: c.Bytes}
@@ -56,4 +57,19 @@ func split(a *Act, whole *papyra.RemovalReport, now time.Time) ([][]byte, error)
 		return nil, err
 	}
 	return lines, nil
+}
+
+// groupBytes bounds what the reports of an act say of consumer groups.
+const groupBytes = 32 << 10
+
+// firstGroups returns as many groups as the reports name.
+func firstGroups(groups []papyra.RemovedGroup) []papyra.RemovedGroup {
+	size := 0
+	for i, g := range groups {
+		// A byte of a name may be written as six.
+		if size += 100 + 6*(len(g.Stream)+len(g.Group)); size > groupBytes {
+			return groups[:i]
+		}
+	}
+	return groups
 }
