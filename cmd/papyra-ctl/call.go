@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
-	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -284,6 +283,6 @@ func (c *call) progress(doing string) (papyra.Progress, func()) {
 	if !c.err.tty {
 		return nil, func() {}
 	}
-	p := &progressLine{s: c.err, doing: doing, began: time.Now()}
+	p := &progressLine{s: c.err, doing: doing, now: c.now, began: c.now()}
 	return p.report, p.clear
 }

@@ -1,8 +1,6 @@
 package main
 
-import (
-	"time"
-)
+import "time"
 
 // progressLine is one line on a terminal that says how far long work is. It
 // appears after a moment, so that short work shows nothing, and is wiped when
@@ -10,6 +8,7 @@ import (
 type progressLine struct {
 	s     *screen
 	doing string
+	now   func() time.Time
 	began time.Time
 	last  time.Time
 	shown bool
@@ -22,7 +21,7 @@ const (
 
 // report is a papyra.Progress.
 func (p *progressLine) report(done, total int64) {
-	now := time.Now()
+	now := p.now()
 	if now.Sub(p.began) < progressAfter || now.Sub(p.last) < progressEvery {
 		return
 	}

@@ -77,17 +77,25 @@ type summarizer struct {
 	result  summaryResult
 	streams map[papyra.Stream]*streamCount
 	runs    map[runKey]*runCount
+
+	// What the last record belonged to, and the next one most likely does too:
+	// the maps' keys cost an allocation.
+	stream *streamCount
+	kind   papyra.Kind
+	run    *runCount
+}
+
+func newSummarizer() *summarizer {
+	return &summarizer{streams: map[papyra.Stream]*streamCount{}, runs: map[runKey]*runCount{}}
 }
 
 func (s *summarizer) add(rec *papyra.Record) {
 	size := int64(len(rec.Line)) + 1
 	when := float64(rec.Time) / 1e6
-	st := s.streams[rec.Stream()]
-	if st == nil {
-		st = &streamCount{StreamSummary: papyra.StreamSummary{
-			System: string(rec.System), Category: rec.Kind.Category(), Oldest: when, Newest: when,
-		}}
-		s.streams[rec.Stream()] = st
+	st := s.stream
+	if st == nil || s.kind != rec.Kind || st.System != string(rec.System) {
+		st = s.streamOf(rec, when)
+		s.stream, s.kind = st, rec.Kind
 	}
 	st.Records++
 	st.Bytes += size
@@ -102,21 +110,41 @@ func (s *summarizer) add(rec *papyra.Record) {
 	}
 }
 
+func (s *summarizer) streamOf(rec *papyra.Record, when float64) *streamCount {
+	st := s.streams[rec.Stream()]
+	if st == nil {
+		st = &streamCount{StreamSummary: papyra.StreamSummary{
+			System: string(rec.System), Category: rec.Kind.Category(), Oldest: when, Newest: when,
+		}}
+		s.streams[rec.Stream()] = st
+	}
+	return st
+}
+
 func (s *summarizer) addRun(rec *papyra.Record, when float64) {
-	key := runKey{string(rec.System), string(rec.Node), string(rec.Run)}
-	run := s.runs[key]
-	if run == nil {
-		if len(s.runs) >= maxRuns {
+	run := s.run
+	if run == nil || run.Run != string(rec.Run) || run.System != string(rec.System) || run.Node != string(rec.Node) {
+		if run = s.runOf(rec, when); run == nil {
 			s.result.RunsOmitted++
 			return
 		}
-		run = &runCount{System: key.system, Node: key.node, Run: key.run, Highest: map[string]uint64{}, Oldest: when, Newest: when}
-		s.runs[key] = run
+		s.run = run
 	}
 	run.Records++
 	run.Oldest, run.Newest = min(run.Oldest, when), max(run.Newest, when)
 	category := rec.Kind.Category()
 	run.Highest[category] = max(run.Highest[category], rec.Seq)
+}
+
+// runOf returns nil for a run beyond the bound.
+func (s *summarizer) runOf(rec *papyra.Record, when float64) *runCount {
+	key := runKey{string(rec.System), string(rec.Node), string(rec.Run)}
+	run := s.runs[key]
+	if run == nil && len(s.runs) < maxRuns {
+		run = &runCount{System: key.system, Node: key.node, Run: key.run, Highest: map[string]uint64{}, Oldest: when, Newest: when}
+		s.runs[key] = run
+	}
+	return run
 }
 
 // end puts the counts in order: streams by name, runs by last sight.
@@ -164,12 +192,19 @@ func (c *call) summary() error {
 		return err
 	}
 	defer closeAll(stores)
-	sum := &summarizer{streams: map[papyra.Stream]*streamCount{}, runs: map[runKey]*runCount{}}
+	sum := newSummarizer()
 	sum.result.Retention = retentionJSON(q.Retention)
+	progress, done := c.progress("counting")
+	var records, bytes int64
 	sources, err := readAll(c.ctx, stores, q, func(rec *papyra.Record) error {
 		sum.add(rec)
+		bytes += int64(len(rec.Line)) + 1
+		if records++; records%1024 == 0 && progress != nil {
+			progress(bytes, 0)
+		}
 		return nil
 	})
+	done()
 	if err != nil {
 		return err
 	}
