@@ -340,17 +340,55 @@ func TestReasons(t *testing.T) {
 			write: func(w *world) {
 				w.events(0, p, 5, 10)
 				w.events(0, p, 12, 13)
-				w.published(0, p, 1, epoch.Add(15*time.Minute), false, papyra.PublisherCategory{Accepted: 12, Confirmed: 12})
+				w.events(0, p, 10, 10)
+				w.published(0, p, 1, epoch.Add(15*time.Minute), false, papyra.PublisherCategory{Accepted: 12, Confirmed: 11, Dropped: map[papyra.DropReason]*papyra.Drops{
+					papyra.DropQueueFull: drops(1),
+				}})
 				w.put(0, p, papyra.KindEvent, 20, epoch.Add(30*time.Minute), "")
 				// What a runtime claims of a record's time is no evidence.
 				w.put(0, p, papyra.KindEvent, 19, epoch, "")
 				w.published(0, p, 2, epoch.Add(31*time.Minute), true, papyra.PublisherCategory{Accepted: 20, Confirmed: 18, Dropped: map[papyra.DropReason]*papyra.Drops{
-					papyra.DropQueueFull: drops(2, 14),
+					papyra.DropQueueFull: drops(3, 14),
 				}})
 			},
 			// 13 to 20: 13, 19, 20 stored, 14 and one more dropped, three missing.
 			want:    account.Counts{Accepted: 8, Stored: 3, Dropped: m{"queue_full": 2}, Unnamed: 1, Missing: 3},
 			state:   account.RunClosed,
+			verdict: account.Missing,
+		}, {
+			name: "a sink's count explains only what lies where it says",
+			write: func(w *world) {
+				w.events(0, p, 1, 2)
+				w.events(0, p, 5, 7)
+				w.events(0, p, 10, 12)
+				w.events(0, p, 15, 15)
+				w.sink(0, "archive", 1, late, papyra.SinkReport{State: "stopped", Dropped: []papyra.SinkDrops{
+					{Reason: papyra.DropSinkFull, System: p.system, Category: "events", Run: p.run, N: 3, Others: papyra.Range{8, 9}},
+				}})
+			},
+			want:    account.Counts{Accepted: 15, Stored: 9, Dropped: m{"sink_full": 2}, Unnamed: 2, Missing: 4},
+			state:   account.RunEnded,
+			verdict: account.Missing,
+		}, {
+			name: "a count below its own ranges",
+			write: func(w *world) {
+				w.events(0, p, 1, 1)
+				w.events(0, p, 5, 5)
+				w.published(0, p, 1, late, true, papyra.PublisherCategory{Accepted: 5, Confirmed: 3, Dropped: map[papyra.DropReason]*papyra.Drops{
+					papyra.DropQueueFull: drops(1, 2, 3), papyra.DropTooLarge: drops(1, 2, 3),
+				}})
+			},
+			want:    account.Counts{Accepted: 5, Stored: 2, Dropped: m{"queue_full": 2}, Missing: 1},
+			state:   account.RunClosed,
+			verdict: account.Missing,
+		}, {
+			name: "exactly as old as the time to settle",
+			write: func(w *world) {
+				w.put(0, p, papyra.KindEvent, 2, now.Add(-time.Minute), "")
+				w.put(0, p, papyra.KindEvent, 4, now.Add(-time.Minute+time.Microsecond), "")
+			},
+			want:    account.Counts{Accepted: 4, Stored: 2, Missing: 1, Pending: 1},
+			state:   account.RunOpen,
 			verdict: account.Missing,
 		}, {
 			name: "ranges that make no sense are not believed",
@@ -401,6 +439,58 @@ func TestReasons(t *testing.T) {
 				t.Errorf("read backwards (-forwards +backwards):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestWithoutTheSecondReadingRepeatedNumbersAreDuplicates(t *testing.T) {
+	w := newWorld(t, 2)
+	p := named("orders", "a")
+	w.events(0, p, 1, 5)
+	w.events(0, p, 2, 2)
+	w.events(1, p, 4, 6)
+	w.put(1, p, papyra.KindEvent, 5, epoch, "another")
+	a := account.New(w.options())
+	for i := range w.stores {
+		w.each(i, func(rec *papyra.Record) { a.Add(i, rec) })
+	}
+	q, again, err := a.Again()
+	if err != nil || !again || !q.Duplicates || !slices.Equal(q.Nodes, []string{p.node}) || !slices.Equal(q.Kinds, []papyra.Kind{papyra.KindEvent}) {
+		t.Fatalf("Again() = %+v, %v, %v, want the copies of the events of one node", q, again, err)
+	}
+	r, err := a.Result()
+	if err != nil || r.Total.Duplicates != 4 || r.Total.Conflicts != 0 || r.Total.Stored != 6 {
+		t.Errorf("got %+v, %v, want 6 stored and 4 duplicates", r.Total, err)
+	}
+}
+
+func TestARunInTwoSystemsIsTwo(t *testing.T) {
+	w := newWorld(t, 1)
+	a, b := named("orders", "a"), named("billing", "a")
+	for seq := uint64(1); seq <= 4; seq++ {
+		w.events(0, a, seq, seq)
+		w.events(0, b, seq, seq)
+	}
+	r, err := w.judge(w.options())
+	if err != nil || r.Total.Stored != 8 || r.Total.Duplicates != 0 || len(r.Runs) != 2 {
+		t.Errorf("got %+v, %v, want 8 stored of two runs", r, err)
+	}
+}
+
+// A report that lies in the store twice says what it says once.
+func TestReportReadTwiceCountsOnce(t *testing.T) {
+	w := newWorld(t, 2)
+	p := named("orders", "a")
+	w.events(0, p, 1, 1)
+	w.events(0, p, 9, 9)
+	for _, store := range []int{0, 0, 1} {
+		w.sink(store, "archive", 1, epoch, papyra.SinkReport{State: "stopped", Instance: "x", Dropped: []papyra.SinkDrops{
+			{Reason: papyra.DropSinkFull, System: p.system, Category: "events", Run: p.run, N: 2, Others: papyra.Range{2, 8}},
+		}})
+		w.stores[store][len(w.stores[store])-1] = w.stores[0][2]
+	}
+	r, err := w.judge(w.options())
+	if err != nil || r.Total.Dropped["sink_full"] != 2 || r.Total.Missing != 5 {
+		t.Errorf("got %+v, %v, want 2 dropped and 5 missing", r.Total, err)
 	}
 }
 

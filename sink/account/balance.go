@@ -241,10 +241,10 @@ func (t *tally) end(low, high, holes, left uint64, f fate) {
 }
 
 // fateOf says what becomes of what nothing explains in a series of a run.
-func (l *ledger) fateOf(key runKey, r *run, kind papyra.Kind, live bool) fate {
+func (l *ledger) fateOf(r *run, kind papyra.Kind, live bool) fate {
 	s := r.series[kind]
 	f := fate{pendFrom: max(s.settled, s.base), bufFrom: math.MaxUint64}
-	since, taken := l.taken(key.system, kind)
+	since, taken := l.taken(r.key.system, kind)
 	switch {
 	case !taken:
 		f.filtered = true

@@ -20,9 +20,8 @@ type book struct {
 	a      *Account
 	chosen bool // it belongs to the group that is judged
 
-	runs    map[runKey]*run
-	last    *run // of the record before
-	lastKey runKey
+	runs map[runKey]*run
+	last *run // of the record before
 
 	sinks    map[string]*sinkRun // by run
 	removals map[string]*removals
@@ -34,6 +33,7 @@ type book struct {
 
 // run is what a store says of one run.
 type run struct {
+	key    runKey
 	node   string
 	series [papyra.KindCount]*series
 
@@ -126,24 +126,17 @@ func (b *book) add(rec *papyra.Record) {
 	}
 	r := b.runOf(rec)
 	s := r.of(rec.Kind)
-	// A report that was met before says nothing new, and must not count twice.
-	again := rec.Kind == papyra.KindReport && s.stored.contains(rec.Seq)
 	s.stored.add(rec.Seq)
 	b.a.know(s, rec.Seq, rec.Time, rec.Kind == papyra.KindReport)
 	r.first, r.last = min(r.first, rec.Time), max(r.last, rec.Time)
-	if rec.Kind == papyra.KindReport && !again {
-		b.report(r, rec)
+	if rec.Kind == papyra.KindReport {
+		b.report(r, rec) // a copy of a report that was met before says nothing new
 	}
 }
 
-// contains reports whether n was added.
-func (s *numbers) contains(n uint64) bool {
-	return s.high > 0 && n >= s.low && n <= s.high || s.set != nil && s.set.Contains(n)
-}
-
 func (b *book) runOf(rec *papyra.Record) *run {
-	if b.last != nil && b.lastKey.run == string(rec.Run) && b.lastKey.system == string(rec.System) {
-		return b.last
+	if r := b.last; r != nil && r.key.run == string(rec.Run) && r.key.system == string(rec.System) {
+		return r
 	}
 	r := b.runs[runKey{string(rec.System), string(rec.Run)}]
 	if r == nil {
@@ -152,14 +145,14 @@ func (b *book) runOf(rec *papyra.Record) *run {
 	if r.node == "" {
 		r.node = string(rec.Node)
 	}
-	b.last, b.lastKey = r, runKey{string(rec.System), string(rec.Run)}
+	b.last = r
 	return r
 }
 
 func (b *book) open(key runKey) *run {
 	r := b.runs[key]
 	if r == nil {
-		r = &run{first: math.MaxInt64, last: math.MinInt64, started: math.MaxInt64}
+		r = &run{key: key, first: math.MaxInt64, last: math.MinInt64, started: math.MaxInt64}
 		b.runs[key] = r
 	}
 	return r

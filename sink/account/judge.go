@@ -31,7 +31,6 @@ type judgement struct {
 
 type judgedRun struct {
 	*run
-	key    runKey
 	state  RunState
 	series [papyra.KindCount]*judgedSeries
 }
@@ -51,12 +50,12 @@ func newJudgement(a *Account, l *ledger) *judgement {
 		if a.outside(r) {
 			continue
 		}
-		jr := &judgedRun{run: r, key: key, state: j.state(key, r)}
+		jr := &judgedRun{run: r, state: j.state(r)}
 		for kind, s := range r.series {
 			if s == nil || s.highest <= s.base {
 				continue
 			}
-			f := l.fateOf(key, r, papyra.Kind(kind), jr.state == RunOpen)
+			f := l.fateOf(r, papyra.Kind(kind), jr.state == RunOpen)
 			jr.series[kind] = &judgedSeries{series: s, tally: balance(s, removed[key.run], papyra.Kind(kind), f)}
 		}
 		if jr.series != [papyra.KindCount]*judgedSeries{} {
@@ -74,14 +73,14 @@ func newJudgement(a *Account, l *ledger) *judgement {
 // outside reports whether all that a run said was before the window.
 func (a *Account) outside(r *run) bool { return r.last != math.MinInt64 && r.last < a.since }
 
-func (j *judgement) state(key runKey, r *run) RunState {
+func (j *judgement) state(r *run) RunState {
 	at := j.a.o.At
 	switch {
 	case r.final:
 		return RunClosed
-	case key.system == "":
+	case r.key.system == "":
 		return RunGone
-	case key.system == papyra.SystemReserved && j.l.sinks[key.run] == nil:
+	case r.key.system == papyra.SystemReserved && j.l.sinks[r.key.run] == nil:
 		return RunAct
 	case !at.IsZero() && r.last != math.MinInt64 && r.last >= at.Add(-silence).UnixMicro():
 		return RunOpen

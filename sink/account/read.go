@@ -3,7 +3,6 @@ package account
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/papyra/papyra"
 )
@@ -14,50 +13,85 @@ type Reader interface {
 	Read(ctx context.Context, q papyra.Query, yield func(*papyra.Record, papyra.Place) error) (damaged int64, err error)
 }
 
+// ReadError is what kept an account from reading all of a store.
+type ReadError struct {
+	Store int // its index
+	URL   string
+	Err   error
+}
+
+// Error returns "url: cause".
+func (e *ReadError) Error() string { return e.URL + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ReadError) Unwrap() error { return e.Err }
+
 // Read accounts for the records of stores, which it reads once, or twice where
-// that tells more. A part of a store that cannot be read makes the account
-// incomplete; any other error ends it, and names the store. progress, which may
-// be nil, is called after every 65,536 records with their number so far.
+// that tells more. progress, which may be nil, is called now and then with the
+// number of records read so far.
+//
+// What cannot be read of a store does not hide the others: the result is there
+// all the same, with the verdict Incomplete, beside an error that joins a
+// [ReadError] for each such store. There is no result when ctx is done or the
+// groups of the stores do not fit together.
 func Read(ctx context.Context, o Options, progress func(records int64), stores ...Reader) (*Result, error) {
 	if o.Stores == nil {
 		for _, s := range stores {
 			o.Stores = append(o.Stores, s.URL())
 		}
 	}
+	r := &reading{ctx: ctx, stores: stores, progress: progress, errs: make([]error, len(stores))}
 	a := New(o)
-	var records int64
-	count := func() {
-		if records++; records&(1<<16-1) == 0 && progress != nil {
-			progress(records)
+	for i := range stores {
+		damaged, err := r.read(i, papyra.Query{Duplicates: true}, a.Add)
+		if err != nil {
+			return nil, err
 		}
-	}
-	for i, s := range stores {
-		damaged, err := s.Read(ctx, papyra.Query{Duplicates: true}, func(rec *papyra.Record, _ papyra.Place) error {
-			a.Add(i, rec)
-			count()
-			return nil
-		})
-		if err != nil && !errors.Is(err, papyra.ErrIncomplete) {
-			return nil, fmt.Errorf("read %s: %w", s.URL(), err)
-		}
-		a.Unread(i, damaged, err)
+		a.Unread(i, damaged, r.errs[i])
 	}
 	q, again, err := a.Again()
 	if err != nil {
 		return nil, err
 	}
-	for i, s := range stores {
-		if !again {
-			break
-		}
-		_, err := s.Read(ctx, q, func(rec *papyra.Record, _ papyra.Place) error {
-			a.Revisit(i, rec)
-			count()
-			return nil
-		})
-		if err != nil && !errors.Is(err, papyra.ErrIncomplete) {
-			return nil, fmt.Errorf("read %s again: %w", s.URL(), err)
+	for i := range stores {
+		if again {
+			if _, err := r.read(i, q, a.Revisit); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return a.Result()
+	result, err := a.Result()
+	if err != nil {
+		return nil, err
+	}
+	return result, errors.Join(r.errs...)
+}
+
+// reading is one Read.
+type reading struct {
+	ctx      context.Context
+	stores   []Reader
+	progress func(int64)
+	records  int64
+	errs     []error // the first of each store
+}
+
+// read gives the records of a store to see. What keeps it from doing so goes to
+// errs; the error is the end of everything.
+func (r *reading) read(i int, q papyra.Query, see func(int, *papyra.Record)) (damaged int64, err error) {
+	s := r.stores[i]
+	damaged, err = s.Read(r.ctx, q, func(rec *papyra.Record, _ papyra.Place) error {
+		see(i, rec)
+		if r.records++; r.records&(1<<12-1) == 0 && r.progress != nil {
+			r.progress(r.records)
+		}
+		return nil
+	})
+	if r.ctx.Err() != nil {
+		return damaged, context.Cause(r.ctx)
+	}
+	if err != nil && r.errs[i] == nil {
+		r.errs[i] = &ReadError{Store: i, URL: s.URL(), Err: err}
+	}
+	return damaged, nil
 }

@@ -135,7 +135,7 @@ type Run struct {
 	State   RunState `json:"state"`
 	Started float64  `json:"started,omitempty"` // by its reports, otherwise its first record
 	Last    float64  `json:"last,omitempty"`    // timestamp of its last record or report
-	Reports uint64   `json:"reports"`           // PublisherReports that were found
+	Reports uint64   `json:"reports"`           // PublisherReports that were found, copies too
 
 	Categories []Category `json:"categories"`
 }
