@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/sink/backend/internal/ndjson"
@@ -19,10 +20,21 @@ func init() {
 	}
 }
 
+// The bound of the sets that a child rotates.
+const (
+	childMaxBytes = 2500
+	childMaxFiles = 3
+)
+
 // child does one act in a process of its own, which a test may kill.
 func child(act string, args []string) int {
 	ctx := context.Background()
-	s, err := ndjson.Open(ndjson.Config{Path: args[0]})
+	c := ndjson.Config{Path: args[0]}
+	act, numbered := strings.CutSuffix(act, "-set")
+	if numbered {
+		c.Numbered, c.MaxBytes, c.MaxFiles = true, childMaxBytes, childMaxFiles
+	}
+	s, err := ndjson.Open(c)
 	if err != nil {
 		return childFailed(err)
 	}

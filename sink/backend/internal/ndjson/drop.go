@@ -29,7 +29,7 @@ const manyRuns = 1024
 func (w *writer) drop(ctx context.Context, m listed) error {
 	s := w.s
 	digits := randomHex()
-	d, err := s.readDropped(ctx, m, digits)
+	d, err := s.readDropped(ctx, m, digits, false)
 	if err != nil {
 		return err
 	}
@@ -41,8 +41,10 @@ func (w *writer) drop(ctx context.Context, m listed) error {
 }
 
 // readDropped reads a file that is to go, or is about to, and makes its reports.
-// Nothing is changed.
-func (s *Store) readDropped(ctx context.Context, m listed, digits string) (*dropped, error) {
+// Nothing is changed. A part that cannot be read is an error once; the next time,
+// or if there will be none, it counts as damaged, so that the bound holds all the
+// same.
+func (s *Store) readDropped(ctx context.Context, m listed, digits string, last bool) (*dropped, error) {
 	f, err := s.openMember(s.disk, m)
 	if err != nil {
 		return nil, &papyra.StoreError{Op: "read before it is dropped", Path: s.beside(m.base), Offset: -1, Err: err, Hint: "it must be readable, so that what goes can be written down"}
@@ -66,7 +68,10 @@ func (s *Store) readDropped(ctx context.Context, m listed, digits string) (*drop
 			break
 		}
 		if err != nil {
-			// The bound holds even so: what cannot be read is one damaged place.
+			if bad := [2]uint64{f.dev, f.ino}; !last && s.unread != bad {
+				s.unread = bad
+				return nil, &papyra.StoreError{Op: "read before it is dropped", Path: s.beside(m.base), Offset: r.pos, Err: err, Hint: "the next time this counts as damage; check the disk"}
+			}
 			removal.Damaged++
 			removal.DamagedBytes += r.pos + int64(r.end-r.start)
 			break
@@ -262,7 +267,7 @@ func (s *Store) resumeDrop(ctx context.Context, base string) (*dropped, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := s.readDropped(ctx, m, digits)
+	d, err := s.readDropped(ctx, m, digits, true)
 	if err != nil {
 		return nil, err
 	}

@@ -65,6 +65,7 @@ type Store struct {
 	appender *Appender    // the open one
 	signer   *acts.Signer // of rotations; nil before the first
 	pruned   int          // see prune
+	unread   [2]uint64    // device and inode of the file that could not be read when it was to be dropped
 }
 
 // Open returns the store without touching the disk. The error wraps
