@@ -63,6 +63,7 @@ func TestErrorsOfStores(t *testing.T) {
 		"compact":       {"compact", "--keep-records", "1"},
 		"events":        {"inspect", "events"},
 		"summary":       {"inspect", "summary"},
+		"account":       {"account"},
 		"startup-check": {"startup-check"},
 	}
 	for _, tc := range []struct {

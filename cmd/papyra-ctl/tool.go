@@ -20,10 +20,10 @@ type tool struct {
 const appDescription = `Papyra is the flight recorder of a fleet of actor runtimes. papyra-ctl works
 on the storage itself: it finds damage (scan), moves it into quarantine
 (recover), removes what is no longer wanted (compact), shows what was recorded
-(inspect), and says whether a store is fit to be written to (startup-check,
-doctor).
+(inspect), says what became of every record (account), and whether a store is
+fit to be written to (startup-check, doctor).
 
-Nothing is changed by scan, inspect, doctor and every --dry-run.
+Nothing is changed by scan, inspect, account, doctor and every --dry-run.
 
 At night begin with:
    papyra-ctl doctor --backend json:/var/lib/papyra/records.ndjson`
@@ -40,6 +40,7 @@ func (t *tool) app() *urfave.App {
 			t.recoverCommand(),
 			t.compactCommand(),
 			t.inspectCommand(),
+			t.accountCommand(),
 			t.startupCheckCommand(),
 			t.doctorCommand(),
 			t.completionCommand(),

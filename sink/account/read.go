@@ -27,14 +27,14 @@ func (e *ReadError) Error() string { return e.URL + ": " + e.Err.Error() }
 func (e *ReadError) Unwrap() error { return e.Err }
 
 // Read accounts for the records of stores, which it reads once, or twice where
-// that tells more. progress, which may be nil, is called now and then with the
-// number of records read so far.
+// that tells more. progress is called now and then with the bytes of the records
+// read so far; their total is not known, and given as 0.
 //
 // What cannot be read of a store does not hide the others: the result is there
 // all the same, with the verdict Incomplete, beside an error that joins a
 // [ReadError] for each such store. There is no result when ctx is done or the
 // groups of the stores do not fit together.
-func Read(ctx context.Context, o Options, progress func(records int64), stores ...Reader) (*Result, error) {
+func Read(ctx context.Context, o Options, progress papyra.Progress, stores ...Reader) (*Result, error) {
 	if o.Stores == nil {
 		for _, s := range stores {
 			o.Stores = append(o.Stores, s.URL())
@@ -71,8 +71,9 @@ func Read(ctx context.Context, o Options, progress func(records int64), stores .
 type reading struct {
 	ctx      context.Context
 	stores   []Reader
-	progress func(int64)
+	progress papyra.Progress
 	records  int64
+	bytes    int64
 	errs     []error // the first of each store
 }
 
@@ -82,8 +83,9 @@ func (r *reading) read(i int, q papyra.Query, see func(int, *papyra.Record)) (da
 	s := r.stores[i]
 	damaged, err = s.Read(r.ctx, q, func(rec *papyra.Record, _ papyra.Place) error {
 		see(i, rec)
+		r.bytes += int64(len(rec.Line)) + 1
 		if r.records++; r.records&(1<<12-1) == 0 && r.progress != nil {
-			r.progress(r.records)
+			r.progress(r.bytes, 0)
 		}
 		return nil
 	})

@@ -75,7 +75,7 @@ func TestReadStores(t *testing.T) {
 			}
 			var seen int64
 			o := account.Options{At: now, Gaps: true}
-			r, err := account.Read(t.Context(), o, func(n int64) { seen = n }, readers...)
+			r, err := account.Read(t.Context(), o, func(done, _ int64) { seen = done }, readers...)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"slices"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/sink/account"
+)
+
+func (t *tool) accountCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:  "account",
+		Usage: "Say what became of every record: stored, dropped, removed or missing",
+		Description: describe(`Publishers number their records, and whatever drops or removes one leaves a
+report. From the stores of one group, and nothing else, this says for every run
+and category what became of each number. Give every store of the group: its
+workers share the records. Stores of different groups are refused unless
+--group chooses. Nothing is changed.`,
+			[]string{
+				"papyra-ctl account --backend " + exampleStore,
+				"papyra-ctl account --backend json:eu-1.ndjson --backend json:eu-2.ndjson --gaps --since 1d",
+			},
+			exit{"0", "every record is accounted for"},
+			exit{"2", "records are missing without a reason"},
+			exit{"3", "a store does not exist, or stdout failed"},
+			exit{"5", "a part could not be read, or a store of the group was not given"},
+		),
+		Flags: []urfave.Flag{
+			backendFlag(true),
+			&urfave.StringFlag{Name: "group", Usage: "the sink `GROUP` to judge, when the stores belong to several"},
+			&urfave.BoolFlag{Name: "gaps", Usage: "list the missing ranges with the times around them and their probable cause"},
+			&urfave.StringFlag{Name: "settle", Value: "1m", Usage: "do not judge numbers younger than this `DURATION`: they are pending"},
+			&urfave.StringFlag{Name: "since", Usage: "judge only what was taken since this `TIME`: 2h or 7d (ago), 2024-05-31, 2024-05-31T14:00:00Z, Unix seconds; UTC"},
+			outputFlag(),
+		},
+		Action: t.verb("account", (*call).account),
+	}
+}
+
+func (c *call) accountOptions() (account.Options, error) {
+	// The moment comes before the first store is read: what is stored while
+	// this reads is younger, and so pending.
+	now := c.now()
+	o := account.Options{Group: c.flags.String("group"), At: now, Gaps: c.flags.Bool("gaps")}
+	var err error
+	if o.Settle, err = cli.ParseDuration(c.flags.String("settle")); err != nil {
+		return o, usagef("--settle: %v", err)
+	}
+	if o.Settle == 0 {
+		o.Settle = -1 // for the account 0 means its default
+	}
+	if s := c.flags.String("since"); s != "" {
+		if o.Since, err = parseTime(s, now); err != nil {
+			return o, usagef("--since: %v", err)
+		}
+	}
+	return o, nil
+}
+
+func (c *call) account() error {
+	o, err := c.accountOptions()
+	if err != nil {
+		return err
+	}
+	for i, u := range c.urls {
+		if slices.Contains(c.urls[:i], u) {
+			return usagef("--backend %s is given twice: each of its records would be a duplicate", cli.RedactURL(u))
+		}
+	}
+	stores, err := c.openAll()
+	if err != nil {
+		return err
+	}
+	defer closeAll(stores)
+	readers := make([]account.Reader, len(stores))
+	for i, s := range stores {
+		readers[i] = s
+	}
+	progress, done := c.progress("reading")
+	r, err := account.Read(c.ctx, o, progress, readers...)
+	done()
+	if r == nil {
+		return err
+	}
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		for _, err := range joined.Unwrap() {
+			var read *account.ReadError
+			if errors.As(err, &read) {
+				err = explain(stores[read.Store], read.Err)
+			}
+			c.fail(err)
+		}
+	}
+	for _, s := range r.Absent {
+		c.note(cli.CodeIncomplete, "store %s of %s belongs to the group and was not given", s.ID, s.Instance)
+	}
+	if n := r.Total.Missing; n > 0 {
+		c.note(cli.CodeAnomalies, "%s missing without a reason", are(n))
+	}
+	c.result = r
+	if !c.json {
+		c.showAccount(r)
+	}
+	return nil
+}

@@ -1,0 +1,319 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/account"
+)
+
+// are is "1 record is", "12 records are".
+func are(n uint64) string {
+	if n == 1 {
+		return "1 record is"
+	}
+	return plural(int64(n), "record", "records") + " are"
+}
+
+// showAccount shows an account: the verdict, the runs, what the reasons mean,
+// the gaps, and what to do next.
+func (c *call) showAccount(r *account.Result) {
+	s := c.out
+	c.showBalance(r)
+	hidden := c.showAccountRuns(r)
+	c.showReasons(r, hidden)
+	c.showGaps(r)
+	switch {
+	case len(r.Absent) > 0 || r.Total.Missing == 0:
+	case len(r.Gaps) == 0:
+		command := []string{"account"}
+		for _, store := range r.Stores {
+			command = append(command, "--backend", shellQuote(store.Name))
+		}
+		for _, name := range []string{"group", "settle", "since"} {
+			if c.flags.IsSet(name) {
+				command = append(command, "--"+name, shellQuote(c.flags.String(name)))
+			}
+		}
+		c.showNext(strings.Join(append(command, "--gaps"), " "), "shows which numbers are missing, when, and the probable cause")
+	default:
+		s.printf("\nIs every store of the group given? What another worker holds looks lost.\n")
+	}
+}
+
+// showBalance is the verdict and what it is about.
+func (c *call) showBalance(r *account.Result) {
+	s := c.out
+	if r.Verdict == account.Incomplete {
+		s.printf("%s  what counts as missing may lie in what was not read\n", s.paint(yellow, "INCOMPLETE"))
+		for _, store := range r.Stores {
+			if store.Judged && store.Incomplete {
+				s.printf("  not read: %s: %s\n", store.Name, store.Problem)
+			}
+		}
+		for _, a := range r.Absent {
+			s.printf("  not given: store %s of instance %s: add it with --backend\n", a.ID, a.Instance)
+		}
+	}
+	switch {
+	case r.Total.Missing > 0:
+		s.printf("%s  %s missing without a reason\n", s.paint(red, "MISSING"), are(r.Total.Missing))
+	case r.Verdict == account.Balanced:
+		s.printf("%s  every record is accounted for\n", s.paint(green, "accounted for"))
+	default:
+		s.printf("nothing is missing in what could be read\n")
+	}
+	judged := 0
+	for _, store := range r.Stores {
+		if store.Judged {
+			judged++
+		}
+	}
+	group := "unknown group"
+	if r.Group != "" {
+		group = "group " + r.Group
+	}
+	s.printf("%s, %s, %s of publishers", group, plural(int64(judged), "store", "stores"), plural(int64(publishers(r)), "run", "runs"))
+	if r.Since > 0 {
+		s.printf(", since %s", showSeconds(r.Since))
+	}
+	s.printf(", judged at %s UTC\n", showSeconds(r.At))
+	for _, store := range r.Stores {
+		if !store.Judged {
+			s.printf("left out: %s is of group %s\n", store.Name, strings.Join(store.Groups, ", "))
+		}
+	}
+}
+
+func publishers(r *account.Result) (n int) {
+	for _, run := range r.Runs {
+		if run.System != papyra.SystemReserved {
+			n++
+		}
+	}
+	return n
+}
+
+// maxAccountRows bounds the table of runs; the JSON has all.
+const maxAccountRows = 100
+
+// accountRow is one category of a run.
+type accountRow struct {
+	run *account.Run
+	*account.Category
+}
+
+// whole reports whether there is nothing to say but that everything is stored.
+func (a accountRow) whole() bool { return a.Stored == a.Accepted && a.Conflicts == 0 }
+
+// showAccountRuns shows the runs, those with missing records first, and returns how
+// many rows it did not show, all of them whole or beyond the bound.
+func (c *call) showAccountRuns(r *account.Result) (hidden int) {
+	var rows []accountRow
+	for i := range r.Runs {
+		for k := range r.Runs[i].Categories {
+			row := accountRow{&r.Runs[i], &r.Runs[i].Categories[k]}
+			if row.run.System == papyra.SystemReserved && row.Missing+row.Conflicts == 0 {
+				continue // the pipeline's own reports, as they should be
+			}
+			rows = append(rows, row)
+		}
+	}
+	if len(rows) == 0 {
+		return 0
+	}
+	rank := func(a accountRow) int {
+		switch {
+		case a.Missing > 0:
+			return 0
+		case !a.whole():
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(rows, func(a, b accountRow) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.Missing, a.Missing))
+	})
+	if hidden = len(rows) - maxAccountRows; hidden > 0 {
+		rows = rows[:maxAccountRows]
+	}
+	c.out.printf("\n")
+	columns := accountColumns(r)
+	titles := []column{{title: "SYSTEM"}, {title: "NODE"}, {title: "RUN"}, {title: "STATE"}, {title: "CATEGORY"}}
+	for _, col := range columns {
+		titles = append(titles, column{title: col.title, right: true, color: col.color})
+	}
+	g := newGrid(c.out, titles...)
+	for _, row := range rows {
+		cells := []string{orDash(row.run.System), orDash(row.run.Node), row.run.Run, string(row.run.State), row.Category.Category}
+		for _, col := range columns {
+			cells = append(cells, showCount(int64(col.value(&row.Counts))))
+		}
+		_ = g.add(cells...)
+	}
+	_ = g.end() // end of the call reports a failed write
+	return max(hidden, 0)
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// accountColumn is one number of an account.
+type accountColumn struct {
+	title string
+	value func(*account.Counts) uint64
+	color func(cell string) string
+}
+
+// accountColumns are those in which there is anything, and the three that every
+// account has.
+func accountColumns(r *account.Result) []accountColumn {
+	all := []accountColumn{
+		{title: "ACCEPTED", value: func(c *account.Counts) uint64 { return c.Accepted }},
+		{title: "STORED", value: func(c *account.Counts) uint64 { return c.Stored }},
+		{title: "DROPPED", value: (*account.Counts).DroppedTotal},
+		{title: "REMOVED", value: (*account.Counts).RemovedTotal},
+		{title: "FILTERED", value: func(c *account.Counts) uint64 { return c.Filtered }},
+		{title: "BEFORE", value: func(c *account.Counts) uint64 { return c.Before }},
+		{title: "PENDING", value: func(c *account.Counts) uint64 { return c.Pending }},
+		{title: "MISSING", value: func(c *account.Counts) uint64 { return c.Missing }, color: func(cell string) string {
+			if cell == "0" {
+				return ""
+			}
+			return red
+		}},
+		{title: "DUPLICATES", value: func(c *account.Counts) uint64 { return c.Duplicates }},
+		{title: "CONFLICTS", value: func(c *account.Counts) uint64 { return c.Conflicts }},
+	}
+	return slices.DeleteFunc(all, func(col accountColumn) bool {
+		always := col.title == "ACCEPTED" || col.title == "STORED" || col.title == "MISSING"
+		return !always && col.value(&r.Total) == 0
+	})
+}
+
+// reasonTexts says in half a line what a reason means and asks for.
+var reasonTexts = map[papyra.DropReason]string{
+	papyra.DropQueueFull:    "the publisher's buffer was full: the broker or the sinks did not keep up",
+	papyra.DropTooLarge:     "longer than the broker or the format takes: record less",
+	papyra.DropEncode:       "a value that cannot be written: fix the program that records it",
+	papyra.DropClosed:       "left in the buffer when the time of Close was up: give it longer",
+	papyra.DropSinkFull:     "the store did not keep up with the sink: add workers, or a faster store",
+	papyra.DropSinkStopped:  "left in the sink when its time to stop was up: give it longer",
+	papyra.DropSinkRejected: "the line failed the checks: the reject file has it",
+}
+
+var actTexts = map[string]string{
+	papyra.ActCompact: "by a compaction",
+	papyra.ActRotate:  "by the bound of a rotating store",
+	papyra.ActRecover: "damaged: a recovery put it into quarantine",
+	papyra.ActDedupe:  "copies of records that stay",
+}
+
+// showReasons says what the numbers of the table mean.
+func (c *call) showReasons(r *account.Result, hidden int) {
+	s := c.out
+	t := &r.Total
+	if hidden > 0 {
+		s.printf("and %s: --output json lists them\n", plural(int64(hidden), "more row", "more rows"))
+	}
+	var lines [][3]string
+	add := func(what string, n uint64, text string) {
+		if n > 0 {
+			lines = append(lines, [3]string{what, showCount(int64(n)), text})
+		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(t.Dropped)) {
+		add("dropped "+string(reason), t.Dropped[reason], reasonTexts[reason])
+	}
+	for _, act := range slices.Sorted(maps.Keys(t.Removed)) {
+		add("removed "+act, t.Removed[act], actTexts[act])
+	}
+	add("filtered", t.Filtered, "the group does not take this system or category")
+	add("before", t.Before, "taken before the group first took the stream: not judged")
+	add("pending", t.Pending, fmt.Sprintf("younger than %s, or in the buffer of a live publisher: ask again later", time.Duration(r.Settle*float64(time.Second))))
+	add("duplicates", t.Duplicates, "copies of records, sent again: readers show one")
+	add("conflicts", t.Conflicts, "other records with the number of one: scan --full finds them")
+	states := map[account.RunState]uint64{}
+	for _, run := range r.Runs {
+		if run.System != papyra.SystemReserved {
+			states[run.State]++
+		}
+	}
+	add("runs open", states[account.RunOpen], "still live: they may have taken more since")
+	add("runs ended", states[account.RunEnded], "without a final report: what they took above the highest number is unknown")
+	var unsealed uint64
+	var damaged int64
+	for _, store := range r.Stores {
+		if store.Judged {
+			unsealed += store.Unsealed + store.UnknownKind
+			damaged += store.Damaged
+		}
+	}
+	add("no number", unsealed, "stored records without a seal, or of an unknown kind: not in the account")
+	add("damaged", uint64(damaged), "lines that have lost their number: scan shows them")
+	add("lost messages", r.LostMessages, "of NATS, thrown away in a sink before anybody read them")
+	if len(lines) > 0 {
+		s.printf("\n")
+		g := newGrid(s, column{title: "WHAT"}, column{title: "NUMBER", right: true}, column{title: "MEANING", cut: true})
+		for _, line := range lines {
+			_ = g.add(line[0], line[1], line[2])
+		}
+		_ = g.end()
+	}
+	for _, note := range r.Notes {
+		s.printf("\nnote: %s\n", note)
+	}
+}
+
+// showGaps lists the missing ranges.
+func (c *call) showGaps(r *account.Result) {
+	if len(r.Gaps) == 0 {
+		return
+	}
+	s := c.out
+	s.printf("\n")
+	g := newGrid(s,
+		column{title: "GAP IN"}, column{title: "RUN"}, column{title: "CATEGORY"}, column{title: "NUMBERS"},
+		column{title: "MISSING", right: true}, column{title: "AFTER (UTC)"}, column{title: "BEFORE (UTC)"},
+		column{title: "PROBABLE CAUSE", cut: true})
+	for i := range r.Gaps {
+		gap := &r.Gaps[i]
+		numbers := strconv.FormatUint(gap.First, 10)
+		if gap.Last > gap.First {
+			numbers += "-" + strconv.FormatUint(gap.Last, 10)
+		}
+		count := showCount(int64(gap.Count))
+		if gap.Partly {
+			count = fmt.Sprintf("%d of %d", gap.Missing, gap.Of)
+		}
+		_ = g.add(orDash(gap.System)+" "+orDash(gap.Node), gap.Run, gap.Category, numbers, count,
+			showSeconds(gap.After), showSeconds(gap.Before), showCauses(gap))
+	}
+	_ = g.end()
+	if more := r.GapsTotal - uint64(len(r.Gaps)); more > 0 {
+		s.printf("and %s more gaps\n", showCount(int64(more)))
+	}
+}
+
+// showCauses is "disconnection 12:00:01-12:00:04, damage".
+func showCauses(gap *account.Gap) string {
+	parts := make([]string, len(gap.Causes))
+	for i, cause := range gap.Causes {
+		parts[i] = string(cause)
+		if cause == account.CauseDisconnection && len(gap.Outages) > 0 {
+			first, last := gap.Outages[0], gap.Outages[len(gap.Outages)-1]
+			parts[i] += " " + showSeconds(first.From) + " to " + showSeconds(last.To)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
