@@ -42,6 +42,9 @@ func (s *Store) Appender(ctx context.Context) (*Appender, error) {
 	}
 	s.appender = &Appender{s: s}
 	err := s.openWriter()
+	if err == nil && s.rotates() {
+		s.writer.fresh, err = s.onlyReports()
+	}
 	if err == nil {
 		err = s.resumeDrops(ctx)
 	}

@@ -173,7 +173,7 @@ func (w *writer) finishDrops(ctx context.Context) error {
 		data = append(data, bytes.Join(d.reports, nil)...)
 	}
 	if len(data) > 0 {
-		if w.s.rotates() && !w.fits(len(data)) {
+		if w.s.rotates() && !w.fresh && !w.fits(len(data)) {
 			return w.rotate(ctx) // which comes back here, with an empty file
 		}
 		n, err := w.write(data)
@@ -250,6 +250,28 @@ func (s *Store) resumeDrops(ctx context.Context) error {
 		w.drops = append(w.drops, d)
 	}
 	return w.finishDrops(ctx)
+}
+
+// onlyReports reports whether the active file has no record yet but reports of
+// removals: the rotation that made it came no further. It reads up to the first
+// other one.
+func (s *Store) onlyReports() (bool, error) {
+	var (
+		rec papyra.Record
+		r   = newForward(s.disk, s.writer.f, s.writer.size)
+	)
+	for {
+		l, err := r.next()
+		if err == io.EOF {
+			return true, nil
+		}
+		if err != nil {
+			return false, &papyra.StoreError{Op: "read", Path: s.path(), Offset: r.pos, Err: err}
+		}
+		if verdict, _ := judge(&rec, &l, true); verdict == scan.Valid && string(rec.Type) != papyra.ReportRemoval {
+			return false, nil
+		}
+	}
 }
 
 func (w *writer) isDropped(path string) bool {

@@ -33,6 +33,10 @@ func New(n int) *Source {
 // Run returns the source's run.
 func (s *Source) Run() string { return s.id.Run() }
 
+// Rewind makes the next record of a kind the one after number n, as a publisher
+// does whose last records were lost with it.
+func (s *Source) Rewind(kind papyra.Kind, n uint64) { s.seqs[kind] = n }
+
 // Line returns the next record of a kind, without its newline. The payload of an
 // event or dead letter is text.
 func (s *Source) Line(system string, kind papyra.Kind, text string) []byte {
