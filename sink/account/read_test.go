@@ -183,3 +183,39 @@ func ExampleRead() {
 		result.Verdict, result.Total.Stored, result.Total.Missing, gap.Run, gap.Node, gap.Category, gap.First, gap.Last)
 	// Output: missing: 3 stored, 1 missing: k3f9x2ab7q04mzt1 of eu-1, events from 3 to 3
 }
+
+// What the bound of a rotating store takes is explained however often it
+// rotates, although the reports of the first rotations rotate away themselves.
+func TestRotationIsExplained(t *testing.T) {
+	w := newWorld(t, 1)
+	w.sink(0, "archive", 1, epoch, papyra.SinkReport{State: "started"})
+	a, b := named("orders", "a"), named("orders", "b")
+	for seq := uint64(1); seq <= 3000; seq++ {
+		if seq != 2990 { // lost
+			w.events(0, a, seq, seq)
+		}
+		if seq < 100 {
+			w.events(0, b, seq, seq) // soon gone altogether
+		}
+	}
+	store := open(t, "rotating:"+filepath.Join(t.TempDir(), "r.ndjson")+"?max_bytes=20KiB&max_files=3")
+	for lines := w.stores[0]; len(lines) > 0; lines = lines[min(50, len(lines)):] {
+		fill(t, store, lines[:min(50, len(lines))])
+	}
+	r, err := account.Read(t.Context(), account.Options{At: now, Gaps: true}, nil, store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	balanced(t, r)
+	_, c := category(t, r, a, papyra.KindEvent)
+	if c.Accepted != 3000 || c.Missing != 1 || c.Removed[papyra.ActRotate] < 2000 || len(r.Gaps) != 1 || r.Gaps[0].First != 2990 {
+		t.Errorf("got %+v and gaps %+v, want all but 2990 stored or removed by rotation", c, r.Gaps)
+	}
+	for _, run := range r.Runs {
+		for _, c := range run.Categories {
+			if run.Run != a.run && c.Missing > 0 {
+				t.Errorf("run %s of %q: %+v, want nothing missing", run.Run, run.System, c)
+			}
+		}
+	}
+}
