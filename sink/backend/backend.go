@@ -3,6 +3,9 @@
 //	json:PATH      one file, a record on each line
 //	rotating:PATH  a bounded set of files: "?max_bytes=50MB&max_files=5"
 //	memory:        the memory of this process
+//	redis://HOST[:PORT][/DB], unix:///PATH, redis+sentinel://HOST,…/MASTER[/DB],
+//	redis+cluster://HOST,… and, with TLS, rediss…: Redis Streams, as package
+//	redis says
 //
 // PATH stands as it is, relative or absolute, with spaces and all; only "?",
 // which begins the parameters, and "%" before "3F" or "25" must be written "%3F"
@@ -24,6 +27,7 @@ import (
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend/jsonfile"
 	"github.com/papyra/papyra/sink/backend/memory"
+	"github.com/papyra/papyra/sink/backend/redis"
 	"github.com/papyra/papyra/sink/backend/rotating"
 )
 
@@ -39,11 +43,17 @@ type kind struct {
 }
 
 func kinds() map[string]kind {
-	return map[string]kind{
+	all := map[string]kind{
 		"json":     {"json:PATH", []string{"sync"}, openJSON},
 		"memory":   {"memory:", nil, openMemory},
 		"rotating": {"rotating:PATH", []string{"max_bytes", "max_files", "sync"}, openRotating},
 	}
+	for _, scheme := range redis.Schemes() {
+		all[scheme] = kind{redis.Form(scheme), redis.Parameters(), func(rest string, p Options) (sink.Backend, error) {
+			return openRedis(scheme+":"+rest, p)
+		}}
+	}
+	return all
 }
 
 // Open returns the backend that rawURL names. It touches neither disk nor
@@ -155,6 +165,26 @@ func openRotating(rest string, p Options) (sink.Backend, error) {
 		return nil, err
 	}
 	return Adapt[*rotating.Appender](s), nil
+}
+
+// redisBackend also tells what only Redis has.
+type redisBackend struct {
+	adapter[*redis.Appender]
+	store *redis.Store
+}
+
+// Warnings is [redis.Store.Warnings].
+func (b redisBackend) Warnings(ctx context.Context) ([]string, error) { return b.store.Warnings(ctx) }
+
+// Groups is [redis.Store.Groups].
+func (b redisBackend) Groups(ctx context.Context) ([]redis.Group, error) { return b.store.Groups(ctx) }
+
+func openRedis(place string, p Options) (sink.Backend, error) {
+	s, err := redis.Open(place, redis.Config{Parameters: p})
+	if err != nil {
+		return nil, err
+	}
+	return redisBackend{adapter[*redis.Appender]{s}, s}, nil
 }
 
 func openMemory(rest string, _ Options) (sink.Backend, error) {

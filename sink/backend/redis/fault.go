@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,7 @@ const (
 	FaultReplicas    Fault = "noreplicas"  // fewer replicas than the server wants
 	FaultTimeout     Fault = "timeout"     // no answer in time
 	FaultConnection  Fault = "connection"  // refused, lost, or never made
+	FaultTLS         Fault = "tls"         // one side does not trust the other's certificate, or does not encrypt
 	FaultOther       Fault = "other"
 )
 
@@ -85,9 +87,16 @@ func about(err error) faultInfo {
 		}
 		return faultInfo{fault: FaultOther}
 	}
-	var network net.Error
-	var op *net.OpError
+	var (
+		network net.Error
+		op      *net.OpError
+		trust   *tls.CertificateVerificationError
+		alert   tls.AlertError
+		record  tls.RecordHeaderError
+	)
 	switch {
+	case errors.As(err, &trust), errors.As(err, &alert), errors.As(err, &record):
+		return faultInfo{FaultTLS, nil, "check tls_ca, tls_cert and tls_server_name, and that the port is the encrypted one", true}
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, goredis.ErrPoolTimeout),
 		errors.As(err, &network) && network.Timeout():
 		return faultInfo{FaultTimeout, nil, "the server is too slow or cannot be reached", true}

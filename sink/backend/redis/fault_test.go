@@ -80,6 +80,11 @@ func TestFaults(t *testing.T) {
 				s.Do(t, words(cmd)...)
 			}
 			b, err := push()
+			for range 3 {
+				if redis.FaultOf(err) == redis.FaultConnection && c.fault == redis.FaultAuth {
+					_, err = a.Append(context.Background(), &b) // the server has ended the old connections
+				}
+			}
 			if got := redis.FaultOf(err); err == nil || got != c.fault || errors.Is(err, papyra.ErrUnavailable) != c.again || !strings.Contains(err.Error(), c.hint) {
 				t.Errorf("append: %v\ngot fault %q, again %v; want %q, %v and the hint %q", err, got, errors.Is(err, papyra.ErrUnavailable), c.fault, c.again, c.hint)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -20,7 +21,10 @@ import (
 	"github.com/papyra/papyra/sink/backend/redis/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	redis.DiscardClientLogs()
+	goleak.VerifyTestMain(m)
+}
 
 // long is how often what is worth repeating is repeated.
 func long(short, many int) int {
@@ -52,11 +56,11 @@ func medium(c goredis.UniversalClient, url, prefix string, cluster bool) backend
 		Shared: true,
 		Open: func(t testing.TB) sink.Backend {
 			t.Helper()
-			s, err := redis.Open(url+"?prefix="+prefix, redis.Config{})
+			b, err := backend.Open(url + "?prefix=" + prefix)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return backend.Adapt[*redis.Appender](s)
+			return b
 		},
 		Plant: func(t testing.TB, line []byte) {
 			t.Helper()
@@ -155,4 +159,36 @@ func clusterClient(t testing.TB, servers []*redistest.Server) *goredis.ClusterCl
 	c := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: hosts(servers), Protocol: 2})
 	t.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+// What only Redis has can be asked for through the backend that a URL opens.
+func TestOpenByURL(t *testing.T) {
+	s := redistest.Start(t)
+	b, err := backend.OpenWith("unix://"+s.Socket, backend.Options{"prefix": "p", "db": "3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if want := "unix://" + s.Socket + "?prefix=p&db=3"; b.URL() != want || b.RejectFile() != "" {
+		t.Errorf("URL %s, rejects %q; want %s and none", b.URL(), b.RejectFile(), want)
+	}
+	w, ok := b.(interface {
+		Warnings(ctx context.Context) ([]string, error)
+		Groups(ctx context.Context) ([]redis.Group, error)
+	})
+	if !ok {
+		t.Fatal("the backend has no Warnings and Groups")
+	}
+	if list, err := w.Warnings(context.Background()); err != nil || len(list) != 1 {
+		t.Errorf("warnings %v, %v; want the one about persistence", list, err)
+	}
+	for _, url := range []string{"redis://:" + canary + "@h?keep=1", "redis://:" + canary + "@h/x", "rediss+cluster://:" + canary + "@"} {
+		if _, err := backend.Open(url); !errors.Is(err, papyra.ErrConfig) || strings.Contains(err.Error(), canary) {
+			t.Errorf("%s: %v, want papyra.ErrConfig without the password", url, err)
+		}
+	}
 }

@@ -21,8 +21,26 @@ import (
 	"github.com/papyra/papyra"
 )
 
-// Forms are the URLs of this backend, for messages.
-const Forms = "redis://HOST[:PORT][/DB], unix:///PATH, redis+sentinel://HOST,HOST/MASTER[/DB], redis+cluster://HOST,HOST (with TLS: rediss, rediss+sentinel, rediss+cluster)"
+// Form returns how a URL of a scheme is written, for messages.
+func Form(scheme string) string {
+	switch {
+	case scheme == "unix":
+		return scheme + ":///PATH"
+	case strings.HasSuffix(scheme, "+sentinel"):
+		return scheme + "://HOST,HOST/MASTER[/DB]"
+	case strings.HasSuffix(scheme, "+cluster"):
+		return scheme + "://HOST,HOST"
+	}
+	return scheme + "://HOST[:PORT][/DB]"
+}
+
+func forms() string {
+	var out []string
+	for _, scheme := range Schemes() {
+		out = append(out, Form(scheme))
+	}
+	return strings.Join(out, ", ")
+}
 
 // Schemes returns the schemes of this backend's URLs.
 func Schemes() []string {
@@ -112,7 +130,7 @@ func parseURL(raw string, more map[string]string) (*address, error) {
 	a := &address{network: "tcp", prefix: defaultPrefix, timeout: defaultTimeout}
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok || !slices.Contains(Schemes(), scheme) {
-		return nil, fmt.Errorf("it must be one of %s: %w", Forms, papyra.ErrConfig)
+		return nil, fmt.Errorf("it must be one of %s: %w", forms(), papyra.ErrConfig)
 	}
 	a.scheme = scheme
 	a.tls = strings.HasPrefix(scheme, "rediss")

@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -32,6 +33,9 @@ type Proxy struct {
 	open     map[net.Conn]bool
 	released chan struct{}
 	cuts     int
+	limited  bool
+	budget   int64 // bytes that may still pass to the server, if limited
+	passed   int64 // bytes that passed to the server
 }
 
 // NewProxy starts a proxy before a server. It ends with the test.
@@ -70,6 +74,52 @@ func (p *Proxy) Target(addr string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.target = addr
+}
+
+// Budget cuts every connection, and lets none live, when so many more bytes have
+// passed to the server; below 0 it takes the limit away.
+func (p *Proxy) Budget(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limited, p.budget = n >= 0, n
+}
+
+// Passed returns how many bytes have passed to the server.
+func (p *Proxy) Passed() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.passed
+}
+
+// spend returns how many of n bytes may pass.
+func (p *Proxy) spend(n int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.limited {
+		n = int(min(int64(n), p.budget))
+		p.budget -= int64(n)
+	}
+	p.passed += int64(n)
+	return n
+}
+
+// metered writes what the budget allows.
+type metered struct {
+	p  *Proxy
+	to io.Writer
+}
+
+var errSpent = errors.New("the budget is spent")
+
+func (m metered) Write(b []byte) (int, error) {
+	n := m.p.spend(len(b))
+	if _, err := m.to.Write(b[:n]); err != nil {
+		return 0, err
+	}
+	if n < len(b) {
+		return n, errSpent
+	}
+	return n, nil
 }
 
 // Cuts returns how many connections were cut by their plan.
@@ -129,7 +179,7 @@ func (p *Proxy) serve(client net.Conn, target string, plan Plan, released chan s
 	defer p.forget(server)
 	var both sync.WaitGroup
 	both.Go(func() {
-		cut := pass(server, client, plan.Up)
+		cut := pass(metered{p, server}, client, plan.Up)
 		if cut && plan.Hold {
 			held, _ := io.ReadAll(client) // until the client gives up
 			<-released

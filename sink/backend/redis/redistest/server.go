@@ -46,9 +46,9 @@ func Program(t testing.TB, name string) string {
 		return path
 	}
 	if os.Getenv("CI") != "" {
-		t.Fatalf("%s is not installed: apt-get install redis-server redis-sentinel", name)
+		t.Fatalf("%s is not installed: apt-get install redis-server", name)
 	}
-	t.Skipf("%s is not installed: to run this test, apt-get install redis-server redis-sentinel", name)
+	t.Skipf("%s is not installed: to run this test, apt-get install redis-server", name)
 	return ""
 }
 
