@@ -16,12 +16,19 @@ type batchLine struct {
 	stream int
 }
 
-// Reset empties the batch and keeps its memory for reuse. The table of streams
-// is kept too, up to a bound, so that numbers from StreamIndex stay valid only
-// until the next Reset.
+// Reset empties the batch and keeps its memory for reuse. Numbers from
+// StreamIndex are valid only until then.
 func (b *Batch) Reset() {
 	b.data, b.lines, b.streams = b.data[:0], b.lines[:0], b.streams[:0]
 	clear(b.index)
+}
+
+// Grow makes room for size bytes in all, so that Append copies nothing but the
+// line until then.
+func (b *Batch) Grow(size int) {
+	if cap(b.data) < size {
+		b.data = append(make([]byte, 0, size), b.data...)
+	}
 }
 
 // Len returns the number of lines.

@@ -29,7 +29,10 @@ func intakeMessage(tb testing.TB) (*nats.Msg, int) {
 // empty is what the writer does with a batch, without a store.
 func (s *Sink) empty() {
 	s.mu.Lock()
-	s.filling.dropFirst(s.filling.batch.Len())
+	for b := s.backlog.pop(); b != nil; b = s.backlog.pop() {
+		b.dropFirst(b.batch.Len())
+		s.backlog.recycle(b)
+	}
 	s.mu.Unlock()
 }
 

@@ -95,9 +95,10 @@ func TestLargeLedgerIsSpreadOverReports(t *testing.T) {
 	}
 	s.report("running")
 	var dropped uint64
-	reports := s.filling.batch.Len()
+	waiting := s.backlog.pop()
+	reports := waiting.batch.Len()
 	for i := range reports {
-		l, _ := s.filling.batch.Line(i)
+		l, _ := waiting.batch.Line(i)
 		rec, err := papyra.Parse(l)
 		if err != nil || len(l)+1 > papyra.MaxPublishedLine {
 			t.Fatalf("report of %d bytes: %v", len(l), err)

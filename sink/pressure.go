@@ -26,8 +26,9 @@ const (
 // time would be lost. So the connection is read more slowly while much waits
 // for the intake. What then backs up in the socket and in the server makes the
 // server stall the publishers' connections, which only a publisher's background
-// side feels. A store that is slow never gets that far: the intake goes on and
-// drops what the buffer cannot hold.
+// side feels. The same is done while a store that works cannot keep up with a
+// burst. A store that fails never gets that far: the intake goes on and drops
+// what the buffer cannot hold, so that one group's trouble stays its own.
 
 // held is a connection whose reads wait while c has much to do.
 type held struct {
@@ -66,7 +67,15 @@ func (c *conn) crowded() bool {
 			messages, size = messages+m, size+b
 		}
 	}
-	return size > highWater || messages > highMessages
+	return size > highWater || messages > highMessages || c.sink.overtaken()
+}
+
+// overtaken reports whether the buffer is nearly full because records come
+// faster than a store that works takes them.
+func (s *Sink) overtaken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.writing.size+s.backlog.size > s.config.BufferBytes/4*3 && time.Since(s.storedAt) < maxHold
 }
 
 // holdingDialer dials as the caller's options say.

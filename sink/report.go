@@ -22,7 +22,7 @@ func (s *Sink) report(state string) {
 	lost := s.lostMessages()
 	s.mu.Lock()
 	now := marks{s.stats.Received, s.stats.Stored, s.stats.RejectedTotal(), s.stats.DroppedTotal(), lost, s.stats.Disconnects}
-	if state == "running" && (now == s.reported || s.fullOwn+len(s.filling.own) > 0) {
+	if state == "running" && (now == s.reported || s.writing.own+s.backlog.own > 0) {
 		s.mu.Unlock()
 		return
 	}
@@ -77,7 +77,7 @@ func (s *Sink) own(r *papyra.Report) {
 		return
 	}
 	s.mu.Lock()
-	s.filling.appendOwn(sealed[:len(sealed)-1])
+	s.backlog.addOwn(sealed[:len(sealed)-1])
 	s.mu.Unlock()
 	s.wakeWriter()
 }

@@ -41,19 +41,18 @@ type Sink struct {
 
 	// mu guards what is below. It is held for a message or a batch, never
 	// during I/O, and no other lock but the reject file's is taken under it.
-	mu      sync.Mutex
-	started time.Time
-	stats   Stats
-	drops   ledger
-	full    *buffer // being written, by the writer alone; or empty
-	filling *buffer
-	// What full holds: the writer changes it without the mutex.
-	fullLines, fullOwn, fullBytes int
-	closed                        bool // nothing more goes into filling
-	connected                     bool
-	appendErr, syncErr            error // of the last try; nil when it worked
-	ownSeq                        uint64
-	reported                      marks
+	mu                 sync.Mutex
+	started            time.Time
+	stats              Stats
+	drops              ledger
+	backlog            backlog
+	writing            written   // the block that the writer has taken out of the backlog
+	storedAt           time.Time // when the store last took records
+	closed             bool      // nothing more goes into the backlog
+	connected          bool
+	appendErr, syncErr error // of the last try; nil when it worked
+	ownSeq             uint64
+	reported           marks
 }
 
 // New returns a sink that receives as c says and stores into b, which stays the
@@ -67,8 +66,6 @@ func New(c Config, b Backend) (*Sink, error) {
 		config: c, backend: b, identity: id,
 		log:  c.Logger.With("group", c.Group, "instance", c.Instance),
 		wake: make(chan struct{}, 1), receives: make(chan struct{}),
-		full:    &buffer{},
-		filling: &buffer{},
 		stats: Stats{
 			State:    "starting",
 			Rejected: map[papyra.RejectReason]uint64{},
@@ -187,6 +184,12 @@ func (s *Sink) stop(c *conn, w *writer, giveUp context.CancelFunc) error {
 	}
 }
 
+// written counts the block at which the writer is. It changes the block without
+// the mutex.
+type written struct {
+	lines, own, size int
+}
+
 // take accounts for the lines of one message and copies the good ones into the
 // buffer, as far as it has room.
 func (s *Sink) take(subject string, stream papyra.Stream, good []line, bad []reject) {
@@ -202,11 +205,11 @@ func (s *Sink) take(subject string, stream papyra.Stream, good []line, bad []rej
 	s.stats.Messages++
 	s.stats.Received += uint64(len(good) + len(bad))
 	s.stats.Bytes += uint64(size)
-	before := len(s.filling.batch.Bytes())
+	before := s.backlog.size
 	if len(good) > 0 {
 		s.buffer(stream, good)
 	}
-	after := len(s.filling.batch.Bytes())
+	after := s.backlog.size
 	for i := range bad {
 		s.stats.Rejected[bad[i].reason]++
 		if len(bad[i].run) > 0 {
@@ -226,21 +229,23 @@ func (s *Sink) take(subject string, stream papyra.Stream, good []line, bad []rej
 // buffer is called with mu held.
 func (s *Sink) buffer(stream papyra.Stream, good []line) {
 	reason := papyra.DropSinkFull
-	room := s.config.BufferBytes - s.fullBytes - len(s.filling.batch.Bytes())
+	room := s.config.BufferBytes - s.writing.size - s.backlog.size
 	if s.closed {
 		reason, room = papyra.DropSinkStopped, 0
 	}
-	index := -1
+	var b *block
+	index := 0
 	for i := range good {
 		l := &good[i]
 		if room -= len(l.bytes) + 1; room < 0 {
 			s.drop(reason, stream, l.run, l.seq)
 			continue
 		}
-		if index < 0 {
-			index = s.filling.batch.StreamIndex(stream)
+		if b == nil || !b.fits(len(l.bytes)+1) {
+			b = s.backlog.filling(len(l.bytes) + 1)
+			index = b.batch.StreamIndex(stream)
 		}
-		s.filling.batch.Append(index, l.bytes)
+		s.backlog.add(b, index, l.bytes)
 	}
 }
 
@@ -259,7 +264,7 @@ func (s *Sink) wakeWriter() {
 
 // pending is called with mu held.
 func (s *Sink) pending() (lines, bytes int) {
-	return s.fullLines - s.fullOwn + s.filling.lines(), s.fullBytes + len(s.filling.batch.Bytes())
+	return s.writing.lines + s.backlog.lines, s.writing.size + s.backlog.size
 }
 
 // messages is how many the intake has seen.

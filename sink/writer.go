@@ -17,56 +17,10 @@ const (
 	linger = 2 * time.Millisecond
 	// eagerBytes is how large a batch must be to be written without waiting.
 	eagerBytes = 256 << 10
-	// keepBytes is the largest batch whose memory is kept for the next one.
-	keepBytes = 16 << 20
 
 	firstRetry = 50 * time.Millisecond
 	lastRetry  = 5 * time.Second
 )
-
-// buffer is a batch, and which of its lines are the sink's own reports.
-type buffer struct {
-	batch papyra.Batch
-	own   []int // line numbers, ascending
-}
-
-// lines is how many lines came from the wire.
-func (b *buffer) lines() int { return b.batch.Len() - len(b.own) }
-
-// appendOwn adds a report of the sink, given without its newline.
-func (b *buffer) appendOwn(l []byte) {
-	b.own = append(b.own, b.batch.Len())
-	b.batch.Append(b.batch.StreamIndex(papyra.Stream{System: papyra.SystemReserved, Kind: papyra.KindReport}), l)
-}
-
-// ownWithin is how many of the first n lines are the sink's own.
-func (b *buffer) ownWithin(n int) int {
-	for i, at := range b.own {
-		if at >= n {
-			return i
-		}
-	}
-	return len(b.own)
-}
-
-// dropFirst removes the first n lines.
-func (b *buffer) dropFirst(n int) {
-	if n == b.batch.Len() {
-		if len(b.batch.Bytes()) > keepBytes {
-			*b = buffer{}
-			return
-		}
-		b.batch.Reset()
-		b.own = b.own[:0]
-		return
-	}
-	own := b.ownWithin(n)
-	b.batch.Drop(n)
-	b.own = b.own[:copy(b.own, b.own[own:])]
-	for i := range b.own {
-		b.own[i] -= n
-	}
-}
 
 // writer appends batches to the store. Its goroutine is the only user of the
 // appender.
@@ -79,20 +33,22 @@ type writer struct {
 	done chan struct{} // closed after the last side effect
 	err  error         // valid after done
 
-	out     *buffer // the one being written
-	dirty   bool    // something was stored since the last good sync
-	failed  error   // why lost is closed
+	out     *block // the one being written; nil if none is
+	dirty   bool   // something was stored since the last good sync
+	failed  error  // why lost is closed
 	backoff time.Duration
 	retry   *time.Timer // runs after a failed append
 	waiting bool        // for retry
 	logged  throttle
+	dropLog throttle
+	dropped uint64 // sink_full that were logged
 }
 
 func newWriter(s *Sink, a Appender) *writer {
 	w := &writer{
-		s: s, appender: a, out: s.full,
+		s: s, appender: a,
 		stop: make(chan struct{}), lost: make(chan struct{}), done: make(chan struct{}),
-		retry: time.NewTimer(time.Hour), logged: throttle{every: logEvery},
+		retry: time.NewTimer(time.Hour), logged: throttle{every: logEvery}, dropLog: throttle{every: logEvery},
 	}
 	w.retry.Stop()
 	return w
@@ -122,6 +78,7 @@ func (w *writer) run(ctx context.Context) {
 			w.flush(ctx)
 		case <-syncs.C:
 			w.sync(ctx)
+			w.logDrops()
 		case <-reports.C:
 			w.s.report("running")
 		}
@@ -137,7 +94,7 @@ func (w *writer) run(ctx context.Context) {
 // again when they are many.
 func (w *writer) linger() {
 	w.s.mu.Lock()
-	few := len(w.s.filling.batch.Bytes()) < eagerBytes
+	few := w.s.backlog.size < eagerBytes
 	w.s.mu.Unlock()
 	if !few {
 		return
@@ -161,23 +118,29 @@ func (w *writer) flush(ctx context.Context) {
 	}
 }
 
-// next makes out the batch to write: the rest of the last one, or else what was
-// filled meanwhile. It reports whether there is anything.
+// next makes out the block to write: the rest of the last one, or else the
+// oldest that waits. It reports whether there is any.
 func (w *writer) next() bool {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.out.batch.Len() == 0 {
-		s.full, s.filling = s.filling, s.full
-		w.out = s.full
-		s.countFull()
+	if w.out != nil && w.out.batch.Len() == 0 {
+		s.backlog.recycle(w.out)
+		w.out = nil
 	}
-	return w.out.batch.Len() > 0
+	if w.out == nil {
+		w.out = s.backlog.pop()
+	}
+	s.countWritten(w.out)
+	return w.out != nil
 }
 
-// countFull is called with mu held, by the writer.
-func (s *Sink) countFull() {
-	s.fullLines, s.fullOwn, s.fullBytes = s.full.batch.Len(), len(s.full.own), len(s.full.batch.Bytes())
+// countWritten is called with mu held, by the writer.
+func (s *Sink) countWritten(b *block) {
+	s.writing = written{}
+	if b != nil {
+		s.writing = written{lines: b.lines(), own: len(b.own), size: b.size()}
+	}
 }
 
 // append hands out to the store and takes away what it stored.
@@ -196,7 +159,7 @@ func (w *writer) append(ctx context.Context) error {
 	defer s.mu.Unlock()
 	s.stats.Stored += uint64(n - own)
 	s.stats.StoredBytes += uint64(size)
-	s.countFull()
+	s.countWritten(w.out)
 	recovered := err == nil && s.appendErr != nil
 	if s.appendErr = err; err != nil {
 		s.stats.AppendErrors++
@@ -206,6 +169,7 @@ func (w *writer) append(ctx context.Context) error {
 	}
 	if err == nil {
 		w.backoff = 0
+		s.storedAt = time.Now()
 	}
 	return err
 }
@@ -230,6 +194,22 @@ func (w *writer) fail(err error) {
 	}
 	w.retry.Reset(wait)
 	w.waiting = true
+}
+
+// logDrops says now and then that the buffer is full; the reports have the exact
+// account.
+func (w *writer) logDrops() {
+	w.s.mu.Lock()
+	dropped := w.s.stats.Dropped[papyra.DropSinkFull]
+	w.s.mu.Unlock()
+	if dropped == w.dropped {
+		return
+	}
+	if _, ok := w.dropLog.allow(); ok {
+		w.s.log.Warn("the buffer is full: records are dropped and counted; the store is slower than they come",
+			"dropped", dropped-w.dropped, "buffer_bytes", w.s.config.BufferBytes)
+		w.dropped = dropped
+	}
 }
 
 func (w *writer) sync(ctx context.Context) {
@@ -321,7 +301,12 @@ func (w *writer) abandon() (left int) {
 	s.closed = true
 	var rec papyra.Record
 	var reports [][]byte
-	for _, b := range []*buffer{s.full, s.filling} {
+	waiting := s.backlog.blocks
+	if w.out != nil {
+		waiting = append([]*block{w.out}, waiting...)
+	}
+	s.backlog, w.out = backlog{}, nil
+	for _, b := range waiting {
 		left += b.lines()
 		own := b.own
 		for i := range b.batch.Len() {
@@ -336,12 +321,10 @@ func (w *writer) abandon() (left int) {
 			}
 			s.drop(papyra.DropSinkStopped, stream, rec.Run, rec.Seq)
 		}
-		b.batch.Reset()
-		b.own = b.own[:0]
 	}
 	for _, l := range reports {
-		s.filling.appendOwn(l)
+		s.backlog.addOwn(l)
 	}
-	s.countFull()
+	s.countWritten(nil)
 	return left
 }
