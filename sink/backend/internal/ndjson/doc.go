@@ -54,6 +54,31 @@
 // the rename leaves the old file and a leftover, after it the new file. Both are
 // valid, and the same command finishes the job.
 //
+// # Rotate
+//
+// Only an open [Appender] of a store with a bound rotates, before the line that
+// the active file has no room for, so always between records. Then, under the
+// append lock: the active file gets its last newline and is synced; files that
+// the bound has no place for are read and renamed to .NAME.dropping-<hex>, the
+// oldest first; the others shift, up into the first free number or down from one
+// that is too high, in an order in which none meets another; the directory is
+// synced; the active file becomes NAME.1 and a new one is made; the
+// RemovalReports are appended to that and synced, the directory too; the dropped
+// files are unlinked. Renames never replace anything. What is no file of the set
+// keeps its number, and the set goes around it.
+//
+// A crash leaves at most a hole, no active file, and dropped files: these are
+// finished by whoever takes the lock next, appender or act. The ID of a report
+// ends in the digits of the file's name, and the reports of one file are always
+// the same number of lines in the same order: so it is known which are written.
+//
+// The new file begins with these reports, and one line more has room in it in
+// any case, so that no report can cause the next rotation. RemovalReports that
+// are dropped are told again, for the runs of which anything is left.
+//
+// The order of renames in one directory must survive a power cut, as it does on
+// file systems that journal them.
+//
 // # Acts
 //
 // Before the first byte goes, the act's RemovalReport is appended to the active

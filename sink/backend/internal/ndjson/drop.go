@@ -64,7 +64,7 @@ func (s *Store) readDropped(ctx context.Context, m listed, digits string, last b
 			return nil, context.Cause(ctx)
 		}
 		l, err := r.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -131,7 +131,7 @@ func (s *Store) prune(ctx context.Context, carried *acts.Carried, f *file) error
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return nil //nolint:nilerr // whoever cannot be read may be of any run: all are kept
+			return nil // who cannot be read may be of any run: all are kept
 		}
 	}
 	carried.Prune(func(run string) bool { return alive[run] })
@@ -150,7 +150,7 @@ func (s *Store) runs(ctx context.Context, f *file, alive map[string]bool) error 
 			return context.Cause(ctx)
 		}
 		l, err := r.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -262,7 +262,7 @@ func (s *Store) onlyReports() (bool, error) {
 	)
 	for {
 		l, err := r.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return true, nil
 		}
 		if err != nil {
@@ -322,7 +322,7 @@ func (s *Store) reportsOf(ctx context.Context, digits string) (int, error) {
 				return 0, context.Cause(ctx)
 			}
 			l, err := r.next()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {

@@ -60,8 +60,8 @@ func (w *writer) lead() int64 {
 //  1. the active file ends in a newline and is synced;
 //  2. each file that the bound has no place for is read and leaves the set as
 //     .NAME.dropping-<hex>;
-//  3. the others are shifted to make place for the active file; the directory is
-//     synced, so that not even after a power cut two files claim one number;
+//  3. the others are shifted to make place for the active file, and the directory
+//     is synced;
 //  4. the active file gets its number, and a new one is made, with its mode;
 //  5. the RemovalReports of what was dropped are appended to the new file;
 //     directory and file are synced;
