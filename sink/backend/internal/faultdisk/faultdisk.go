@@ -50,6 +50,8 @@ type Disk struct {
 	mu     sync.Mutex
 	faults []*Fault
 	calls  map[Op]int
+	before func(n int, op Op, path string)
+	total  int
 }
 
 // New returns a disk without faults.
@@ -76,7 +78,25 @@ func (d *Disk) Calls(op Op) int {
 	return d.calls[op]
 }
 
+// Before has f called before each operation that can change something, with its
+// number from 1. f may use the disk. It may be nil.
+func (d *Disk) Before(f func(n int, op Op, path string)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.before, d.total = f, 0
+}
+
 func (d *Disk) fault(op Op, path string) *Fault {
+	d.mu.Lock()
+	before := d.before
+	if op != ReadAt {
+		d.total++
+	}
+	n := d.total
+	d.mu.Unlock()
+	if before != nil && op != ReadAt {
+		before(n, op, path)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.calls[op]++

@@ -184,7 +184,7 @@ func some(t *testing.T, points []killPoint, n int) []killPoint {
 // said, and at most a fragment.
 func TestStraceKillAppend(t *testing.T) {
 	points := killPoints(t, "append", filepath.Join(t.TempDir(), "a", "records.ndjson"))
-	for _, p := range some(t, points, 15) {
+	for _, p := range some(t, points, 60) {
 		f := openFixture(t, filepath.Join(t.TempDir(), "a", "records.ndjson"), ndjson.SyncInterval)
 		out := killAt(t, "append", f.path, p)
 		said := 0
@@ -229,7 +229,7 @@ func TestStraceKillRecover(t *testing.T) {
 		return f
 	}
 	points := killPoints(t, "recover", make().path)
-	for _, p := range some(t, points, 25) {
+	for _, p := range some(t, points, 60) {
 		f := make()
 		killAt(t, "recover", f.path, p)
 		check := func(when string) {
@@ -287,7 +287,7 @@ func TestStraceKillCompact(t *testing.T) {
 	view := records[len(records)-3:]
 	o := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 3}}, At: sample.Start}
 	points := killPoints(t, "compact", make().path)
-	for _, p := range some(t, points, 20) {
+	for _, p := range some(t, points, 60) {
 		f := make()
 		killAt(t, "compact", f.path, p)
 		if diff := cmp.Diff(view, f.read(papyra.Query{Retention: o.Retention, At: o.At})); diff != "" {

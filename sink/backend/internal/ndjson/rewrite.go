@@ -101,11 +101,9 @@ func (s *Store) rewrite(ctx context.Context, f *file, tail int64, fill func(io.W
 	if s.writer != nil && s.writer.is(f.dev, f.ino) {
 		// From now on an append must not go to the old inode, and one to the new
 		// inode is durable only with the directory.
-		err = s.writer.swapped(to, syncErr != nil)
-	} else {
-		err = to.Close()
+		err = s.writer.swapped(syncErr != nil)
 	}
-	return time.Since(began), errors.Join(err, syncErr)
+	return time.Since(began), errors.Join(err, syncErr, to.Close())
 }
 
 // makeLike makes a temporary file with the owner and mode of f.

@@ -29,11 +29,10 @@ type writer struct {
 	size     int64 // that we left; anything else is somebody else's doing
 	torn     bool  // the file ends in a fragment: the next write begins with a newline
 
-	dirty    bool   // something was written since the last good fsync
-	kept     []byte // the bytes since then, unless the sync mode is "none"
-	keptAt   int64  // offset of kept[0]
-	failed   bool   // an fsync of f failed: only a new descriptor proves anything
-	dirDirty bool   // a name was made or changed and the directory is not synced
+	dirty    bool // something was written since the last good fsync
+	kept     kept // the bytes since then, unless the sync mode is "none"
+	failed   bool // an fsync of f failed: only a new descriptor proves anything
+	dirDirty bool // a name was made or changed and the directory is not synced
 
 	moved bool       // by a rotation: f has its number, and the new file is not made yet
 	fresh bool       // nothing but the reports of the rotation was written
@@ -94,7 +93,8 @@ func (w *writer) adopt(f *os.File) error {
 	w.f = f
 	w.dev, w.ino = inode(info)
 	w.size = info.Size()
-	w.kept, w.dirty, w.failed = w.kept[:0], false, false
+	w.kept = kept{} // not reset: a copy of w may share its memory
+	w.dirty, w.failed = false, false
 	return w.lookAtEnd()
 }
 
@@ -175,7 +175,7 @@ func (w *writer) report(lines []byte) error {
 // off again.
 func (w *writer) write(data []byte) (int, error) {
 	keep := w.s.mode != SyncNone
-	if keep && len(w.kept)+len(data) > maxKept {
+	if keep && w.kept.size+len(data) > maxKept {
 		if err := w.sync(); err != nil {
 			return 0, err
 		}
@@ -220,10 +220,7 @@ func (w *writer) grown(written []byte, keep bool) {
 		return
 	}
 	if keep {
-		if len(w.kept) == 0 {
-			w.keptAt = w.size
-		}
-		w.kept = append(w.kept, written...)
+		w.kept.add(w.size, written)
 	}
 	w.size += int64(len(written))
 	w.dirty = true
@@ -315,7 +312,7 @@ func (w *writer) reopen() error {
 // truncated goes on after somebody made the file shorter.
 func (w *writer) truncated(size int64) error {
 	w.size = size
-	w.kept = w.kept[:min(max(size-w.keptAt, 0), int64(len(w.kept)))]
+	w.kept.cut(size)
 	w.stats.Truncated++
 	if err := w.lookAtEnd(); err != nil {
 		return err
@@ -357,19 +354,16 @@ func (w *writer) sync() error {
 
 func (w *writer) synced() {
 	w.dirty = false
-	w.kept = w.kept[:0]
-	if cap(w.kept) > maxWrite {
-		w.kept = nil
-	}
+	w.kept.reset()
 }
 
 // writeAgain writes the kept bytes at their offsets through a new descriptor,
 // syncs that, and goes on with one that has no failure behind it.
 func (w *writer) writeAgain() error {
 	fail := func(op string, err error) error {
-		return &papyra.StoreError{Op: op, Path: w.s.path(), Offset: w.keptAt, Err: err, Hint: "the last records may not survive a power cut; check the disk"}
+		return &papyra.StoreError{Op: op, Path: w.s.path(), Offset: w.kept.at, Err: err, Hint: "the last records may not survive a power cut; check the disk"}
 	}
-	if len(w.kept) == 0 {
+	if w.kept.size == 0 {
 		return fail("sync", errors.New("the bytes since the last good sync are not kept in sync mode none"))
 	}
 	f, err := w.s.disk.Open(w.s.path(), os.O_WRONLY|openSafely, 0)
@@ -387,7 +381,7 @@ func (w *writer) writeAgain() error {
 			return fail("open for a second sync", errors.New("the name leads to another file"))
 		}
 	}
-	if _, err = w.s.disk.WriteAt(f, w.kept, w.keptAt); err == nil {
+	if err = w.kept.writeTo(w.s.disk, f); err == nil {
 		err = w.s.disk.Sync(f)
 	}
 	if err != nil {
@@ -400,16 +394,22 @@ func (w *writer) writeAgain() error {
 }
 
 // swapped goes on in the file that has taken the active one's place. It is
-// synced; dirDirty says that its directory is not.
-func (w *writer) swapped(f *os.File, dirDirty bool) error {
+// synced; dirDirty says that its directory is not. Should it not open, nothing
+// goes to the old inode any more either: the next append finds another one under
+// the name and opens it.
+func (w *writer) swapped(dirDirty bool) error {
+	w.dirDirty = w.dirDirty || dirDirty
+	f, err := w.s.disk.Open(w.s.path(), os.O_RDWR|os.O_APPEND|openSafely, 0)
+	if err != nil {
+		return &papyra.StoreError{Op: "open", Path: w.s.path(), Offset: -1, Err: err}
+	}
 	next := *w
 	if err := next.adopt(f); err != nil {
-		w.broken = err // to the old inode nothing may be appended any more
+		f.Close()
 		return err
 	}
 	w.f.Close()
 	*w = next
-	w.dirDirty = w.dirDirty || dirDirty
 	return nil
 }
 
