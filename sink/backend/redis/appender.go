@@ -343,15 +343,6 @@ func (a *Appender) send(ctx context.Context, b *papyra.Batch, chunks []*chunk, t
 	for i, c := range chunks {
 		a.answer(c, cmds[i], sendErr)
 	}
-	// A chunk is stored only right behind the one before it, which is therefore
-	// stored too, even if its own answer was lost.
-	next := map[*lane]*chunk{}
-	for _, c := range slices.Backward(chunks) {
-		if n := next[c.lane]; n != nil && n.fate == isStored && n.after == c.number && c.fate == inDoubt {
-			a.found(c)
-		}
-		next[c.lane] = c
-	}
 	var first error
 	for _, c := range chunks {
 		if c.err != nil && (first == nil || errors.Is(first, errGap)) {
@@ -394,13 +385,8 @@ func (a *Appender) answer(c *chunk, cmd *goredis.Cmd, sendErr error) {
 	case uint64(at) < l.acked && a.s.now().Sub(l.ackedAt) < fenceTTL:
 		a.stats.RolledBack++
 	}
-	a.found(c)
-}
-
-// found notes that a chunk is stored.
-func (a *Appender) found(c *chunk) {
 	c.fate, c.err = isStored, nil
-	c.lane.acked, c.lane.ackedAt = max(c.lane.acked, c.number), a.s.now()
+	c.lane.acked, c.lane.ackedAt = c.number, a.s.now()
 	a.mark(c.lines)
 }
 
@@ -444,7 +430,10 @@ func (a *Appender) settle(b *papyra.Batch, chunks []*chunk) int {
 
 // remember notes a chunk whose lines, from the batch's n-th on, will come again.
 func (l *lane) remember(a *Appender, b *papyra.Batch, number uint64, f fate, lines []int, n int) {
-	o := openChunk{number: number, stored: f == isStored}
+	// Behind one in doubt a stored one is asked about again, so that those known
+	// to be stored are always the first.
+	sure := len(l.open) == 0 || l.open[len(l.open)-1].stored
+	o := openChunk{number: number, stored: f == isStored && sure}
 	for _, i := range lines {
 		if i >= n {
 			line, _ := b.Line(i)

@@ -268,6 +268,42 @@ func TestServerStandsStill(t *testing.T) {
 	}
 }
 
+// A server that refuses some of the chunks of a batch and takes others takes none
+// behind a refused one of the same stream.
+func TestRefusedInTheMiddle(t *testing.T) {
+	s := redistest.Start(t)
+	a := appender(t, open(t, "redis://"+s.Addr()))
+	f := newFeed(t, a, 1)
+	f.systems = f.systems[:1]
+	f.add(10)
+	f.drain()
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		c := s.Client(t)
+		for full := true; ; full = !full {
+			select {
+			case <-stop:
+				c.ConfigSet(context.Background(), "maxmemory", "0")
+				return
+			default:
+				c.ConfigSet(context.Background(), "maxmemory", map[bool]string{true: "1", false: "0"}[full])
+			}
+		}
+	}()
+	for range long(3, 60) {
+		f.add(9_000) // three streams of three chunks each
+		f.drain()
+	}
+	close(stop)
+	<-done
+	f.check(s.Client(t))
+	if f.errors == 0 {
+		t.Error("nothing was refused")
+	}
+	t.Logf("%d failed appends, %+v", f.errors, a.Stats())
+}
+
 // A caller may give a batch up, and hand other lines in.
 func TestGivenUp(t *testing.T) {
 	s := redistest.Start(t)
