@@ -73,7 +73,9 @@ func (c *conn) crowded() bool {
 // overtaken reports whether the buffer is nearly full because records come
 // faster than a store that works takes them.
 func (s *Sink) overtaken() bool {
-	s.mu.Lock()
+	if !s.mu.TryLock() {
+		return false // the reader must not wait for whoever holds it
+	}
 	defer s.mu.Unlock()
 	return s.writing.size+s.backlog.size > s.config.BufferBytes/4*3 && time.Since(s.storedAt) < maxHold
 }
