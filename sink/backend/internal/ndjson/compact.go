@@ -157,13 +157,13 @@ type removal struct {
 // look reads a file from the end and decides about each line.
 func (c *compaction) look(f *file) (*removal, error) {
 	rm := &removal{lines: roaring64.New()}
-	r := newBackward(c.s.disk, f.f, f.size)
+	r := newBackward(interruptible{c.s.disk, c.ctx}, f.f, f.size)
 	for ; ; rm.all++ {
 		if rm.all%1024 == 0 && c.ctx.Err() != nil {
 			return nil, context.Cause(c.ctx)
 		}
 		l, err := r.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return rm, nil
 		}
 		if err != nil {
@@ -185,7 +185,7 @@ func (c *compaction) rewrite(f *file, rm *removal) (time.Duration, error) {
 		tail++ // the newline that ended the line afterwards goes with it
 	}
 	return c.s.rewrite(c.ctx, f, tail, func(w io.Writer) error {
-		r := newForward(c.s.disk, f.f, f.size)
+		r := newForward(interruptible{c.s.disk, c.ctx}, f.f, f.size)
 		for number := rm.all - 1; number >= 0; number-- {
 			if number%1024 == 0 && c.ctx.Err() != nil {
 				return context.Cause(c.ctx)

@@ -222,15 +222,15 @@ func crashContent() (content []byte, records []string, damaged [][]byte) {
 // the next one finishes the job.
 func TestStraceKillRecover(t *testing.T) {
 	content, records, damaged := crashContent()
-	make := func() *fixture {
+	fresh := func() *fixture {
 		f := newFixture(t)
 		f.write(content)
 		must(t, os.WriteFile(filepath.Join(filepath.Dir(f.path), ".records.ndjson.tmp-0123456789abcdef"), []byte("leftover"), 0o600))
 		return f
 	}
-	points := killPoints(t, "recover", make().path)
+	points := killPoints(t, "recover", fresh().path)
 	for _, p := range some(t, points, 60) {
-		f := make()
+		f := fresh()
 		killAt(t, "recover", f.path, p)
 		check := func(when string) {
 			t.Helper()
@@ -279,16 +279,16 @@ func completeActs(t *testing.T, f *fixture) (out []sample.Saved) {
 func TestStraceKillCompact(t *testing.T) {
 	content, records, _ := crashContent()
 	content = content[:bytes.LastIndexByte(content, '\n')+1]
-	make := func() *fixture {
+	fresh := func() *fixture {
 		f := newFixture(t)
 		f.write(content)
 		return f
 	}
 	view := records[len(records)-3:]
 	o := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 3}}, At: sample.Start}
-	points := killPoints(t, "compact", make().path)
+	points := killPoints(t, "compact", fresh().path)
 	for _, p := range some(t, points, 60) {
-		f := make()
+		f := fresh()
 		killAt(t, "compact", f.path, p)
 		if diff := cmp.Diff(view, f.read(papyra.Query{Retention: o.Retention, At: o.At})); diff != "" {
 			t.Errorf("the view (-want +got):\n%s", diff)

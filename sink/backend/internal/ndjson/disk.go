@@ -1,6 +1,7 @@
 package ndjson
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -22,6 +23,21 @@ type Disk interface {
 	// Move is a rename that never replaces what has the name: unix.EEXIST.
 	Move(from, to string) error
 	Remove(path string) error
+}
+
+// interruptible is a disk whose reads fail once a context has ended, with its
+// cause: also within a line of many gigabytes somebody can still say stop.
+type interruptible struct {
+	Disk
+	ctx context.Context
+}
+
+// ReadAt is that of the disk.
+func (d interruptible) ReadAt(f *os.File, b []byte, off int64) (int, error) {
+	if d.ctx.Err() != nil {
+		return 0, context.Cause(d.ctx)
+	}
+	return d.Disk.ReadAt(f, b, off)
 }
 
 // OS is the real disk.

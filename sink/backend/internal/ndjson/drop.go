@@ -57,7 +57,7 @@ func (s *Store) readDropped(ctx context.Context, m listed, digits string, last b
 		removal acts.Removal
 		carried acts.Carried
 		rec     papyra.Record
-		r       = newBackward(s.disk, f.f, f.size)
+		r       = newBackward(interruptible{s.disk, ctx}, f.f, f.size)
 	)
 	for n := 1; ; n++ {
 		if n%1024 == 0 && ctx.Err() != nil {
@@ -143,7 +143,7 @@ func (s *Store) prune(ctx context.Context, carried *acts.Carried, f *file) error
 func (s *Store) runs(ctx context.Context, f *file, alive map[string]bool) error {
 	var (
 		rec papyra.Record
-		r   = newForward(s.disk, f.f, f.size)
+		r   = newForward(interruptible{s.disk, ctx}, f.f, f.size)
 	)
 	for n := 1; ; n++ {
 		if n%1024 == 0 && ctx.Err() != nil {
@@ -316,7 +316,7 @@ func (s *Store) reportsOf(ctx context.Context, digits string) (int, error) {
 	)
 	for i := len(sn.files) - 1; i >= 0 && count == 0; i-- { // they lie in one file, probably the newest
 		f := sn.files[i]
-		r := newForward(s.disk, f.f, f.size)
+		r := newForward(interruptible{s.disk, ctx}, f.f, f.size)
 		for n := 1; ; n++ {
 			if n%1024 == 0 && ctx.Err() != nil {
 				return 0, context.Cause(ctx)

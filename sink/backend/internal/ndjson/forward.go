@@ -111,7 +111,7 @@ func (r *forward) next() (line, error) {
 		}
 		switch err := r.fill(); {
 		case err == nil:
-		case err == io.EOF && searched > 0:
+		case errors.Is(err, io.EOF) && searched > 0:
 			l := line{off: r.pos, length: int64(searched), bytes: r.buf[r.start:r.end:r.end]}
 			r.start = r.end
 			r.pos += l.length
@@ -143,7 +143,7 @@ func (r *forward) tooLong() (line, error) {
 		}
 		r.soft = max(r.soft, min(r.pos+chunk, r.limit)) // a long way to go: read on in large steps
 		switch err := r.fill(); {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return l, nil
 		case err != nil:
 			return line{}, err

@@ -71,7 +71,7 @@ func openFixture(t testing.TB, path string, mode ndjson.Sync) *fixture {
 // thousands of times and are not about what a disk does with it.
 func fastDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "papyra-test-")
+	dir, err := os.MkdirTemp("/dev/shm", "papyra-test-") //nolint:usetesting // not where other temporary files are
 	if err != nil {
 		return t.TempDir()
 	}

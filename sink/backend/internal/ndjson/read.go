@@ -99,12 +99,15 @@ func (rd *reading) judge(f *file, l *line) (bool, error) {
 // number in chosen, counted from the last line back to the first from 0, or
 // without chosen what the selection takes.
 func (rd *reading) oldestFirst(f *file, from int64, chosen *chosen) error {
-	r := newForward(rd.s.disk, f.f, f.size)
+	r := newForward(interruptible{rd.s.disk, rd.ctx}, f.f, f.size)
 	r.reset(f.f, from, f.size, f.size)
 	for number := chosen.first(); ; number-- {
 		l, err := r.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		if err != nil && rd.ctx.Err() != nil {
+			return context.Cause(rd.ctx)
 		}
 		if err != nil {
 			rd.cannotRead(f, r.pos, err)
@@ -149,11 +152,14 @@ func (c *chosen) first() int64 {
 // it is done. With show it yields what is taken, otherwise it notes it.
 func (rd *reading) newestFirst(f *file, show bool) (*chosen, error) {
 	c := &chosen{lines: roaring64.New(), top: -1}
-	r := newBackward(rd.s.disk, f.f, f.size)
+	r := newBackward(interruptible{rd.s.disk, rd.ctx}, f.f, f.size)
 	for number := int64(0); !rd.sel.Done(); number++ {
 		l, err := r.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
+		}
+		if err != nil && rd.ctx.Err() != nil {
+			return nil, context.Cause(rd.ctx)
 		}
 		if err != nil {
 			rd.cannotRead(f, r.pos, err)

@@ -189,7 +189,7 @@ type visitor func(base string, f *os.File, p place) error
 func (rc *recovery) fileDamage(f *file, visit visitor) error {
 	var (
 		rec   papyra.Record
-		r     = newForward(rc.s.disk, f.f, f.size)
+		r     = newForward(interruptible{rc.s.disk, rc.ctx}, f.f, f.size)
 		found = false
 	)
 	for n := 0; ; n++ {
@@ -197,7 +197,7 @@ func (rc *recovery) fileDamage(f *file, visit visitor) error {
 			return context.Cause(rc.ctx)
 		}
 		l, err := r.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -144,7 +144,7 @@ func (sc *setScan) file(ctx context.Context, f *file) error {
 	})
 	for w := range workers {
 		running.Go(func() {
-			worker := newBlockWorker(sc, f, &tallies[w])
+			worker := newBlockWorker(ctx, sc, f, &tallies[w])
 			if sc.identities != nil {
 				ids[w] = scan.NewIdentities(workers)
 				worker.identities = ids[w]
@@ -206,8 +206,8 @@ type blockWorker struct {
 	identities *scan.Identities
 }
 
-func newBlockWorker(sc *setScan, f *file, t *scan.Tally) *blockWorker {
-	return &blockWorker{sc: sc, f: f, tally: t, read: forward{disk: sc.disk}}
+func newBlockWorker(ctx context.Context, sc *setScan, f *file, t *scan.Tally) *blockWorker {
+	return &blockWorker{sc: sc, f: f, tally: t, read: forward{disk: interruptible{sc.disk, ctx}}}
 }
 
 func (w *blockWorker) judge(ctx context.Context, b *block) {
@@ -297,7 +297,7 @@ func (sc *setScan) duplicates(ctx context.Context) (n int64, limits []string, er
 func (sc *setScan) compare(ctx context.Context, f *file, repeated *scan.Repeated) error {
 	var (
 		rec papyra.Record
-		r   = newForward(sc.disk, f.f, f.size)
+		r   = newForward(interruptible{sc.disk, ctx}, f.f, f.size)
 	)
 	for n := int64(1); ; n++ {
 		if n%1024 == 0 && ctx.Err() != nil {
@@ -305,7 +305,10 @@ func (sc *setScan) compare(ctx context.Context, f *file, repeated *scan.Repeated
 		}
 		l, err := r.next()
 		if err != nil {
-			return nil // the first pass has reported what cannot be read
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return nil //nolint:nilerr // the first pass has reported what cannot be read
 		}
 		if verdict, _ := judge(&rec, &l, false); verdict == scan.Valid && repeated.Conflict(&rec) {
 			sc.findings.Notice(papyra.Anomaly{
