@@ -173,9 +173,6 @@ type redisBackend struct {
 	store *redis.Store
 }
 
-// Warnings is [redis.Store.Warnings].
-func (b redisBackend) Warnings(ctx context.Context) ([]string, error) { return b.store.Warnings(ctx) }
-
 // Groups is [redis.Store.Groups].
 func (b redisBackend) Groups(ctx context.Context) ([]redis.Group, error) { return b.store.Groups(ctx) }
 
@@ -216,13 +213,21 @@ func Redact(rawURL string) string {
 	// A password may hold any byte, also "/", "?" and "@": whatever stands before
 	// the last "@" is taken for it.
 	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-		user, _, pair := strings.Cut(rest[:at], ":")
+		before, behind := rest[:at], rest[at:]
+		if strings.Contains(before, "?") {
+			// It may also stand within the value of a parameter.
+			_, others, more := strings.Cut(behind, "&")
+			if behind = "@" + hidden; more {
+				behind += "&" + others
+			}
+		}
+		user, _, pair := strings.Cut(before, ":")
 		if pair {
 			user += ":" + hidden
 		} else {
 			user = hidden
 		}
-		rest = user + rest[at:]
+		rest = user + behind
 	}
 	place, query, ok := strings.Cut(rest, "?")
 	if !ok {

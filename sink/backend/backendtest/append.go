@@ -67,7 +67,7 @@ func batchReused(t *testing.T, m Medium) {
 	b := open(t, m)
 	src := sample.New(1)
 	a := appender(t, b)
-	defer a.Close()
+	defer closeAppender(t, a)
 	var (
 		batch papyra.Batch
 		want  []string
@@ -204,7 +204,7 @@ func cancelled(t *testing.T, m Medium) {
 	store(t, b, sample.Batch(lines[:10]...))
 	m.Plant(t, []byte("junk"))
 	a := appender(t, b)
-	defer a.Close()
+	defer closeAppender(t, a)
 	for name, call := range map[string]func() error{
 		"Append": func() error {
 			n, err := a.Append(ctx, sample.Batch(lines[10:]...))

@@ -107,6 +107,13 @@ func store(t testing.TB, b sink.Backend, batch *papyra.Batch) {
 	}
 }
 
+func closeAppender(t testing.TB, a sink.Appender) {
+	t.Helper()
+	if err := a.Close(); err != nil {
+		t.Errorf("close appender: %v", err)
+	}
+}
+
 func appendAll(t testing.TB, a sink.Appender, batch *papyra.Batch) {
 	t.Helper()
 	if n, err := a.Append(context.Background(), batch); n != batch.Len() || err != nil {

@@ -67,7 +67,7 @@ func compactKeepsView(t *testing.T, m Medium) {
 		if diff := cmp.Diff(scan, scanStore(t, b, papyra.ScanOptions{})); diff != "" {
 			t.Errorf("a second compact %+v wrote something (-before +after):\n%s", r, diff)
 		}
-		clear(t, b)
+		empty(t, b)
 	}
 }
 
@@ -78,9 +78,9 @@ func total(lines map[papyra.Stream][]string) (n int) {
 	return n
 }
 
-// clear leaves at most one old record in each stream, so that a store can be
+// empty leaves at most one old record in each stream, so that a store can be
 // used for the next case; what is left is part of that case.
-func clear(t testing.TB, b sink.Backend) {
+func empty(t testing.TB, b sink.Backend) {
 	t.Helper()
 	compact(t, b, papyra.CompactOptions{Retention: keepAge(time.Nanosecond), At: sample.Start.Add(1000 * time.Hour)})
 }
@@ -237,7 +237,7 @@ func compactDuringAppends(t *testing.T, m Medium) {
 	b := open(t, m)
 	src := sample.New(1)
 	a := appender(t, b)
-	defer a.Close()
+	defer closeAppender(t, a)
 	appendAll(t, a, sample.Batch(src.Events(2000)...))
 	stop, done := make(chan struct{}), make(chan int)
 	go func() {
@@ -501,9 +501,9 @@ func dryRuns(t *testing.T, m Medium) {
 		t.Errorf("dry runs do not say so: %+v, %+v", dryCompact, dryRecover)
 	}
 	o.DryRun = false
-	real := compact(t, b, o)
-	real.DryRun, real.Act, real.Pause = true, "", 0
-	if diff := cmp.Diff(dryCompact, real); diff != "" {
+	wet := compact(t, b, o)
+	wet.DryRun, wet.Act, wet.Pause = true, "", 0
+	if diff := cmp.Diff(dryCompact, wet); diff != "" {
 		t.Errorf("compact does something else than its dry run said (-dry +real):\n%s", diff)
 	}
 	r := recoverStore(t, b, papyra.RecoverOptions{})

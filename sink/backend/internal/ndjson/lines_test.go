@@ -3,6 +3,7 @@ package ndjson
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -46,7 +47,7 @@ func drain(t *testing.T, data []byte, next func() (line, error)) []span {
 	out := []span{}
 	for {
 		l, err := next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out
 		}
 		if err != nil {

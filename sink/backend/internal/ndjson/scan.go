@@ -213,7 +213,7 @@ func newBlockWorker(ctx context.Context, sc *setScan, f *file, t *scan.Tally) *b
 func (w *blockWorker) judge(ctx context.Context, b *block) {
 	b.findings = scan.NewFindings(w.sc.o)
 	err := w.lines(ctx, b)
-	if err == nil || err == io.EOF || ctx.Err() != nil {
+	if err == nil || errors.Is(err, io.EOF) || ctx.Err() != nil {
 		return
 	}
 	b.unreadable = true
@@ -308,7 +308,7 @@ func (sc *setScan) compare(ctx context.Context, f *file, repeated *scan.Repeated
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return nil //nolint:nilerr // the first pass has reported what cannot be read
+			return nil // the first pass has reported what cannot be read
 		}
 		if verdict, _ := judge(&rec, &l, false); verdict == scan.Valid && repeated.Conflict(&rec) {
 			sc.findings.Notice(papyra.Anomaly{

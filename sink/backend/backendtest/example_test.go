@@ -1,0 +1,33 @@
+package backendtest_test
+
+import (
+	"testing"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/sink/backend"
+	"github.com/papyra/papyra/sink/backend/backendtest"
+	"github.com/papyra/papyra/sink/backend/memory"
+)
+
+// A backend's own test hands the suite a factory of empty stores.
+func ExampleExercise() {
+	_ = func(t *testing.T) { // func TestConformance(t *testing.T)
+		backendtest.Exercise(t, func(testing.TB) backendtest.Medium {
+			m := memory.New(nil)
+			return backendtest.Medium{
+				Open:  func(testing.TB) sink.Backend { return backend.Adapt[*memory.Appender](m.Open()) },
+				Plant: func(_ testing.TB, line []byte) { m.Plant(line) },
+				Quarantined: func(_ testing.TB, r *papyra.RecoverReport) (out [][]byte) {
+					for _, q := range m.Quarantined() {
+						if q.Act == r.Act {
+							out = append(out, q.Bytes)
+						}
+					}
+					return out
+				},
+			}
+		})
+	}
+	// Output:
+}
