@@ -13,11 +13,14 @@ import (
 
 	"github.com/papyra/papyra/cmd/internal/cli"
 	"github.com/papyra/papyra/sink/backend"
+	"github.com/papyra/papyra/sink/backend/redis"
 )
 
 func main() {
 	// A panic must not look like exit code 2, which means anomalies.
 	debug.SetTraceback("crash")
+	// What the Redis client library would print is in our own messages.
+	redis.DiscardClientLogs()
 	t := &tool{open: backend.Open, now: time.Now}
 	os.Exit(cli.Run(t.app(), os.Args, os.Stdout, os.Stderr))
 }

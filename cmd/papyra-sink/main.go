@@ -14,10 +14,13 @@ import (
 	"runtime/debug"
 
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/sink/backend/redis"
 )
 
 func main() {
 	// A panic must not look like exit code 2, which means anomalies.
 	debug.SetTraceback("crash")
+	// What the Redis client library would print is in our own messages.
+	redis.DiscardClientLogs()
 	os.Exit(cli.Run(newApp(os.Stderr), os.Args, os.Stdout, os.Stderr))
 }

@@ -120,11 +120,10 @@ type recovery struct {
 }
 
 // count notes a damaged entry of the first scan.
-func (rc *recovery) count(p *pinned, e *entry) error {
+func (rc *recovery) count(p *pinned, e *entry) {
 	rc.removal.Damaged++
 	rc.removal.DamagedBytes += e.size()
 	rc.damaged[p] = append(rc.damaged[p], part{e.id, e.id, 1})
-	return nil
 }
 
 func (rc *recovery) run(o papyra.RecoverOptions, report *papyra.RecoverReport) error {

@@ -177,13 +177,13 @@ func TestOpenByURL(t *testing.T) {
 		t.Errorf("URL %s, rejects %q; want %s and none", b.URL(), b.RejectFile(), want)
 	}
 	w, ok := b.(interface {
-		Warnings(ctx context.Context) ([]string, error)
+		sink.Warner
 		Groups(ctx context.Context) ([]redis.Group, error)
 	})
 	if !ok {
 		t.Fatal("the backend has no Warnings and Groups")
 	}
-	if list, err := w.Warnings(context.Background()); err != nil || len(list) != 1 {
+	if list, err := w.Warnings(context.Background(), papyra.Retention{}); err != nil || len(list) != 1 {
 		t.Errorf("warnings %v, %v; want the one about persistence", list, err)
 	}
 	for _, url := range []string{"redis://:" + canary + "@h?keep=1", "redis://:" + canary + "@h/x", "rediss+cluster://:" + canary + "@"} {

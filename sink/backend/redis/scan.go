@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"sync"
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/sink/backend/internal/scan"
@@ -33,26 +34,58 @@ func (s *Store) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanRep
 }
 
 // eachPage calls visit with every page of every stream, from the oldest entry
-// on. A stream that cannot be read becomes odd.
-func (sn *session) eachPage(snap *snapshot, visit func(c *cursor) error) error {
+// on; the next page is on its way meanwhile. A stream that cannot be read becomes
+// odd.
+func (sn *session) eachPage(snap *snapshot, visit func(p *pinned, page []entry)) error {
 	for _, p := range snap.streams {
-		c := newCursor(p, false, 1)
+		err := sn.pages(newCursor(p, false, 1), func(page []entry) { visit(p, page) })
+		switch {
+		case local(err):
+			snap.odd = append(snap.odd, unreadable(p.key, err))
+		case err != nil:
+			return sn.failed("scan", p.key.name, err)
+		}
+	}
+	return nil
+}
+
+// pages calls visit with every page of a stream. It returns when nothing of it
+// runs any more.
+func (sn *session) pages(c *cursor, visit func(page []entry)) error {
+	type fetched struct {
+		page []entry
+		err  error
+	}
+	var (
+		ready   = make(chan fetched, 1)
+		enough  = make(chan struct{})
+		running sync.WaitGroup
+	)
+	defer running.Wait()
+	defer close(enough) // also when visit panics
+	running.Go(func() {
+		defer close(ready) // after an error, or the end
 		for {
+			c.page = nil // visit has the old one
 			more, err := sn.fill(c)
-			if local(err) {
-				snap.odd = append(snap.odd, unreadable(p.key, err))
-				break
+			if !more && err == nil {
+				return
+			}
+			select {
+			case ready <- fetched{c.page, err}:
+			case <-enough:
+				return
 			}
 			if err != nil {
-				return sn.failed("scan", p.key.name, err)
-			}
-			if !more {
-				break
-			}
-			if err := visit(c); err != nil {
-				return err
+				return
 			}
 		}
+	})
+	for f := range ready {
+		if f.err != nil {
+			return f.err
+		}
+		visit(f.page)
 	}
 	return nil
 }
@@ -65,7 +98,7 @@ type scanning struct {
 	identities *scan.Identities
 	// damaged is called, unless it is nil, for every damaged entry, which is
 	// valid during the call.
-	damaged func(p *pinned, e *entry) error
+	damaged func(p *pinned, e *entry)
 
 	tally    scan.Tally
 	findings *scan.Findings
@@ -79,16 +112,13 @@ func newScanning(sn *session, snap *snapshot, o papyra.ScanOptions) *scanning {
 
 func (sc *scanning) run() (*papyra.ScanReport, error) {
 	total := sc.snap.length()
-	err := sc.sn.eachPage(sc.snap, func(c *cursor) error {
-		if err := sc.page(c); err != nil {
-			return err
-		}
+	err := sc.sn.eachPage(sc.snap, func(p *pinned, page []entry) {
+		sc.page(p, page)
 		if sc.o.Progress != nil {
 			// The server does not say how many bytes are left, only how many entries.
 			mean := float64(sc.bytes) / float64(sc.tally.Lines)
 			sc.o.Progress(sc.bytes, int64(mean*float64(max(total, sc.tally.Lines))))
 		}
-		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -102,10 +132,9 @@ func (sc *scanning) run() (*papyra.ScanReport, error) {
 	return r, nil
 }
 
-func (sc *scanning) page(c *cursor) error {
-	p := c.stream
-	for i := range c.page {
-		e := &c.page[i]
+func (sc *scanning) page(p *pinned, page []entry) {
+	for i := range page {
+		e := &page[i]
 		sc.tally.Lines++
 		sc.bytes += e.size()
 		verdict, damage := sc.judge.entry(&p.key, e, sc.o.Full)
@@ -124,13 +153,10 @@ func (sc *scanning) page(c *cursor) error {
 			a.Class, a.Detail = damage.Class, detail(damage)
 			sc.findings.Damage(a)
 			if sc.damaged != nil {
-				if err := sc.damaged(p, e); err != nil {
-					return err
-				}
+				sc.damaged(p, e)
 			}
 		}
 	}
-	return nil
 }
 
 // compare looks again at the records whose identity occurs more than once.
@@ -140,17 +166,16 @@ func (sc *scanning) compare(report *papyra.ScanReport) error {
 		return nil
 	}
 	conflicts := scan.NewFindings(sc.o)
-	err := sc.sn.eachPage(sc.snap, func(c *cursor) error {
-		for i := range c.page {
-			e := &c.page[i]
-			verdict, _ := sc.judge.entry(&c.stream.key, e, false)
+	err := sc.sn.eachPage(sc.snap, func(p *pinned, page []entry) {
+		for i := range page {
+			e := &page[i]
+			verdict, _ := sc.judge.entry(&p.key, e, false)
 			if verdict == scan.Valid && repeated.Conflict(&sc.judge.rec) {
-				a := place(c.stream, e)
+				a := place(p, e)
 				a.Class, a.Detail = papyra.NoticeConflict, scan.ConflictDetail(&sc.judge.rec)
 				conflicts.Notice(a)
 			}
 		}
-		return nil
 	})
 	conflicts.AddTo(report)
 	report.Duplicates, report.Limits = repeated.Result()
