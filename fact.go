@@ -1,9 +1,6 @@
 package papyra
 
-import (
-	"strconv"
-	"time"
-)
+import "time"
 
 // The lifecycle event types of version 1. Other types are allowed.
 const (
@@ -12,27 +9,6 @@ const (
 	ActorRestarted = "ActorRestarted"
 	ActorCrashed   = "ActorCrashed"
 )
-
-// Address names an actor. With a Name it is written as the string
-// "system:name", without one as {"system":…,"actor_id":ID}. An empty System
-// means the system of the publisher. The zero Address is no address: a dead
-// letter's target is then null.
-type Address struct {
-	System string
-	Name   string
-	ID     int64
-}
-
-// IsZero reports whether a is no address at all.
-func (a Address) IsZero() bool { return a == Address{} }
-
-// String returns "system:id", the form that filters compare with.
-func (a Address) String() string {
-	if a.Name != "" {
-		return a.System + ":" + a.Name
-	}
-	return a.System + ":" + strconv.FormatInt(a.ID, 10)
-}
 
 // Event is something that happened to an actor.
 //

@@ -1,0 +1,113 @@
+package papyra
+
+import "unicode/utf8"
+
+func (e *Encoder) strings(list []string) {
+	e.buf = append(e.buf, '[')
+	for i, s := range list {
+		if i > 0 {
+			e.buf = append(e.buf, ',')
+		}
+		if e.str(s); e.err != nil {
+			return
+		}
+	}
+	e.buf = append(e.buf, ']')
+}
+
+// str writes a string with its quotes.
+func (e *Encoder) str(s string) {
+	if allPlain(s) && e.room(len(s)) {
+		e.buf = append(append(append(e.buf, '"'), s...), '"')
+		return
+	}
+	e.buf = append(e.buf, '"')
+	e.text(s)
+	e.buf = append(e.buf, '"')
+}
+
+// allPlain reports whether every byte of s is ASCII that stands for itself.
+func allPlain(s string) bool {
+	if len(s) < 8 {
+		if n := len(s); n >= 4 { // two loads that overlap
+			return plain(uint64(load32(s, 0))|uint64(load32(s, n-4))<<32) == 8
+		}
+		for i := range len(s) {
+			if c := s[i]; c < 0x20 || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+				return false
+			}
+		}
+		return true
+	}
+	for i := 0; i+8 < len(s); i += 8 {
+		if plain(load64(s, i)) < 8 {
+			return false
+		}
+	}
+	return plain(load64(s, len(s)-8)) == 8
+}
+
+// text writes the inside of a string: it escapes '"', '\' and bytes below
+// 0x20, replaces what is not UTF-8 and copies all else.
+func (e *Encoder) text(s string) {
+	if !e.room(len(s)) {
+		return
+	}
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			if c >= 0x20 && c != '"' && c != '\\' {
+				i++
+				continue
+			}
+			e.buf = append(e.buf, s[start:i]...)
+			e.escape(c)
+			i++
+			start = i
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 {
+			e.buf = append(e.buf, s[start:i]...)
+			e.buf = append(e.buf, "\uFFFD"...)
+			e.sanitized++
+			i++
+			start = i
+			continue
+		}
+		i += n
+	}
+	e.buf = append(e.buf, s[start:]...)
+}
+
+// load64 reads eight bytes of s; the compiler makes one load of it.
+func load64(s string, i int) uint64 {
+	_ = s[i+7]
+	return uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+		uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+}
+
+func load32(s string, i int) uint32 {
+	_ = s[i+3]
+	return uint32(s[i]) | uint32(s[i+1])<<8 | uint32(s[i+2])<<16 | uint32(s[i+3])<<24
+}
+
+func (e *Encoder) escape(c byte) {
+	switch c {
+	case '"', '\\':
+		e.buf = append(e.buf, '\\', c)
+	case '\n':
+		e.buf = append(e.buf, '\\', 'n')
+	case '\r':
+		e.buf = append(e.buf, '\\', 'r')
+	case '\t':
+		e.buf = append(e.buf, '\\', 't')
+	case '\b':
+		e.buf = append(e.buf, '\\', 'b')
+	case '\f':
+		e.buf = append(e.buf, '\\', 'f')
+	default:
+		e.buf = append(e.buf, '\\', 'u', '0', '0', hexTail[c>>4], hexTail[c&15])
+	}
+}
