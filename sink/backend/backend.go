@@ -23,7 +23,7 @@ import (
 	"strings"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/internal/units"
+	"github.com/papyra/papyra/sink/backend/units"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend/jsonfile"
 	"github.com/papyra/papyra/sink/backend/memory"

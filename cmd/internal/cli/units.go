@@ -3,7 +3,7 @@ package cli
 import (
 	"time"
 
-	"github.com/papyra/papyra/internal/units"
+	"github.com/papyra/papyra/sink/backend/units"
 )
 
 // ParseSize reads a number of bytes, as [units.ParseSize] says.
