@@ -160,6 +160,7 @@ func removals(t *testing.T, c goredis.UniversalClient, prefix string) (out []pap
 // A recovery that is interrupted anywhere has every entry in one place, and no
 // entry in two.
 func TestRecoverInterrupted(t *testing.T) {
+	t.Parallel()
 	interrupted(t,
 		func(s *redis.Store) error {
 			_, err := s.Recover(context.Background(), papyra.RecoverOptions{})
@@ -183,6 +184,7 @@ func TestRecoverInterrupted(t *testing.T) {
 // A compaction that is interrupted anywhere keeps the view, and what is gone was
 // announced.
 func TestCompactInterrupted(t *testing.T) {
+	t.Parallel()
 	o := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 6}}, At: sample.Start.Add(time.Hour)}
 	interrupted(t,
 		func(s *redis.Store) error { _, err := s.Compact(context.Background(), o); return err },
@@ -218,6 +220,7 @@ func TestCompactInterrupted(t *testing.T) {
 
 // Acts of several processes beside appends of several others do no harm.
 func TestActsTogether(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	s := redistest.Start(t)
 	c := s.Client(t)
@@ -285,6 +288,7 @@ func TestActsTogether(t *testing.T) {
 // A server that is killed in the middle of a recovery has, with its log, every
 // entry in one place.
 func TestServerKilledInRecovery(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "no")
 	ctx := context.Background()
 	c := s.Client(t)

@@ -130,6 +130,7 @@ func appender(t testing.TB, s *redis.Store) *redis.Appender {
 // A connection that is cut anywhere, in the batch or in the answers to it, costs
 // no record and doubles none.
 func TestConnectionCut(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	p := redistest.NewProxy(t, s.Addr())
 	cutOften(t, "redis://"+p.Addr(), s.Client(t), []*redistest.Proxy{p}, long(120, 1000))
@@ -137,6 +138,7 @@ func TestConnectionCut(t *testing.T) {
 
 // In a cluster the chunks of a batch go to several masters at once.
 func TestConnectionCutCluster(t *testing.T) {
+	t.Parallel()
 	servers := redistest.Cluster(t, 3)
 	c := clusterClient(t, servers)
 	var proxies []*redistest.Proxy
@@ -210,6 +212,7 @@ func cutOften(t *testing.T, url string, c goredis.UniversalClient, proxies []*re
 // What was sent before a connection was given up may reach the server late, when
 // it was sent again already, and in any order.
 func TestLateCopies(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	p := redistest.NewProxy(t, s.Addr())
 	store := open(t, "redis://"+p.Addr()+"?timeout=100ms")
@@ -245,6 +248,7 @@ func TestLateCopies(t *testing.T) {
 
 // A server that stands still answers too late; it then does what it was told.
 func TestServerStandsStill(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	store := open(t, "redis://"+s.Addr()+"?timeout=100ms")
 	a := appender(t, store)
@@ -271,6 +275,7 @@ func TestServerStandsStill(t *testing.T) {
 // A server that refuses some of the chunks of a batch and takes others takes none
 // behind a refused one of the same stream.
 func TestRefusedInTheMiddle(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	a := appender(t, open(t, "redis://"+s.Addr()))
 	f := newFeed(t, a, 1)
@@ -306,6 +311,7 @@ func TestRefusedInTheMiddle(t *testing.T) {
 
 // A caller may give a batch up, and hand other lines in.
 func TestGivenUp(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	p := redistest.NewProxy(t, s.Addr())
 	a := appender(t, open(t, "redis://"+p.Addr()+"?timeout=2s"))

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -24,6 +23,7 @@ const canary = "cAnArY-42"
 // Every way in which a server refuses is named, says whether to try again, and
 // loses and doubles nothing: what was refused is stored when the cause is gone.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	admin := "ACL SETUSER sink on >" + canary + " ~* &* +@all"
 	for _, c := range []struct {
 		name  string
@@ -45,7 +45,7 @@ func TestFaults(t *testing.T) {
 		{"too few replicas", redis.FaultReplicas, true, "min-replicas-to-write", []string{"CONFIG SET min-replicas-to-write 1"}, []string{"CONFIG SET min-replicas-to-write 0"}},
 		{"something else under the key", redis.FaultWrongType, false, "rename or delete it",
 			[]string{"RENAME papyra:orders:events saved", "SET papyra:orders:events x"}, []string{"RENAME saved papyra:orders:events"}},
-		{"stands still", redis.FaultTimeout, true, "too slow", []string{"DEBUG SLEEP 0.7"}, nil},
+		{"stands still", redis.FaultTimeout, true, "too slow", []string{"SIGSTOP"}, []string{"SIGCONT"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := redistest.Start(t)
@@ -70,14 +70,7 @@ func TestFaults(t *testing.T) {
 				t.Fatalf("append: %v", err)
 			}
 			for _, cmd := range c.cause {
-				if strings.HasPrefix(cmd, "DEBUG SLEEP") {
-					done := make(chan struct{})
-					go func() { defer close(done); s.Do(t, words(cmd)...) }()
-					defer func() { <-done }()
-					time.Sleep(50 * time.Millisecond) // until the server is at it
-					continue
-				}
-				s.Do(t, words(cmd)...)
+				order(t, s, cmd)
 			}
 			b, err := push()
 			for range 3 {
@@ -92,7 +85,7 @@ func TestFaults(t *testing.T) {
 				t.Errorf("the password is in the message: %v", err)
 			}
 			for _, cmd := range c.cure {
-				s.Do(t, words(cmd)...)
+				order(t, s, cmd)
 			}
 			redistest.Await(t, "the store to take records again", func() bool {
 				n, err := a.Append(context.Background(), &b)
@@ -106,6 +99,19 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// order gives the server a command or a signal.
+func order(t *testing.T, s *redistest.Server, cmd string) {
+	t.Helper()
+	switch cmd {
+	case "SIGSTOP":
+		s.Pause()
+	case "SIGCONT":
+		s.Resume()
+	default:
+		s.Do(t, words(cmd)...)
+	}
+}
+
 func words(cmd string) []any {
 	var out []any
 	for w := range strings.FieldsSeq(cmd) {
@@ -116,6 +122,7 @@ func words(cmd string) []any {
 
 // A server that is not there, not ready, not alone or not asked rightly.
 func TestUnreachable(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	check := func(t *testing.T, url string, fault redis.Fault, hint string) {
 		t.Helper()
@@ -204,6 +211,7 @@ func TestUnreachable(t *testing.T) {
 
 // A server that reads a large data set refuses until it is done.
 func TestLoading(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "no")
 	store := open(t, "redis://"+s.Addr()+"?timeout=2s")
 	a := appender(t, store)
@@ -243,6 +251,7 @@ func TestLoading(t *testing.T) {
 
 // A server whose disk is full refuses, and says why.
 func TestMisconf(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, "--save", "3600 1")
 	a := appender(t, open(t, "redis://"+s.Addr()))
 	if _, err := a.Append(context.Background(), sample.Batch(sample.New(1).Events(1)...)); err != nil {
@@ -264,6 +273,7 @@ func TestMisconf(t *testing.T) {
 
 // Somebody's endless script keeps the server busy.
 func TestBusyScript(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, "--busy-reply-threshold", "10")
 	a := appender(t, open(t, "redis://"+s.Addr()))
 	b := sample.Batch(sample.New(1).Events(5)...)

@@ -68,6 +68,7 @@ func texts(lines [][]byte) []string {
 const events = "papyra:orders:events"
 
 func TestLesson43NewestFirst(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	store := open(t, "redis://"+s.Addr())
 	src := sample.New(1)
@@ -89,6 +90,7 @@ func TestLesson43NewestFirst(t *testing.T) {
 }
 
 func TestLesson44EverythingIsScanned(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	c := s.Client(t)
 	store := open(t, "redis://"+s.Addr())
@@ -119,6 +121,7 @@ func TestLesson44EverythingIsScanned(t *testing.T) {
 }
 
 func TestLesson45WholeEntryIsMoved(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	c := s.Client(t)
 	store := open(t, "redis://"+s.Addr())
@@ -182,6 +185,7 @@ func TestLesson45WholeEntryIsMoved(t *testing.T) {
 }
 
 func TestLesson46OneBadByteSparesTheOthers(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	c := s.Client(t)
 	store := open(t, "redis://"+s.Addr())
@@ -202,6 +206,7 @@ func TestLesson46OneBadByteSparesTheOthers(t *testing.T) {
 }
 
 func TestLesson47ErrorsAreNoZeros(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	ctx := context.Background()
 	fill(t, open(t, "redis://"+s.Addr()), sample.New(1).Events(3)...)
@@ -238,6 +243,7 @@ func TestLesson47ErrorsAreNoZeros(t *testing.T) {
 }
 
 func TestLesson48TrimmingIsExact(t *testing.T) {
+	t.Parallel()
 	// More entries than one node of the server's tree holds, and than XTRIM takes
 	// on its own: an approximate trim would leave some.
 	s := redistest.Start(t)
@@ -266,6 +272,7 @@ func TestLesson48TrimmingIsExact(t *testing.T) {
 }
 
 func TestLesson49OneRoundTrip(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	p := redistest.NewProxy(t, s.Addr())
 	a := appender(t, open(t, "redis://"+p.Addr()))
@@ -283,6 +290,7 @@ func TestLesson49OneRoundTrip(t *testing.T) {
 }
 
 func TestLesson50GroupsStayIntact(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	s := redistest.Start(t)
 	c := s.Client(t)
@@ -375,6 +383,7 @@ func TestLesson50GroupsStayIntact(t *testing.T) {
 }
 
 func TestLesson51NoTwoSystemsShareAKey(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	c := s.Client(t)
 	store := open(t, "redis://"+s.Addr())
@@ -414,6 +423,7 @@ func TestLesson51NoTwoSystemsShareAKey(t *testing.T) {
 }
 
 func TestLesson52NoPasswords(t *testing.T) {
+	t.Parallel()
 	for _, url := range []string{
 		"redis://user:" + canary + "@127.0.0.1:1/0",
 		"redis://:" + canary + "@127.0.0.1:1",
@@ -440,6 +450,7 @@ func TestLesson52NoPasswords(t *testing.T) {
 // Keys that only look like ours are left alone; what stands in the place of a
 // stream is named, and neither read, moved nor deleted.
 func TestNeighbours(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	s := redistest.Start(t)
 	c := s.Client(t)
@@ -478,6 +489,7 @@ func TestNeighbours(t *testing.T) {
 // Streams that the Python implementation writes are read: its keys are not
 // escaped, and its lines are spaced.
 func TestForeignKeys(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	c := s.Client(t)
 	store := open(t, "redis://"+s.Addr())
@@ -499,6 +511,7 @@ func TestForeignKeys(t *testing.T) {
 
 // Many streams, one of which is large, are merged in the order of their ids.
 func TestMergeOfManyStreams(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	store := open(t, "redis://"+s.Addr())
 	a := appender(t, store)

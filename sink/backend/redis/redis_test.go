@@ -123,6 +123,7 @@ func quarantined(t testing.TB, c goredis.UniversalClient, key string) []saved {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	c := s.Client(t)
 	n := 0
@@ -133,6 +134,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceCluster(t *testing.T) {
+	t.Parallel()
 	servers := redistest.Cluster(t, 3)
 	c := clusterClient(t, servers)
 	n := 0
@@ -163,6 +165,7 @@ func clusterClient(t testing.TB, servers []*redistest.Server) *goredis.ClusterCl
 
 // What only Redis has can be asked for through the backend that a URL opens.
 func TestOpenByURL(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	b, err := backend.OpenWith("unix://"+s.Socket, backend.Options{"prefix": "p", "db": "3"})
 	if err != nil {

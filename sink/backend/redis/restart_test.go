@@ -15,6 +15,7 @@ import (
 // A server that is killed in the middle and started again has, with a log that
 // is synced, everything that it acknowledged, once.
 func TestKilledAndRestarted(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	a := appender(t, open(t, "redis://"+s.Addr()+"?timeout=2s"))
 	f := newFeed(t, a, 1)
@@ -44,6 +45,7 @@ func TestKilledAndRestarted(t *testing.T) {
 // A replica takes over in good order while batches come in: they reach the old
 // master, a replica that refuses them, and the new master.
 func TestReplicaPromoted(t *testing.T) {
+	t.Parallel()
 	one := redistest.Start(t)
 	two := redistest.Replica(t, one)
 	p := redistest.NewProxy(t, one.Addr())
@@ -78,6 +80,7 @@ func role(t *testing.T, s *redistest.Server) string {
 
 // The sentinels find a new master when the old one dies.
 func TestSentinel(t *testing.T) {
+	t.Parallel()
 	one := redistest.Start(t)
 	two := redistest.Replica(t, one)
 	sentinel := redistest.Sentinel(t, one, "main")
@@ -107,6 +110,7 @@ func TestSentinel(t *testing.T) {
 // A new master that lacks what the old one acknowledged is noticed, and takes
 // what comes next.
 func TestRolledBack(t *testing.T) {
+	t.Parallel()
 	one := redistest.Start(t)
 	two := redistest.Replica(t, one)
 	p := redistest.NewProxy(t, one.Addr())
@@ -145,6 +149,7 @@ func TestRolledBack(t *testing.T) {
 
 // What a script flush or a new server forgets is taught again.
 func TestScriptForgotten(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	a := appender(t, open(t, "redis://"+s.Addr()))
 	f := newFeed(t, a, 1)
@@ -161,6 +166,7 @@ func TestScriptForgotten(t *testing.T) {
 
 // Fences expire, are no streams, and are forgotten soon after Close.
 func TestFences(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	ctx := context.Background()
 	c := s.Client(t)

@@ -27,6 +27,7 @@ import (
 )
 
 func TestWarnings(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	store := open(t, "redis://"+s.Addr())
 	lost := "nothing is persisted (appendonly no, save empty): a restart of the server loses every record"
@@ -58,6 +59,7 @@ func TestWarnings(t *testing.T) {
 
 // A password in a file is read at each connection, so that it can be changed.
 func TestPasswordFile(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "password")
 	write := func(password string) {
@@ -92,6 +94,7 @@ func TestPasswordFile(t *testing.T) {
 // Connections are encrypted, and only a server with the right certificate will
 // do.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	ca, caKey := certificate(t, dir, "ca", nil, nil, time.Now().Add(time.Hour))
 	certificate(t, dir, "server", ca, caKey, time.Now().Add(time.Hour))
