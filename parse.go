@@ -140,7 +140,7 @@ func Parse(line []byte) (Record, error) {
 // that hold escapes, for more than 16 members that mean nothing to it, and for
 // the error. After an error rec is undefined.
 func ParseInto(rec *Record, line []byte) error {
-	p := parser{scanner: scanner{b: line}}
+	p := parser{scanner: scanner{b: line}, layout: layouts[KindUnknown]}
 	if len(line)+1 > MaxLine {
 		return &LineError{ClassOversize, MaxLine, "longer than a line may be"}
 	}
@@ -152,7 +152,8 @@ func ParseInto(rec *Record, line []byte) error {
 
 type parser struct {
 	scanner
-	have   uint32 // bit set of members
+	layout []member // what most likely follows, as the encoder writes it
+	have   uint32   // bit set of members
 	spans  [memberCount]span
 	others otherNames
 }
@@ -197,8 +198,41 @@ func (p *parser) end(i int) bool {
 	return true
 }
 
+// layouts are the orders in which the encoder writes members. Foreign senders
+// mostly use them too, so that a name is compared with one instead of being
+// looked up.
+var layouts = [KindCount][]member{
+	KindUnknown:    {memberKind, memberSystem},
+	KindEvent:      {memberSystem, memberActor, memberEventType, memberPayload, memberTimestamp, memberNode, memberRun, memberSeq, memberCRC},
+	KindDeadLetter: {memberSystem, memberTarget, memberMessageType, memberPayload, memberTimestamp, memberNode, memberRun, memberSeq, memberCRC},
+	KindReport:     {memberSystem, memberReport, memberPayload, memberTimestamp, memberNode, memberRun, memberSeq, memberCRC},
+	KindAudit: {
+		memberSystem, memberTimestamp, memberTotal, memberAlive, memberStopping, memberRestarting,
+		memberRegistrySize, memberOrphans, memberDead, memberDeadLetters, memberNode, memberRun, memberSeq, memberCRC,
+	},
+}
+
+// expected returns the member that the layout foretells and where its value
+// begins, if its name stands at start.
+func (p *parser) expected(start int) (member, int) {
+	if len(p.layout) == 0 {
+		return memberOther, -1
+	}
+	m := p.layout[0]
+	name := memberNames[m]
+	end := start + len(name) + 3 // two quotes and the colon
+	if end > len(p.b) || string(p.b[start+1:end-2]) != name || p.b[end-2] != '"' || p.b[end-1] != ':' || p.have&(1<<m) != 0 {
+		return memberOther, -1
+	}
+	p.layout = p.layout[1:]
+	return m, p.space(end)
+}
+
 // member checks one name and its value.
 func (p *parser) member(start int) int {
+	if m, i := p.expected(start); i >= 0 {
+		return p.note(m, i)
+	}
 	i, escaped := p.str(start)
 	if i < 0 {
 		return -1
@@ -211,6 +245,11 @@ func (p *parser) member(start int) int {
 	if i = p.colon(i); i < 0 {
 		return -1
 	}
+	return p.note(m, i)
+}
+
+// note checks the value of m, which begins at i, and notes where it lies.
+func (p *parser) note(m member, i int) int {
 	s := span{start: int32(i)}
 	if i < len(p.b) && p.b[i] == '"' {
 		i, s.escaped = p.str(i)
@@ -221,6 +260,9 @@ func (p *parser) member(start int) int {
 		s.end = int32(i)
 		p.spans[m] = s
 		p.have |= 1 << m
+		if m == memberKind && p.b[s.start] == '"' {
+			p.layout = layouts[kindOf(p.b[s.start+1:s.end-1])]
+		}
 	}
 	return i
 }

@@ -166,6 +166,39 @@ func TestParseUnknownKindIsNoDamage(t *testing.T) {
 	}
 }
 
+// TestOrderOfMembersMeansNothing shuffles the members of each kind, with and
+// without foreign ones and spaces, and wants the same record.
+func TestOrderOfMembersMeansNothing(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	for _, line := range []string{goodEvent, goodAudit, goodDead, goodReport} {
+		want, err := Parse([]byte(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var members map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(line), &members); err != nil {
+			t.Fatal(err)
+		}
+		for range 200 {
+			var parts []string
+			for name, value := range members {
+				colon := []string{":", ": ", " :"}[rnd.IntN(3)]
+				parts = append(parts, `"`+name+`"`+colon+string(value))
+			}
+			if rnd.IntN(2) == 0 {
+				parts = append(parts, `"kinds":1`, `"x":{"kind":"audit"}`)
+			}
+			rnd.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
+			shuffled := "{" + strings.Join(parts, []string{",", ", "}[rnd.IntN(2)]) + "}"
+			got, err := Parse([]byte(shuffled))
+			if err != nil || got.Kind != want.Kind || string(got.System) != string(want.System) || got.Time != want.Time ||
+				string(got.Type) != string(want.Type) || string(got.Actor) != string(want.Actor) || string(got.Payload) != string(want.Payload) {
+				t.Fatalf("%s\ngot  %+v, %v\nwant %+v", shuffled, got, err, want)
+			}
+		}
+	}
+}
+
 func TestParseManyOtherMembers(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(`{`)
