@@ -16,23 +16,25 @@ import (
 func benchFile(b *testing.B, strip bool) (*fixture, int64) {
 	b.Helper()
 	f := openFixture(b, filepath.Join(fastDir(b), "records.ndjson"), ndjson.SyncNone)
-	src := sample.New(1)
-	var block []byte
-	for len(block) < 16<<20 {
-		line := src.Event()
-		if strip {
-			line = append(line[:bytes.Index(line, []byte(`,"node":`))], '}')
-		}
-		block = append(append(block, line...), '\n')
-	}
 	file, err := os.Create(f.path)
 	must(b, err)
 	defer file.Close()
-	for range 16 {
-		_, err := file.Write(block)
+	size := int64(0)
+	for run := 0; size < 256<<20; run++ {
+		src := sample.New(run)
+		var block []byte
+		for len(block) < 16<<20 {
+			line := src.Event()
+			if strip {
+				line = append(line[:bytes.Index(line, []byte(`,"node":`))], '}')
+			}
+			block = append(append(block, line...), '\n')
+		}
+		n, err := file.Write(block)
 		must(b, err)
+		size += int64(n)
 	}
-	return f, 16 * int64(len(block))
+	return f, size
 }
 
 // BenchmarkScan reads a file from memory: the floor is what counting its

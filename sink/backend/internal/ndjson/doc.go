@@ -90,7 +90,7 @@
 //
 // # Limits
 //
-// Memory: 2.25 MiB for each of at most 16 scan workers, 2 MiB for a reader, the
+// Memory: 1.25 MiB for each of at most 16 scan workers, 2 MiB for a reader, the
 // kept bytes of the writer, and for a compaction one bit for each line before
 // compression. Lines longer than papyra.MaxLine are measured without being
 // held.

@@ -203,6 +203,7 @@ type blockWorker struct {
 	read  forward
 	rec   papyra.Record
 
+	sealed     papyra.SealedParser
 	identities *scan.Identities
 }
 
@@ -249,7 +250,13 @@ func (w *blockWorker) lines(ctx context.Context, b *block) error {
 
 func (w *blockWorker) line(b *block, l *line) {
 	w.tally.Lines++
-	verdict, damage := judge(&w.rec, l, w.sc.o.Full)
+	var (
+		verdict = scan.Valid
+		damage  *papyra.LineError
+	)
+	if w.sc.o.Full || !w.sealed.Parse(&w.rec, l.bytes) {
+		verdict, damage = judge(&w.rec, l, true)
+	}
 	switch verdict {
 	case scan.Valid:
 		w.tally.Add(&w.rec)
