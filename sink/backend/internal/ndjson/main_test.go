@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -58,8 +59,12 @@ func newFixture(t testing.TB) *fixture {
 func openFixture(t testing.TB, path string, mode ndjson.Sync) *fixture {
 	t.Helper()
 	f := &fixture{t: t, path: path, disk: faultdisk.New(), clock: &clock{now: sample.Start}}
+	c := ndjson.Config{Path: path, Sync: mode, Disk: f.disk, Now: f.clock.Now}
+	if strings.HasPrefix(t.Name(), onASet) {
+		c.Numbered, c.MaxBytes, c.MaxFiles = true, 1<<30, 3
+	}
 	var err error
-	f.Store, err = ndjson.Open(ndjson.Config{Path: path, Sync: mode, Disk: f.disk, Now: f.clock.Now})
+	f.Store, err = ndjson.Open(c)
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
