@@ -71,6 +71,10 @@ type Config struct {
 	// RejectFile takes rejected lines. Empty: they are only counted.
 	RejectFile string
 
+	// Retention is how the operator lets the store be compacted. The sink removes
+	// nothing; it logs where such a store does not keep what Retention would.
+	Retention papyra.Retention
+
 	// StartupCheck is what Run does with the store before it opens it. Default
 	// CheckIgnore.
 	StartupCheck StartupMode

@@ -82,3 +82,11 @@ type Appender interface {
 	// Close syncs, closes and releases the store. It is safe to call twice.
 	Close() error
 }
+
+// AppendCounter is an Appender that counts what it had to survive. A sink looks
+// at the counts with every sync and after Close, and logs what has changed.
+type AppendCounter interface {
+	// Stats returns the counts since the appender was opened. It is quick and
+	// may be called concurrently with the other methods, and after Close.
+	Stats() papyra.AppendStats
+}

@@ -367,6 +367,22 @@ func TestSubjectsOfFiltersDoNotOverlap(t *testing.T) {
 	}
 }
 
+func TestMillisecondsReadShort(t *testing.T) {
+	for d := time.Duration(0); d < time.Hour; d = d*3 + 1_234_567 {
+		want := d.Round(time.Millisecond)
+		got := strconv.FormatFloat(milliseconds(d), 'f', -1, 64)
+		if _, decimals, _ := strings.Cut(got, "."); len(decimals) > 3 {
+			t.Errorf("%v reads %s", d, got)
+		}
+		if back, err := time.ParseDuration(got + "s"); err != nil || back != want {
+			t.Errorf("%v reads %s, which is %v, want %v", d, got, back, want)
+		}
+	}
+	if got := milliseconds(2576918297); got != 2.577 {
+		t.Errorf("got %v, want 2.577", got)
+	}
+}
+
 func TestCleanInstance(t *testing.T) {
 	for in, want := range map[string]string{
 		"web-1": "web-1", "web.example.org": "web_example_org", "": "unknown", "é": "__", strings.Repeat("x", 70): strings.Repeat("x", 64),

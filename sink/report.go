@@ -28,8 +28,8 @@ func (s *Sink) report(state string) {
 	}
 	s.reported = now
 	r := papyra.SinkReport{
-		State: state, Group: s.config.Group, Instance: s.config.Instance, Filters: s.config.filters(),
-		Uptime:   time.Since(s.started).Seconds(),
+		State: state, Group: s.config.Group, Instance: s.config.Instance, Store: s.store, Filters: s.config.filters(),
+		Uptime:   milliseconds(time.Since(s.started)),
 		Received: now.received, Stored: now.stored, DroppedLines: now.dropped,
 		LostMessages: lost, Disconnects: now.disconnects,
 	}
@@ -47,6 +47,13 @@ func (s *Sink) report(state string) {
 		r.Dropped, drops = drops[:n], drops[n:]
 		s.own(&papyra.Report{Name: papyra.ReportSink, Payload: r})
 	}
+}
+
+// milliseconds returns d in seconds, rounded so that it reads like 2.577. It
+// divides once: the sum in Duration.Seconds may be a hair beside what it should
+// be, and then has 17 digits.
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Round(time.Millisecond).Milliseconds()) / 1000
 }
 
 // fitting returns how many of the drops one report takes, at least one if there

@@ -37,6 +37,7 @@ type Sink struct {
 	ran      atomic.Bool
 	conn     atomic.Pointer[conn]
 	early    []papyra.Report // for the store as soon as it is open
+	store    string          // the store's id; set before the first SinkReport
 	receives chan struct{}   // closed when the subscriptions stand
 
 	// mu guards what is below. It is held for a message or a batch, never
@@ -120,6 +121,10 @@ func (s *Sink) Run(ctx context.Context) error {
 	appender, err := s.backend.Appender(ctx)
 	if err != nil {
 		return fmt.Errorf("open the store: %w", err)
+	}
+	s.warn(ctx)
+	if s.store, err = s.storeID(ctx); err != nil {
+		return errors.Join(err, appender.Close())
 	}
 	c, err := connect(ctx, s)
 	if err != nil {

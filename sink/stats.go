@@ -33,6 +33,10 @@ type Stats struct {
 
 	AppendErrors uint64 // failed Appends; each is tried again
 	SyncErrors   uint64 // failed Syncs; each is tried again
+	// Files is what the store's files went through since the sink opened them,
+	// and what their rotation dropped of stored records. It is as of the last
+	// sync and stays zero for a store that does not count.
+	Files papyra.AppendStats
 	// RejectsNotKept counts rejected lines that the reject file did not take:
 	// it cannot be written or does not keep up. Without a reject file it stays 0.
 	RejectsNotKept uint64

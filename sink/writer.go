@@ -42,6 +42,7 @@ type writer struct {
 	logged  throttle
 	dropLog throttle
 	dropped uint64 // sink_full that were logged
+	files   *fileWatch
 }
 
 func newWriter(s *Sink, a Appender) *writer {
@@ -49,6 +50,7 @@ func newWriter(s *Sink, a Appender) *writer {
 		s: s, appender: a,
 		stop: make(chan struct{}), lost: make(chan struct{}), done: make(chan struct{}),
 		retry: time.NewTimer(time.Hour), logged: throttle{every: logEvery}, dropLog: throttle{every: logEvery},
+		files: newFileWatch(a),
 	}
 	w.retry.Stop()
 	return w
@@ -78,6 +80,7 @@ func (w *writer) run(ctx context.Context) {
 			w.flush(ctx)
 		case <-syncs.C:
 			w.sync(ctx)
+			w.files.look(w.s, false)
 			w.logDrops()
 		case <-reports.C:
 			w.s.report("running")
@@ -271,6 +274,7 @@ func (w *writer) finish(ctx context.Context) error {
 	if cerr := w.appender.Close(); cerr != nil && w.failed == nil {
 		err = errors.Join(err, fmt.Errorf("close the store: %w", cerr))
 	}
+	w.files.look(w.s, true)
 	return err
 }
 

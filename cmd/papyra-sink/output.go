@@ -107,6 +107,9 @@ func (o *output) numbers(st, last sink.Stats, took time.Duration) {
 	if st.LostMessages > 0 {
 		line += "  lost messages " + group(st.LostMessages)
 	}
+	if st.Files.DroppedRecords > 0 {
+		line += "  rotated away " + group(uint64(st.Files.DroppedRecords))
+	}
 	_, _ = io.WriteString(o.w, line+"\n")
 }
 

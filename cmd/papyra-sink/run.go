@@ -160,13 +160,30 @@ func numbers(st sink.Stats) []any {
 		"received", st.Received, "stored", st.Stored, "rejected", st.RejectedTotal(), "dropped", st.DroppedTotal(),
 		"pending", st.Pending, "bytes", st.StoredBytes,
 	}
-	for name, n := range map[string]uint64{
-		"lost_messages": st.LostMessages, "rejects_not_kept": st.RejectsNotKept,
-		"append_errors": st.AppendErrors, "sync_errors": st.SyncErrors, "disconnects": st.Disconnects,
-		"dropped_sink_full": st.Dropped[papyra.DropSinkFull], "dropped_sink_stopped": st.Dropped[papyra.DropSinkStopped],
+	for _, count := range []struct {
+		name string
+		n    uint64
+	}{
+		{"dropped_sink_full", st.Dropped[papyra.DropSinkFull]},
+		{"dropped_sink_stopped", st.Dropped[papyra.DropSinkStopped]},
+		{"lost_messages", st.LostMessages},
+		{"rejects_not_kept", st.RejectsNotKept},
+		{"disconnects", st.Disconnects},
+		{"append_errors", st.AppendErrors},
+		{"sync_errors", st.SyncErrors},
+		{"rotations", uint64(st.Files.Rotations)},
+		{"rotation_dropped_files", uint64(st.Files.DroppedFiles)},
+		{"rotation_dropped_records", uint64(st.Files.DroppedRecords)},
+		{"rotation_dropped_bytes", uint64(st.Files.DroppedBytes)},
+		{"healed", uint64(st.Files.Healed)},
+		{"cut_back", uint64(st.Files.CutBack)},
+		{"torn", uint64(st.Files.Torn)},
+		{"reopened", uint64(st.Files.Reopened)},
+		{"truncated", uint64(st.Files.Truncated)},
+		{"lock_retaken", uint64(st.Files.LockRetaken)},
 	} {
-		if n > 0 {
-			list = append(list, name, n)
+		if count.n > 0 {
+			list = append(list, count.name, count.n)
 		}
 	}
 	return list

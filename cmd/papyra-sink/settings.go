@@ -51,6 +51,7 @@ func readSettings(c *urfave.Context) (*settings, error) {
 	if err := s.readSink(c); err != nil {
 		return nil, err
 	}
+	s.sink.Retention = s.retention
 	return s, s.readBackend(c)
 }
 

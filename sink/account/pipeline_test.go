@@ -103,6 +103,11 @@ func TestPipeline(t *testing.T) {
 		t.Errorf("verdict %s of group %q, run %s, want balanced, archive, closed; gaps %+v", r.Verdict, r.Group, state.State, r.Gaps)
 	}
 
+	// The sinks have told which store is which.
+	if a, b := r.Stores[0].IDs, r.Stores[1].IDs; len(a) != 1 || len(b) != 1 || a[0] == b[0] {
+		t.Errorf("the stores' ids are %q and %q, want one each", a, b)
+	}
+
 	// A record that vanishes from the file is missed, and no other.
 	lost := cutEvent(t, path)
 	r, err = account.Read(t.Context(), account.Options{At: time.Now(), Settle: -1, Gaps: true}, nil, open(t, "json:"+path), stores[1])
