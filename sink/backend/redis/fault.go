@@ -52,7 +52,7 @@ type faultInfo struct {
 func faults() []faultInfo {
 	return []faultInfo{
 		{FaultAuth, []string{"NOAUTH", "WRONGPASS", "ERR invalid password", "ERR AUTH"}, "check the user and password", true},
-		{FaultPermission, []string{"NOPERM", "ERR The user executing the script", "ACL failure in script"}, "give the user the commands and keys that this store needs", true},
+		{FaultPermission, []string{"NOPERM", "ERR The user executing the script", "ERR ACL failure in script"}, "give the user the commands and keys that this store needs", true},
 		{FaultMemory, []string{"OOM"}, "raise maxmemory or compact the store", true},
 		{FaultReadOnly, []string{"READONLY"}, "the server is a replica: point the URL at the master, or use redis+sentinel://", true},
 		{FaultLoading, []string{"LOADING"}, "the server is starting: try again", true},

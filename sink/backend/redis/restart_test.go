@@ -204,3 +204,47 @@ func TestFences(t *testing.T) {
 	f.drain()
 	f.check(c)
 }
+
+// A slot that moves to another node takes its streams and fences along; meanwhile
+// the cluster refuses, and afterwards nothing is missing and nothing double.
+func TestSlotMoves(t *testing.T) {
+	t.Parallel()
+	servers := redistest.Cluster(t, 2)
+	c := clusterClient(t, servers)
+	a := appender(t, open(t, clusterURL(servers)+"?timeout=2s"))
+	f := newFeed(t, a, 1)
+	f.add(2000) // some of every stream
+	f.drain()
+	const key = "papyra:a:events"
+	slot := servers[0].Do(t, "CLUSTER", "KEYSLOT", key)
+	from, to := servers[0], servers[1]
+	if slot.(int64) >= 8192 {
+		from, to = to, from
+	}
+	id := func(s *redistest.Server) any { return s.Do(t, "CLUSTER", "MYID") }
+	for range long(2, 10) {
+		f.add(1000)
+		to.Do(t, "CLUSTER", "SETSLOT", slot, "IMPORTING", id(from))
+		from.Do(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", id(to))
+		f.try(5 * time.Second)
+		keys, _ := from.Do(t, "CLUSTER", "GETKEYSINSLOT", slot, 100).([]any)
+		if len(keys) < 2 {
+			t.Fatalf("in slot %v are %v, want a stream and a fence; there are %v and %v", slot, keys, from.Do(t, "KEYS", "*"), to.Do(t, "KEYS", "*"))
+		}
+		for _, k := range keys {
+			from.Do(t, "MIGRATE", "127.0.0.1", to.Port, k, 0, 5000)
+			f.add(300)
+			f.try(5 * time.Second)
+		}
+		to.Do(t, "CLUSTER", "SETSLOT", slot, "NODE", id(to))
+		from.Do(t, "CLUSTER", "SETSLOT", slot, "NODE", id(to))
+		redistest.Await(t, "the moved slot to take records", func() bool { return f.try(5 * time.Second) })
+		f.batch.Reset()
+		from, to = to, from
+	}
+	f.check(c)
+	if st := a.Stats(); f.errors == 0 || st.RolledBack != 0 {
+		t.Errorf("%d appends failed, %+v; want some, and nothing rolled back", f.errors, st)
+	}
+	t.Logf("%d failed appends, last: %v", f.errors, f.last)
+}
