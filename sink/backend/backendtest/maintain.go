@@ -36,6 +36,8 @@ func compactKeepsView(t *testing.T, m Medium) {
 	// order of the timestamps.
 	lines = append(lines, unsealedEvent("Late", "orders:w", "n", sample.Start))
 	lines = append(lines, unsealedEvent("Early", "orders:w", "n", sample.Start.Add(24*time.Hour)))
+	// What is kept is kept byte for byte, whatever its spelling.
+	lines = append(lines, []byte(`{ "kind" : "event", "system_id":"a", "actor_address":"a:b", "event_type":"O\u0064d", "payload":[1e400,-0.0,0.10000000000000000555111512312578270211815834045410156250,"\/"], "timestamp":1.7000005e9 }`))
 	at := sample.Start.Add(100 * time.Second)
 	for _, r := range []papyra.Retention{
 		keep(5),
@@ -220,16 +222,28 @@ func compactLeavesDamage(t *testing.T, m Medium) {
 	}
 	store(t, b, sample.Batch(src.Events(10)...))
 	before := scanStore(t, b, papyra.ScanOptions{})
-	r := compact(t, b, papyra.CompactOptions{Retention: keep(2), At: sample.Start})
-	if r.Damaged != int64(len(damage())) || r.RecordsBefore != 20 || r.RecordsAfter != 2 {
-		t.Errorf("got %+v, want %d damaged lines and 20 to 2 records", r, len(damage()))
-	}
-	after := scanStore(t, b, papyra.ScanOptions{})
-	if diff := cmp.Diff(before.AnomalyCounts, after.AnomalyCounts); diff != "" {
-		t.Errorf("damage that is gone or new (-before +after):\n%s", diff)
-	}
-	if diff := cmp.Diff(r.Counts, after.AnomalyCounts); diff != "" {
-		t.Errorf("damage by class (-report +scan):\n%s", diff)
+	left := int64(20)
+	for _, c := range []struct {
+		limits papyra.Limits
+		leaves int64
+	}{
+		{papyra.Limits{Records: 9}, 9},
+		// By age, too: a line without a timestamp, or with a wrong one, is not old.
+		{papyra.Limits{Age: 4500 * time.Millisecond}, 5},
+		{papyra.Limits{Bytes: 1}, 0},
+	} {
+		r := compact(t, b, papyra.CompactOptions{Retention: papyra.Retention{General: c.limits}, At: sample.Start.Add(20 * time.Second)})
+		if r.Damaged != int64(len(damage())) || r.RecordsBefore-r.RecordsAfter != left-c.leaves {
+			t.Errorf("%+v: got %+v, want %d damaged lines and %d to %d records", c.limits, r, len(damage()), left, c.leaves)
+		}
+		left = c.leaves
+		after := scanStore(t, b, papyra.ScanOptions{})
+		if diff := cmp.Diff(before.AnomalyCounts, after.AnomalyCounts); diff != "" {
+			t.Errorf("%+v: damage that is gone or new (-before +after):\n%s", c.limits, diff)
+		}
+		if diff := cmp.Diff(r.Counts, after.AnomalyCounts); diff != "" {
+			t.Errorf("%+v: damage by class (-report +scan):\n%s", c.limits, diff)
+		}
 	}
 }
 
@@ -318,6 +332,7 @@ func damage() []damaged {
 		{papyra.ClassOversize, bytes.Repeat([]byte("x"), papyra.MaxLine)},
 		{papyra.ClassMissingField, []byte(`{"kind":"event","system_id":"orders","timestamp":1}`)},
 		{papyra.ClassMissingField, []byte(`{}`)},
+		{papyra.ClassMissingField, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte(`,"timestamp":1700000000.0`), nil, 1)},
 		{papyra.ClassBadTimestamp, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte("1700000000.0"), []byte(`"now"`), 1)},
 		{papyra.ClassDuplicateKey, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte(`"kind"`), []byte(`"kind":"event","kind"`), 1)},
 		{papyra.ClassChecksumMismatch, flipped},
