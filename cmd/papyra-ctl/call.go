@@ -59,11 +59,21 @@ type (
 // verb makes the action of a command: it reads the flags that all verbs share,
 // runs do, and turns what do noted and returned into output and an exit code.
 func (t *tool) verb(name string, do func(*call) error) urfave.ActionFunc {
+	return t.verbOn(name, func(flags *urfave.Context) ([]string, error) {
+		urls := flags.StringSlice("backend")
+		if len(urls) == 0 {
+			return nil, usagef("no store is named: give --backend json:PATH or set PAPYRA_BACKEND")
+		}
+		return urls, nil
+	}, do)
+}
+
+// verbOn is verb for a command that names its stores in flags of its own.
+func (t *tool) verbOn(name string, stores func(*urfave.Context) ([]string, error), do func(*call) error) urfave.ActionFunc {
 	return func(flags *urfave.Context) error {
 		c := &call{
 			tool: t, ctx: flags.Context, flags: flags, verb: name,
 			out: newScreen(flags.App.Writer), err: newScreen(flags.App.ErrWriter),
-			urls: flags.StringSlice("backend"),
 		}
 		switch output := flags.String("output"); output {
 		case "json":
@@ -72,8 +82,9 @@ func (t *tool) verb(name string, do func(*call) error) urfave.ActionFunc {
 		default:
 			return usagef("--output %q: give table or json", output)
 		}
-		if len(c.urls) == 0 {
-			return c.end(usagef("no store is named: give --backend json:PATH or set PAPYRA_BACKEND"))
+		var err error
+		if c.urls, err = stores(flags); err != nil {
+			return c.end(err)
 		}
 		return c.end(do(c))
 	}

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -59,6 +60,7 @@ func TestScripts(t *testing.T) {
 			"json":     cmdJSON,
 			"hold":     cmdHold,
 			"pack":     cmdPack,
+			"cut":      cmdCut,
 			"same":     cmdSame,
 		},
 	})
@@ -264,6 +266,50 @@ func cmdPack(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	// What the recovery itself appended follows; the caller compares a prefix.
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), append(original, kept...), 0o600))
+}
+
+// cmdCut runs the tool and kills it as soon as a file has a size, or sends it
+// another signal and wants its exit code: cut FILE SIZE KILL|TERM|INT argument…
+func cmdCut(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 4 {
+		ts.Fatalf("usage: cut FILE SIZE KILL|TERM|INT argument…")
+	}
+	path := ts.MkAbs(args[0])
+	size, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	sig, ok := map[string]syscall.Signal{"KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT}[args[2]]
+	if !ok {
+		ts.Fatalf("cut: unknown signal %q", args[2])
+	}
+	var program string
+	for dir := range strings.SplitSeq(ts.Getenv("PATH"), ":") {
+		if program, err = exec.LookPath(dir + "/papyra-ctl"); err == nil {
+			break
+		}
+	}
+	ts.Check(err)
+	var out strings.Builder
+	cmd := exec.Command(program, args[3:]...)
+	cmd.Dir, cmd.Stderr = ts.MkAbs("."), &out
+	ts.Check(cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		if info, err := os.Stat(path); err == nil && info.Size() >= size {
+			break
+		}
+		select {
+		case err := <-ended:
+			ts.Fatalf("%q ended before %s had %d bytes: %v\n%s", args[3:], args[0], size, err, out.String())
+		case <-time.After(100 * time.Microsecond):
+		}
+	}
+	ts.Check(cmd.Process.Signal(sig))
+	err = <-ended
+	if sig != syscall.SIGKILL && cmd.ProcessState.ExitCode() != 128+int(sig) {
+		ts.Fatalf("%q ended with %v, want the code of %v\n%s", args[3:], err, sig, out.String())
+	}
+	ts.Logf("%q: %v\n%s", args[3:], err, out.String())
 }
 
 // cmdSame wants two files to be equal; same -prefix A B wants A to begin with

@@ -19,9 +19,10 @@ type tool struct {
 
 const appDescription = `Papyra is the flight recorder of a fleet of actor runtimes. papyra-ctl works
 on the storage itself: it finds damage (scan), moves it into quarantine
-(recover), removes what is no longer wanted (compact), shows what was recorded
-(inspect), says what became of every record (account), and whether a store is
-fit to be written to (startup-check, doctor).
+(recover), removes what is no longer wanted (compact), moves a store into one of
+another kind (copy), shows what was recorded (inspect), says what became of every
+record (account), and whether a store is fit to be written to (startup-check,
+doctor).
 
 Nothing is changed by scan, inspect, account, doctor and every --dry-run.
 
@@ -39,6 +40,7 @@ func (t *tool) app() *urfave.App {
 			t.scanCommand(),
 			t.recoverCommand(),
 			t.compactCommand(),
+			t.copyCommand(),
 			t.inspectCommand(),
 			t.accountCommand(),
 			t.startupCheckCommand(),
