@@ -132,9 +132,10 @@ func (d Duration) MarshalJSON() ([]byte, error) {
 	return appendFloat(nil, time.Duration(d).Seconds(), 64), nil
 }
 
-// AppendStats counts what an appender of a file backend had to survive since
-// it was opened. Its Stats method returns it.
+// AppendStats counts what an appender had to survive since it was opened. Its
+// Stats method returns it. What a backend does not have stays 0.
 type AppendStats struct {
+	// Of file backends.
 	Healed       int64 `json:"healed"`        // ends without a newline that got one
 	CutBack      int64 `json:"cut_back"`      // failed writes that were cut off again
 	Torn         int64 `json:"torn"`          // failed writes that could not be cut off: a fragment stays
@@ -148,4 +149,9 @@ type AppendStats struct {
 	DroppedFiles   int64 `json:"dropped_files"`   // oldest files that had to go
 	DroppedRecords int64 `json:"dropped_records"` // in them
 	DroppedBytes   int64 `json:"dropped_bytes"`   // of these files, damaged lines included
+
+	// Of a store on a server: parts of batches to which an answer was lost.
+	Resent     int64 `json:"resent"`      // they were sent again
+	Fenced     int64 `json:"fenced"`      // of these, the ones that were stored already
+	RolledBack int64 `json:"rolled_back"` // the server had forgotten what it had acknowledged
 }

@@ -45,6 +45,8 @@ func newFileWatch(a Appender) *fileWatch {
 			count: func(c papyra.AppendStats) int64 { return c.SyncFailures }},
 		{message: "the store's lock file was removed from outside: made and took it again",
 			count: func(c papyra.AppendStats) int64 { return c.LockRetaken }},
+		{message: "the store's server had forgotten records that it had acknowledged, as after a failover: they are lost",
+			count: func(c papyra.AppendStats) int64 { return c.RolledBack }},
 	} {
 		t.log.every = logEvery
 		w.troubles = append(w.troubles, t)

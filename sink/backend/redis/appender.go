@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -51,13 +52,6 @@ redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[3])
 return {1, tonumber(at)}
 `
 
-// Stats counts what an appender had to survive.
-type Stats struct {
-	Resent     int64 // chunks that were sent again because no answer had come
-	Fenced     int64 // of these, how many turned out to be stored already
-	RolledBack int64 // the server had forgotten chunks that it had acknowledged
-}
-
 // Appender appends records to a Store. It does not keep others away: any number
 // of processes may append to the same streams. Its methods are not safe for
 // concurrent use, but Close is.
@@ -76,8 +70,9 @@ type Appender struct {
 	closed bool
 	lanes  map[papyra.Stream]*lane
 	order  []*lane // that the batch has lines for
-	stats  Stats
 	stored []bool // by line of the batch
+
+	counts struct{ resent, fenced, rolledBack atomic.Int64 } // chunks
 }
 
 // lane is what an appender knows of one stream.
@@ -159,11 +154,12 @@ func (s *Store) newAppender() (*Appender, error) {
 	}, nil
 }
 
-// Stats returns the counts so far.
-func (a *Appender) Stats() Stats {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.stats
+// Stats returns the counts so far. It may be called concurrently with the other
+// methods, and after Close.
+func (a *Appender) Stats() papyra.AppendStats {
+	return papyra.AppendStats{
+		Resent: a.counts.resent.Load(), Fenced: a.counts.fenced.Load(), RolledBack: a.counts.rolledBack.Load(),
+	}
 }
 
 // Append stores the lines of b, those of a stream in their order, and returns
@@ -336,7 +332,7 @@ func (a *Appender) send(ctx context.Context, b *papyra.Batch, chunks []*chunk, t
 		}
 		cmds[i] = run(ctx, script, []string{c.lane.key, c.lane.fence}, args...)
 		if c.again {
-			a.stats.Resent++
+			a.counts.resent.Add(1)
 		}
 	}
 	_, sendErr := pipe.Exec(ctx)
@@ -381,9 +377,9 @@ func (a *Appender) answer(c *chunk, cmd *goredis.Cmd, sendErr error) {
 	}
 	switch l := c.lane; {
 	case done == 0:
-		a.stats.Fenced++
+		a.counts.fenced.Add(1)
 	case uint64(at) < l.acked && a.s.now().Sub(l.ackedAt) < fenceTTL:
-		a.stats.RolledBack++
+		a.counts.rolledBack.Add(1)
 	}
 	c.fate, c.err = isStored, nil
 	c.lane.acked, c.lane.ackedAt = c.number, a.s.now()

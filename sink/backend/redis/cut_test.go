@@ -206,7 +206,7 @@ func cutOften(t *testing.T, url string, c goredis.UniversalClient, proxies []*re
 	if stats.Resent == 0 || stats.Fenced == 0 || stats.RolledBack != 0 {
 		t.Errorf("%+v: chunks must have been sent again, and some must have been stored before", stats)
 	}
-	t.Logf("%d cuts, %d failed appends, %+v", done(), f.errors, stats)
+	t.Logf("%d cuts, %d failed appends, %d sent again, %d of them stored before", done(), f.errors, stats.Resent, stats.Fenced)
 }
 
 // What was sent before a connection was given up may reach the server late, when

@@ -78,7 +78,7 @@
 // What Append reports as stored is as durable as the server is configured to make
 // it; Sync adds nothing. [Store.Warnings] says which settings may lose records. A
 // failover may lose what the old master acknowledged and the new one did not have
-// yet ([Stats].RolledBack counts where it is noticed).
+// yet (papyra.AppendStats counts where it is noticed).
 //
 // A RemovalReport is acknowledged before the first entry goes. In a cluster the
 // reports may be on another master than the entries: a power cut of just that
