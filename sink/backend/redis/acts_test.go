@@ -118,7 +118,11 @@ func interrupted(t *testing.T, act func(*redis.Store) error, check func(t *testi
 		before := entries(t, c, streamsUnder("base")...)
 		check(t, c, prefix, before)
 		// Again, and undisturbed, it finishes.
-		if err := act(open(t, "redis://"+s.Addr()+"?prefix="+prefix)); err != nil {
+		again, err := redis.Open("redis://"+s.Addr()+"?prefix="+prefix, redis.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(act(again), again.Close()); err != nil {
 			t.Fatal(err)
 		}
 		check(t, c, prefix, before)

@@ -70,7 +70,7 @@ type Appender struct {
 	closed bool
 	lanes  map[papyra.Stream]*lane
 	order  []*lane // that the batch has lines for
-	stored []bool // by line of the batch
+	stored []bool  // by line of the batch
 
 	counts struct{ resent, fenced, rolledBack atomic.Int64 } // chunks
 }
