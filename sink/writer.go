@@ -254,11 +254,16 @@ func (w *writer) finish(ctx context.Context) error {
 	w.s.report("stopped")
 	if left == 0 {
 		w.drain(ctx)
-	} else if w.failed == nil && w.next() {
-		// The store had its time; the report may still fit in.
+	}
+	if ctx.Err() != nil {
+		// The store had its time; the report and a sync may still fit in. What they
+		// come to is no cancellation: the records that are left decide.
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeGrace/2)
-		_ = w.append(grace)
-		cancel()
+		defer cancel()
+		ctx = grace
+	}
+	if left > 0 && w.failed == nil && w.next() {
+		_ = w.append(ctx)
 	}
 
 	var err error
