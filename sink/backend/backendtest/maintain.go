@@ -38,6 +38,8 @@ func compactKeepsView(t *testing.T, m Medium) {
 	lines = append(lines, unsealedEvent("Early", "orders:w", "n", sample.Start.Add(24*time.Hour)))
 	// What is kept is kept byte for byte, whatever its spelling.
 	lines = append(lines, []byte(`{ "kind" : "event", "system_id":"a", "actor_address":"a:b", "event_type":"O\u0064d", "payload":[1e400,-0.0,0.10000000000000000555111512312578270211815834045410156250,"\/"], "timestamp":1.7000005e9 }`))
+	lines = append(lines, bytes.Replace(unsealedEvent("Deep", "a:b", "n", sample.Start.Add(500*time.Second)), []byte(`{"from":"n"}`),
+		[]byte(strings.Repeat("[", papyra.MaxDepth-1)+strings.Repeat("]", papyra.MaxDepth-1)), 1))
 	at := sample.Start.Add(100 * time.Second)
 	for _, r := range []papyra.Retention{
 		keep(5),
@@ -328,10 +330,13 @@ func damage() []damaged {
 		{papyra.ClassCorrupted, []byte(`"a scalar"`)},
 		{papyra.ClassCorrupted, []byte(strings.Repeat("[", 100_000))},
 		{papyra.ClassInvalidUTF8, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte("x"), []byte{0xff}, 1)},
+		{papyra.ClassInvalidUTF8, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte(`"x"`), []byte(`"\ud83d"`), 1)},
+		{papyra.ClassCorrupted, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte(`{"from":"n"}`), []byte("NaN"), 1)},
 		{papyra.ClassNULRun, make([]byte, 100)},
 		{papyra.ClassOversize, bytes.Repeat([]byte("x"), papyra.MaxLine)},
 		{papyra.ClassMissingField, []byte(`{"kind":"event","system_id":"orders","timestamp":1}`)},
 		{papyra.ClassMissingField, []byte(`{}`)},
+		{papyra.ClassMissingField, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte(`"kind"`), []byte(`"Kind"`), 1)},
 		{papyra.ClassMissingField, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte(`,"timestamp":1700000000.0`), nil, 1)},
 		{papyra.ClassBadTimestamp, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte("1700000000.0"), []byte(`"now"`), 1)},
 		{papyra.ClassDuplicateKey, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte(`"kind"`), []byte(`"kind":"event","kind"`), 1)},
