@@ -1,0 +1,242 @@
+package chaos
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/publisher"
+	"github.com/papyra/papyra/sink/account"
+)
+
+// books compares what the test knows of a group with its account and its stores.
+type books struct {
+	group       *groupPlan
+	destructive bool // the broker or one of its sinks was killed
+	rotates     bool
+	r           *account.Result
+	h           *holding
+	problems    []string
+	series      map[seriesKey]*account.Category
+	runs        map[seriesKey]*account.Run // of KindUnknown
+}
+
+// maxProblems bounds a message: one mistake often makes thousands.
+const maxProblems = 30
+
+func (b *books) problem(format string, args ...any) {
+	if len(b.problems) < maxProblems {
+		b.problems = append(b.problems, "group "+b.group.name+": "+fmt.Sprintf(format, args...))
+	}
+}
+
+// check returns what does not agree.
+func (b *books) check(sources []*source) []string {
+	b.series, b.runs = map[seriesKey]*account.Category{}, map[seriesKey]*account.Run{}
+	var total account.Counts
+	for i := range b.r.Runs {
+		run := &b.r.Runs[i]
+		b.runs[seriesKey{run.System, run.Run, papyra.KindUnknown}] = run
+		for j := range run.Categories {
+			c := &run.Categories[j]
+			key := seriesKey{run.System, run.Run, papyra.ParseCategory(c.Category)}
+			b.series[key] = c
+			b.sums(run, c)
+			b.stored(run, c, key)
+			total.Missing += c.Missing
+		}
+	}
+	for key, s := range b.h.series {
+		if b.series[key] == nil {
+			b.problem("%v has %d stored records and is not in the account", key, len(s.lines))
+		}
+	}
+	for _, s := range sources {
+		for _, kind := range papyra.Kinds() {
+			b.publisher(s, kind)
+		}
+	}
+	b.gaps(sources, total.Missing)
+	if total.Missing != b.r.Total.Missing {
+		b.problem("the series miss %d records, the total says %d", total.Missing, b.r.Total.Missing)
+	}
+	b.verdict()
+	return b.problems
+}
+
+func (b *books) verdict() {
+	want := account.Balanced
+	if b.r.Total.Missing > 0 {
+		want = account.Missing
+	}
+	if b.r.Verdict != want || b.r.Group != b.group.name {
+		b.problem("verdict %s of group %q with %d missing, want %s of %q; absent %v", b.r.Verdict, b.r.Group, b.r.Total.Missing, want, b.group.name, b.r.Absent)
+	}
+	var damaged int64
+	for _, s := range b.r.Stores {
+		damaged += s.Damaged
+	}
+	if int(damaged) != b.h.damaged || damaged > 0 && !b.destructive {
+		b.problem("%d damaged lines in the account and %d in the stores", damaged, b.h.damaged)
+	}
+}
+
+// sums checks what holds of any series, of the sinks' own too.
+func (b *books) sums(run *account.Run, c *account.Category) {
+	sum := c.Stored + c.DroppedTotal() + c.RemovedTotal() + c.Filtered + c.Before + c.Pending + c.Missing
+	if c.Accepted != sum || c.First != 1 || c.Highest != c.Accepted {
+		b.problem("%s %s %s: %+v adds up to %d", run.System, run.Run, c.Category, c, sum)
+	}
+	if c.Pending > 0 {
+		b.problem("%s %s %s: %d pending, long after the end", run.System, run.Run, c.Category, c.Pending)
+	}
+	if c.RemovedTotal() != c.Removed[papyra.ActRotate] || c.RemovedTotal() > 0 && !b.rotates {
+		b.problem("%s %s %s: removed %v, want only what rotating stores rotate away", run.System, run.Run, c.Category, c.Removed)
+	}
+	if c.Missing > 0 && run.System == papyra.SystemReserved && !b.destructive {
+		b.problem("%d of the pipeline's own reports are missing: %s %s %+v", c.Missing, run.Node, run.Run, c)
+	}
+}
+
+// stored checks a series against the stores.
+func (b *books) stored(run *account.Run, c *account.Category, key seriesKey) {
+	s := b.h.of(key.system, key.run, key.kind)
+	if c.Stored != uint64(len(s.lines)) || c.Duplicates != s.twice || c.Conflicts != s.other || s.other > 0 {
+		b.problem("%s %s %s: the account says %d stored, %d duplicates, %d conflicts; in the stores are %d, %d, %d",
+			run.System, run.Run, c.Category, c.Stored, c.Duplicates, c.Conflicts, len(s.lines), s.twice, s.other)
+	}
+}
+
+// publisher checks a series against what its publisher knows.
+func (b *books) publisher(s *source, kind papyra.Kind) {
+	truth := of(&s.stats, kind)
+	run := s.p.Run()
+	held := b.h.of(s.system, run, kind)
+	final := b.h.of(s.system, run, papyra.KindReport).final
+	c := b.series[seriesKey{s.system, run, kind}]
+	if c == nil {
+		c = &account.Category{}
+	}
+	problem := func(format string, args ...any) {
+		b.problem("%s, run %s, %s: %s\n  account   %+v\n  publisher %+v, patient %v, final report stored %v",
+			s.name, run, kind.Category(), fmt.Sprintf(format, args...), *c, truth, s.patient, final)
+	}
+	b.calls(s, kind, truth, held, problem)
+
+	if c.Accepted > truth.Accepted || final && c.Accepted != truth.Accepted {
+		problem("%d accepted, want %d", c.Accepted, truth.Accepted)
+	}
+	// What a report did not say nobody knows; what it said is never too much.
+	// Of a hurried publisher's reports some may be dropped after the last.
+	exact := final && (s.patient || kind != papyra.KindReport)
+	for reason, n := range drops(truth) {
+		if got := c.Dropped[reason]; got > n || exact && got != n {
+			problem("%d dropped as %s, want %d", got, reason, n)
+		}
+	}
+	for reason, n := range c.Dropped {
+		if _, publishers := drops(truth)[reason]; !publishers && n > 0 {
+			problem("%d dropped as %s", n, reason)
+		}
+	}
+	takes := b.group.takes(kind)
+	if c.Filtered > 0 && takes || len(held.lines) > 0 && !takes {
+		problem("%d filtered and %d stored of what the group takes: %v", c.Filtered, len(held.lines), takes)
+	}
+	kept := c.Stored + c.RemovedTotal() // the account's Stored is what the stores hold
+	if kept > truth.Confirmed+truth.Unconfirmed {
+		problem("%d stored or removed, more than were handed over", kept)
+	}
+	if b.destructive || !takes {
+		return
+	}
+	// Nothing was killed: what was confirmed is there.
+	if kept < truth.Confirmed && c.Highest == truth.Accepted || c.Before > 0 {
+		problem("%d stored or removed, %d before, but %d were confirmed", kept, c.Before, truth.Confirmed)
+	}
+	unsaid := truth.Dropped() - min(c.DroppedTotal(), truth.Dropped())
+	removed := b.series[seriesKey{s.system, run, papyra.KindReport}]
+	if final || removed == nil || removed.RemovedTotal() == 0 {
+		if s.patient {
+			unsaid = 0
+		}
+	}
+	if c.Missing > truth.Unconfirmed+unsaid {
+		problem("%d missing, want at most %d: nothing was killed", c.Missing, truth.Unconfirmed+unsaid)
+	}
+	if s.patient && !final && (removed == nil || removed.RemovedTotal() == 0) {
+		problem("the final report is lost: nothing was killed")
+	}
+}
+
+// calls checks the publisher's numbers and the stored records against the calls.
+func (b *books) calls(s *source, kind papyra.Kind, truth publisher.CategoryStats, held *seen, problem func(string, ...any)) {
+	if truth.Accepted != truth.Confirmed+truth.Unconfirmed+truth.Dropped() || truth.Buffered != 0 {
+		problem("the publisher's numbers do not add up")
+	}
+	if kind == papyra.KindReport {
+		return
+	}
+	if calls := s.calls[kind].Load(); truth.Accepted+truth.Refused != calls {
+		problem("%d calls", calls)
+	}
+	taken := func(set map[uint64]bool) (n uint64) {
+		for seq := range set {
+			if seq <= truth.Accepted {
+				n++
+			}
+		}
+		return n
+	}
+	if bad, long := taken(s.bad[kind]), taken(s.long[kind]); bad != truth.DroppedEncode || long != truth.DroppedTooLarge {
+		problem("%d records could not be written and %d were too long", bad, long)
+	}
+	for seq, line := range held.lines {
+		if seq > truth.Accepted || s.bad[kind][seq] || s.long[kind][seq] || !bytes.Contains(line, []byte(mark(kind, seq))) {
+			problem("record %d is not what was recorded: %.200s", seq, line)
+			return
+		}
+	}
+}
+
+// drops are the publisher's drops by reason.
+func drops(c publisher.CategoryStats) map[papyra.DropReason]uint64 {
+	return map[papyra.DropReason]uint64{
+		papyra.DropQueueFull: c.DroppedQueueFull, papyra.DropTooLarge: c.DroppedTooLarge,
+		papyra.DropEncode: c.DroppedEncode, papyra.DropClosed: c.DroppedClosed,
+	}
+}
+
+// gaps checks that no missing number is stored, that they add up, and that none
+// was taken when the world was whole again.
+func (b *books) gaps(sources []*source, missing uint64) {
+	byRun := map[string]*source{}
+	for _, s := range sources {
+		byRun[s.p.Run()] = s
+	}
+	var sum uint64
+	partly := false
+	for i := range b.r.Gaps {
+		g := &b.r.Gaps[i]
+		kind := papyra.ParseCategory(g.Category)
+		held := b.h.of(g.System, g.Run, kind)
+		for seq := g.First; seq <= g.Last; seq++ {
+			if held.lines[seq] != nil {
+				b.problem("%d is in the gap %+v and stored", seq, *g)
+				break
+			}
+		}
+		sum += g.Count
+		partly = partly || g.Partly
+		s := byRun[g.Run]
+		if s == nil || g.Partly || !s.calmed {
+			continue
+		}
+		if calm := of(&s.calm, kind).Accepted; g.Last > calm {
+			b.problem("%s: %d to %d of %s are missing, though nothing was harmed after %d: %+v", s.name, max(g.First, calm+1), g.Last, g.Category, calm, *g)
+		}
+	}
+	if b.r.GapsTotal != uint64(len(b.r.Gaps)) || !partly && sum != missing || sum < missing {
+		b.problem("%d gaps with %d numbers are listed, %d are missing", b.r.GapsTotal, sum, missing)
+	}
+}

@@ -1,0 +1,235 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/publisher"
+)
+
+// source is one run of a publisher with a goroutine for each category, so that
+// the number of a record is the number of its call, which stands in its payload.
+type source struct {
+	name   string
+	system string
+	p      *publisher.Publisher
+	proxy  *proxy
+
+	stop chan struct{}
+	wg   sync.WaitGroup
+
+	calls [papyra.KindCount]atomic.Uint64
+	// bad are the numbers of calls whose record cannot be written, by the
+	// goroutine of its category; long are the too long ones.
+	bad, long [papyra.KindCount]map[uint64]bool
+
+	patient bool            // it was closed with all the time it needed
+	calm    publisher.Stats // of the moment after which nothing may be lost
+	calmed  bool
+	stats   publisher.Stats // after Close
+}
+
+// gigantic is longer than a publisher's line may be.
+var gigantic = strings.Repeat("x", papyra.MaxPublishedLine)
+
+// texts are of every length up to what some records have.
+var texts = strings.Repeat("what an actor wants to be remembered of ", 50)
+
+func newSource(t *testing.T, p *plan, slot, generation int, broker string) *source {
+	sp := &p.slots[slot]
+	s := &source{
+		name: fmt.Sprintf("publisher %d of slot %d", generation, slot), system: sp.system,
+		proxy: newProxy(t, broker), stop: make(chan struct{}),
+	}
+	var err error
+	s.p, err = publisher.Connect(s.proxy.url(), publisher.Config{
+		System: sp.system, Node: fmt.Sprintf("n%d", slot), ReportEvery: sp.every,
+		Buffers: publisher.Buffers{Events: sp.events, DeadLetters: 64 << 10, Audits: 64 << 10, Reports: sp.reports},
+		NATS: []nats.Option{
+			nats.UserInfo("pub", "pub"), nats.FlusherTimeout(p.flushing),
+			nats.CustomReconnectDelay(func(int) time.Duration { return 20 * time.Millisecond }),
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []papyra.Kind{papyra.KindEvent, papyra.KindDeadLetter, papyra.KindAudit} {
+		s.bad[kind], s.long[kind] = map[uint64]bool{}, map[uint64]bool{}
+		r := rand.New(rand.NewPCG(p.seed, uint64(slot)<<32|uint64(generation)<<8|uint64(kind)))
+		s.wg.Go(func() { s.record(kind, r) })
+	}
+	return s
+}
+
+// record records bursts until it is stopped.
+func (s *source) record(kind papyra.Kind, r *rand.Rand) {
+	rest := time.NewTimer(0)
+	defer rest.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-rest.C:
+		}
+		burst := 1 + r.IntN(60)
+		switch {
+		case kind == papyra.KindAudit:
+			burst = 1 + r.IntN(3)
+		case r.IntN(30) == 0:
+			burst = 600
+		}
+		for range burst {
+			s.one(kind, r)
+		}
+		rest.Reset(between(r, 4*time.Millisecond, 25*time.Millisecond))
+	}
+}
+
+func (s *source) one(kind papyra.Kind, r *rand.Rand) {
+	n := s.calls[kind].Add(1)
+	fields := []slog.Attr{slog.Uint64("n", n), slog.String("text", texts[:r.IntN(200)])}
+	var payload any
+	if kind != papyra.KindAudit {
+		switch r.IntN(400) {
+		case 0:
+			s.bad[kind][n] = true
+			payload, fields = make(chan int), nil
+		case 1:
+			s.long[kind][n] = true
+			fields[1] = slog.String("text", gigantic)
+		case 2, 3, 4:
+			fields[1] = slog.String("text", texts)
+		}
+	}
+	switch kind {
+	case papyra.KindEvent:
+		s.p.Event(papyra.Event{Actor: papyra.Address{ID: int64(n)}, Type: papyra.ActorRestarted, Payload: payload}, fields...)
+	case papyra.KindDeadLetter:
+		s.p.DeadLetter(papyra.DeadLetter{MessageType: "Charge", Payload: payload}, fields...)
+	case papyra.KindAudit:
+		s.p.Audit(papyra.Audit{TotalActors: int64(n)})
+	}
+}
+
+// mark is what a stored line of a call must contain.
+func mark(kind papyra.Kind, n uint64) string {
+	if kind == papyra.KindAudit {
+		return fmt.Sprintf(`"total_actors":%d,`, n)
+	}
+	return fmt.Sprintf(`"payload":{"n":%d,`, n)
+}
+
+// end stops the calls. After it bad and long may be read.
+func (s *source) end() {
+	close(s.stop)
+	s.wg.Wait()
+}
+
+// close closes the publisher within a time while it is still used.
+func (s *source) close(within time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	err := s.p.Close(ctx)
+	s.end()
+	s.stats = s.p.Stats()
+	return err
+}
+
+// abandon ends the publisher as the death of its process would: not a byte of it
+// reaches the broker from now on. It is closed only for the sake of the test,
+// which must not leave it behind.
+func (s *source) abandon() {
+	s.proxy.refusing(true)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = s.p.Close(ctx)
+	s.end()
+	s.stats = s.p.Stats()
+}
+
+// of returns the numbers of a kind.
+func of(s *publisher.Stats, kind papyra.Kind) publisher.CategoryStats {
+	switch kind {
+	case papyra.KindEvent:
+		return s.Events
+	case papyra.KindDeadLetter:
+		return s.DeadLetters
+	case papyra.KindAudit:
+		return s.Audits
+	default:
+		return s.Reports
+	}
+}
+
+// slot is a place for publishers, one after the other.
+type slot struct {
+	t      *testing.T
+	plan   *plan
+	index  int
+	broker string
+
+	mu      sync.Mutex
+	now     *source
+	all     []*source
+	closing sync.WaitGroup // those that take their time
+}
+
+func newSlot(t *testing.T, p *plan, index int, broker string) *slot {
+	s := &slot{t: t, plan: p, index: index, broker: broker}
+	s.next()
+	return s
+}
+
+// next begins a run.
+func (s *slot) next() (before *source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before = s.now
+	s.now = newSource(s.t, s.plan, s.index, len(s.all), s.broker)
+	s.all = append(s.all, s.now)
+	return before
+}
+
+// leave closes a source with all the time it needs. It leaves nothing behind.
+func (s *slot) leave(of *source) {
+	of.patient = true
+	if err := of.close(patience); err != nil {
+		s.t.Errorf("%s: %v", of.name, err)
+	}
+}
+
+// harm does a fault, to its end.
+func (s *slot) harm(f fault) {
+	p := s.now.proxy
+	switch f.kind {
+	case pubCut:
+		p.cut()
+	case pubSwallow:
+		p.swallow.Store(true)
+		time.Sleep(f.long)
+		p.cut()
+		p.swallow.Store(false)
+	case pubPartition:
+		p.refusing(true)
+		time.Sleep(f.long)
+		p.refusing(false)
+	case pubClose:
+		before := s.next()
+		s.closing.Go(func() { s.leave(before) })
+	case pubHurry:
+		before := s.next()
+		_ = before.close(f.long / 4)
+	case pubAbandon:
+		before := s.next()
+		before.abandon()
+	}
+}

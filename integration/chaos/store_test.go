@@ -1,0 +1,167 @@
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/papyra/papyra"
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// lines returns what lies in a store, read without the code that wrote it; only
+// the memory has no other reader.
+func (w *worker) lines(redis string) (list [][]byte, err error) {
+	ctx := context.Background()
+	switch w.plan.store {
+	case storeMemory:
+		_, err = w.store.Read(ctx, papyra.Query{Duplicates: true}, func(rec *papyra.Record, _ papyra.Place) error {
+			list = append(list, bytes.Clone(rec.Line))
+			return nil
+		})
+		return list, err
+	case storeRedis:
+		return redisLines(ctx, redis, w.prefix)
+	}
+	paths, err := filepath.Glob(filepath.Join(w.dir, "records.ndjson*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		if len(data) > 0 && data[len(data)-1] != '\n' {
+			return nil, fmt.Errorf("%s does not end in a newline", path)
+		}
+		for line := range bytes.Lines(data) {
+			list = append(list, bytes.TrimSuffix(line, []byte("\n")))
+		}
+	}
+	return list, nil
+}
+
+// redisLines reads all streams of a store.
+func redisLines(ctx context.Context, address, prefix string) (list [][]byte, err error) {
+	c := goredis.NewClient(&goredis.Options{Addr: address})
+	defer c.Close()
+	keys, err := storeKeys(ctx, c, prefix)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		if kind, err := c.Type(ctx, key).Result(); err != nil || kind != "stream" {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		entries, err := c.XRange(ctx, key, "-", "+").Result()
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			data, ok := e.Values["data"].(string)
+			if !ok {
+				return nil, fmt.Errorf("entry %s of %s has no data", e.ID, key)
+			}
+			list = append(list, []byte(data))
+		}
+	}
+	return list, nil
+}
+
+func storeKeys(ctx context.Context, c *goredis.Client, prefix string) (keys []string, err error) {
+	all := c.Scan(ctx, 0, "*"+prefix+":*", 1000).Iterator()
+	for all.Next(ctx) {
+		if strings.HasPrefix(strings.TrimPrefix(all.Val(), "{"), prefix+":") {
+			keys = append(keys, all.Val())
+		}
+	}
+	return keys, all.Err()
+}
+
+// forget removes a store from a Redis that many runs share.
+func (w *worker) forget(redis string) error {
+	ctx := context.Background()
+	c := goredis.NewClient(&goredis.Options{Addr: redis})
+	defer c.Close()
+	keys, err := storeKeys(ctx, c, w.prefix)
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	return c.Del(ctx, keys...).Err()
+}
+
+// seriesKey names a run's category.
+type seriesKey struct {
+	system, run string
+	kind        papyra.Kind
+}
+
+// seen is what the stores of a group hold of a series.
+type seen struct {
+	node  string
+	lines map[uint64][]byte // the first of each number
+	twice uint64            // exact copies beyond the first
+	other uint64            // other lines with a number that was there already
+	final bool              // with the last PublisherReport of the run
+}
+
+// holding is what the stores of a group hold.
+type holding struct {
+	series  map[seriesKey]*seen
+	damaged int
+}
+
+// hold reads the stores of a group.
+func hold(workers []*worker, redis string) (*holding, error) {
+	h := &holding{series: map[seriesKey]*seen{}}
+	for _, w := range workers {
+		lines, err := w.lines(redis)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", w.url, err)
+		}
+		for _, line := range lines {
+			h.add(line)
+		}
+	}
+	return h, nil
+}
+
+func (h *holding) add(line []byte) {
+	rec, err := papyra.Parse(line)
+	if err != nil || !rec.Sealed {
+		h.damaged++
+		return
+	}
+	key := seriesKey{string(rec.System), string(rec.Run), rec.Kind}
+	s := h.series[key]
+	if s == nil {
+		s = &seen{node: string(rec.Node), lines: map[uint64][]byte{}}
+		h.series[key] = s
+	}
+	switch first, ok := s.lines[rec.Seq]; {
+	case !ok:
+		s.lines[rec.Seq] = line
+	case bytes.Equal(first, line):
+		s.twice++
+	default:
+		s.other++
+	}
+	if rec.Kind == papyra.KindReport && string(rec.Type) == papyra.ReportPublisher && bytes.HasPrefix(rec.Payload, []byte(`{"final":true`)) {
+		s.final = true
+	}
+}
+
+// of returns what is held of a series, never nil.
+func (h *holding) of(system, run string, kind papyra.Kind) *seen {
+	if s := h.series[seriesKey{system, run, kind}]; s != nil {
+		return s
+	}
+	return &seen{}
+}
