@@ -39,7 +39,7 @@ func newApp(stderr io.Writer) *urfave.App {
 		Description: description,
 		Version:     version(),
 		Flags: slices.Concat([]urfave.Flag{
-			&urfave.StringFlag{Name: "backend", Aliases: []string{"b"}, EnvVars: []string{"PAPYRA_BACKEND"}, Value: "json:./papyra-data/records.ndjson", Category: store, Usage: "store `URL`: json:PATH, memory:"},
+			&urfave.StringFlag{Name: "backend", Aliases: []string{"b"}, EnvVars: []string{"PAPYRA_BACKEND"}, Value: "json:./papyra-data/records.ndjson", Category: store, Usage: "store `URL`: json:PATH, rotating:PATH, redis://HOST, memory: and others"},
 			&urfave.StringFlag{Name: "sync", EnvVars: []string{"PAPYRA_SYNC"}, Category: store, Usage: "when records are made durable, `MODE`: none, interval (every second), batch (default: interval)"},
 			&urfave.StringFlag{Name: "rejects", EnvVars: []string{"PAPYRA_REJECTS"}, Category: store, Usage: "`FILE` for rejected lines, or none (default: beside the store)"},
 			&urfave.StringFlag{Name: "startup-check", EnvVars: []string{"PAPYRA_STARTUP_CHECK"}, Value: "ignore", Category: store, Usage: "what to do with the store before the start, `MODE`: ignore, scan_only, fail_on_anomaly, recover"},

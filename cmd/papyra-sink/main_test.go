@@ -21,6 +21,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/sink/backend"
+	"github.com/papyra/papyra/sink/backend/redis/redistest"
 	"github.com/papyra/papyra/sink/broker"
 )
 
@@ -118,6 +119,17 @@ func (p *process) text() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.log.String()
+}
+
+// messages returns the structured log lines with a message.
+func (p *process) messages(text string) (list []map[string]any) {
+	for l := range strings.Lines(p.text()) {
+		var fields map[string]any
+		if json.Unmarshal([]byte(l), &fields) == nil && fields["msg"] == text {
+			list = append(list, fields)
+		}
+	}
+	return list
 }
 
 // url is where the embedded server listens.
@@ -218,6 +230,60 @@ func TestDefaultsStoreInTheDirectoryAndStopCleanly(t *testing.T) {
 	for _, l := range strings.Split(strings.TrimSpace(p.text()), "\n") {
 		if !json.Valid([]byte(l)) {
 			t.Errorf("log line %q is not JSON", l)
+		}
+	}
+}
+
+// What a rotation dropped is in the totals, and the log says before that keep_*
+// is not all that bounds such a store.
+func TestRotatingStoreIsWarnedOfAndItsLossesAreCounted(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, dir, "--listen", "127.0.0.1:0", "--keep-records", "1000", "--backend", "rotating:r.ndjson?max_bytes=10kB&max_files=2")
+	nc := dial(t, p.url())
+	const n = 500
+	for i := range n {
+		send(t, nc, event(i))
+	}
+	flush(t, nc)
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(); code != 0 {
+		t.Errorf("exit code %d after SIGTERM", code)
+	}
+	if warnings := p.messages("the store may keep less than expected"); len(warnings) != 1 ||
+		!strings.Contains(warnings[0]["warning"].(string), "never more than") {
+		t.Errorf("got warnings %v, want one about keep_*", warnings)
+	}
+	kept := len(records(t, filepath.Join(dir, "r.ndjson"))) + len(records(t, filepath.Join(dir, "r.ndjson.1")))
+	ended := p.messages("ended")
+	if len(ended) != 1 {
+		t.Fatalf("got %v, want one line with the totals", ended)
+	}
+	dropped, _ := ended[0]["rotation_dropped_records"].(float64)
+	if stored, _ := ended[0]["stored"].(float64); stored != n || dropped < float64(n-kept) {
+		t.Errorf("%d records are left of %v stored and %v dropped, want no fewer dropped than missing", kept, stored, dropped)
+	}
+	for _, name := range []string{"rotations", "rotation_dropped_files", "rotation_dropped_bytes"} {
+		if v, _ := ended[0][name].(float64); v < 1 {
+			t.Errorf("the totals say %s=%v:\n%v", name, ended[0][name], ended[0])
+		}
+	}
+}
+
+func TestRedisThatPersistsNothingIsWarnedOf(t *testing.T) {
+	server := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
+	p := start(t, t.TempDir(), "--listen", "127.0.0.1:0", "--backend", "redis://"+server.Addr())
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(); code != 0 {
+		t.Errorf("exit code %d after SIGTERM", code)
+	}
+	var got []string
+	for _, fields := range p.messages("the store may keep less than expected") {
+		text, _ := fields["warning"].(string)
+		got = append(got, text)
+	}
+	for _, part := range []string{"maxmemory-policy is allkeys-lru", "nothing is persisted"} {
+		if n := strings.Count(strings.Join(got, "\n"), part); n != 1 {
+			t.Errorf("%q is in the warnings %d times, want once:\n%q", part, n, got)
 		}
 	}
 }
