@@ -18,8 +18,9 @@ func (t *tool) summaryCommand() *urfave.Command {
 		Description: describe(`Counts the records of every system and category with their size and first and
 last time, and lists the runs: the starts of publishers, with the node they ran
 on and the highest number they gave in each category. Exact duplicates count
-once. Retention flags show what a compaction with the same flags would keep.
-Nothing is changed.`,
+once. Retention flags show what a compaction with the same flags would keep. Of a
+store from which acts have removed records it says how many in all, unless a flag
+chooses a time, a system or a node, or limits the reports. Nothing is changed.`,
 			[]string{
 				"papyra-ctl inspect summary --backend " + exampleStore,
 				"papyra-ctl inspect summary --backend " + exampleStore + " --since 1d --system orders",
@@ -34,17 +35,20 @@ Nothing is changed.`,
 
 // summaryResult is the JSON of a summary.
 type summaryResult struct {
-	Records     int64                 `json:"records"`
-	Bytes       int64                 `json:"bytes"`
-	Sealed      int64                 `json:"sealed"`
-	Unsealed    int64                 `json:"unsealed"`
-	Damaged     int64                 `json:"damaged"` // lines passed over
-	Oldest      float64               `json:"oldest,omitempty"`
-	Newest      float64               `json:"newest,omitempty"`
-	Streams     []*streamCount        `json:"streams"`
-	Runs        []*runCount           `json:"runs"`         // the one seen last is first
-	RunsOmitted int64                 `json:"runs_omitted"` // records of runs beyond the bound
-	Retention   map[string]limitsJSON `json:"retention"`
+	Records     int64          `json:"records"`
+	Bytes       int64          `json:"bytes"`
+	Sealed      int64          `json:"sealed"`
+	Unsealed    int64          `json:"unsealed"`
+	Damaged     int64          `json:"damaged"` // lines passed over
+	Oldest      float64        `json:"oldest,omitempty"`
+	Newest      float64        `json:"newest,omitempty"`
+	Streams     []*streamCount `json:"streams"`
+	Runs        []*runCount    `json:"runs"`         // the one seen last is first
+	RunsOmitted int64          `json:"runs_omitted"` // records of runs beyond the bound
+	// Removed is what acts have removed from the store so far. It is absent where
+	// none has, and where the summary is not of the whole store.
+	Removed   []*removedCount       `json:"removed,omitempty"`
+	Retention map[string]limitsJSON `json:"retention"`
 }
 
 // streamCount counts one stream.
@@ -77,6 +81,7 @@ type summarizer struct {
 	result  summaryResult
 	streams map[papyra.Stream]*streamCount
 	runs    map[runKey]*runCount
+	removed removedSum
 
 	// What the last record belonged to, and the next one most likely does too:
 	// the maps' keys cost an allocation.
@@ -86,7 +91,7 @@ type summarizer struct {
 }
 
 func newSummarizer() *summarizer {
-	return &summarizer{streams: map[papyra.Stream]*streamCount{}, runs: map[runKey]*runCount{}}
+	return &summarizer{streams: map[papyra.Stream]*streamCount{}, runs: map[runKey]*runCount{}, removed: removedSum{}}
 }
 
 func (s *summarizer) add(rec *papyra.Record) {
@@ -105,6 +110,7 @@ func (s *summarizer) add(rec *papyra.Record) {
 	} else {
 		st.Unsealed++
 	}
+	s.removed.add(rec)
 	if rec.HasIdentity() {
 		s.addRun(rec, when)
 	}
@@ -210,6 +216,11 @@ func (c *call) summary() error {
 	}
 	sum.result.Damaged = c.noteSources(sources)
 	result := sum.end()
+	// The reports tell neither of systems nor, when they are carried, of times:
+	// of a part of the store they say nothing, and a part of them neither.
+	if len(q.Systems)+len(q.Nodes) == 0 && q.Since.IsZero() && q.Until.IsZero() && q.Retention.ByKind[papyra.KindReport].IsZero() {
+		result.Removed = sum.removed.list()
+	}
 	c.result = result
 	failed := 0
 	for _, s := range sources {
@@ -244,6 +255,7 @@ func (c *call) showSummary(r *summaryResult, retention string) {
 		_ = g.add(st.System, st.Category, showCount(st.Records), showCount(st.Unsealed), showBytes(st.Bytes), showSeconds(st.Oldest), showSeconds(st.Newest))
 	}
 	_ = g.end()
+	c.showRemoved(r.Removed)
 	c.showRuns(r)
 }
 
