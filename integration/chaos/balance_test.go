@@ -11,6 +11,7 @@ import (
 
 // books compares what the test knows of a group with its account and its stores.
 type books struct {
+	index       int
 	group       *groupPlan
 	destructive bool // the broker or one of its sinks was killed
 	rotates     bool
@@ -18,7 +19,6 @@ type books struct {
 	h           *holding
 	problems    []string
 	series      map[seriesKey]*account.Category
-	runs        map[seriesKey]*account.Run // of KindUnknown
 }
 
 // maxProblems bounds a message: one mistake often makes thousands.
@@ -32,11 +32,10 @@ func (b *books) problem(format string, args ...any) {
 
 // check returns what does not agree.
 func (b *books) check(sources []*source) []string {
-	b.series, b.runs = map[seriesKey]*account.Category{}, map[seriesKey]*account.Run{}
+	b.series = map[seriesKey]*account.Category{}
 	var total account.Counts
 	for i := range b.r.Runs {
 		run := &b.r.Runs[i]
-		b.runs[seriesKey{run.System, run.Run, papyra.KindUnknown}] = run
 		for j := range run.Categories {
 			c := &run.Categories[j]
 			key := seriesKey{run.System, run.Run, papyra.ParseCategory(c.Category)}
@@ -113,10 +112,7 @@ func (b *books) publisher(s *source, kind papyra.Kind) {
 	run := s.p.Run()
 	held := b.h.of(s.system, run, kind)
 	final := b.h.of(s.system, run, papyra.KindReport).final
-	c := b.series[seriesKey{s.system, run, kind}]
-	if c == nil {
-		c = &account.Category{}
-	}
+	c := b.find(s, kind)
 	problem := func(format string, args ...any) {
 		b.problem("%s, run %s, %s: %s\n  account   %+v\n  publisher %+v, patient %v, final report stored %v",
 			s.name, run, kind.Category(), fmt.Sprintf(format, args...), *c, truth, s.patient, final)
@@ -155,18 +151,27 @@ func (b *books) publisher(s *source, kind papyra.Kind) {
 		problem("%d stored or removed, %d before, but %d were confirmed", kept, c.Before, truth.Confirmed)
 	}
 	unsaid := truth.Dropped() - min(c.DroppedTotal(), truth.Dropped())
-	removed := b.series[seriesKey{s.system, run, papyra.KindReport}]
-	if final || removed == nil || removed.RemovedTotal() == 0 {
-		if s.patient {
-			unsaid = 0
-		}
+	rotated := b.find(s, papyra.KindReport).RemovedTotal() > 0 // perhaps with the reports that named drops
+	if s.patient && (final || !rotated) {
+		unsaid = 0
 	}
 	if c.Missing > truth.Unconfirmed+unsaid {
 		problem("%d missing, want at most %d: nothing was killed", c.Missing, truth.Unconfirmed+unsaid)
 	}
-	if s.patient && !final && (removed == nil || removed.RemovedTotal() == 0) {
+	if s.patient && !final && !rotated {
 		problem("the final report is lost: nothing was killed")
 	}
+}
+
+// find returns the account of a source's series, never nil. Of a run of which
+// nothing but its removal is left the system is not known.
+func (b *books) find(s *source, kind papyra.Kind) *account.Category {
+	for _, system := range []string{s.system, ""} {
+		if c := b.series[seriesKey{system, s.p.Run(), kind}]; c != nil {
+			return c
+		}
+	}
+	return &account.Category{}
 }
 
 // calls checks the publisher's numbers and the stored records against the calls.
@@ -207,8 +212,8 @@ func drops(c publisher.CategoryStats) map[papyra.DropReason]uint64 {
 	}
 }
 
-// gaps checks that no missing number is stored, that they add up, and that none
-// was taken when the world was whole again.
+// gaps checks that no missing number is stored, that they add up, and that there
+// is a reason for each.
 func (b *books) gaps(sources []*source, missing uint64) {
 	byRun := map[string]*source{}
 	for _, s := range sources {
@@ -228,15 +233,24 @@ func (b *books) gaps(sources []*source, missing uint64) {
 		}
 		sum += g.Count
 		partly = partly || g.Partly
-		s := byRun[g.Run]
-		if s == nil || g.Partly || !s.calmed {
-			continue
-		}
-		if calm := of(&s.calm, kind).Accepted; g.Last > calm {
-			b.problem("%s: %d to %d of %s are missing, though nothing was harmed after %d: %+v", s.name, max(g.First, calm+1), g.Last, g.Category, calm, *g)
+		if s := byRun[g.Run]; s != nil && s.patient && !g.Partly {
+			b.reason(s, kind, g)
 		}
 	}
 	if b.r.GapsTotal != uint64(len(b.r.Gaps)) || !partly && sum != missing || sum < missing {
 		b.problem("%d gaps with %d numbers are listed, %d are missing", b.r.GapsTotal, sum, missing)
+	}
+}
+
+// reason checks that a gap of a publisher that was closed in peace was taken
+// before something was killed. Otherwise it can only hold records that were
+// dropped, of which the report was lost.
+func (b *books) reason(s *source, kind papyra.Kind, g *account.Gap) {
+	reach := of(&s.reach[b.index], kind).Accepted
+	c := b.find(s, kind)
+	truth := of(&s.stats, kind)
+	if g.Last > reach && c.DroppedTotal() == truth.Dropped() {
+		b.problem("%s: %d to %d of %s are missing, though nothing was killed after %d was taken: %+v",
+			s.name, max(g.First, reach+1), g.Last, g.Category, reach, *g)
 	}
 }

@@ -54,6 +54,7 @@ type broker struct {
 	t             *testing.T
 	port, monitor int
 	conf          string
+	killed        func() // is told
 	cmd           *exec.Cmd
 	in            io.Closer
 	ended         chan struct{}
@@ -156,6 +157,7 @@ func (b *broker) harm(f fault) {
 		b.signal(syscall.SIGCONT)
 	case brokerKill:
 		b.kill()
+		b.killed()
 		time.Sleep(f.long)
 		b.start()
 	case brokerRevoke:
@@ -168,7 +170,7 @@ func (b *broker) harm(f fault) {
 }
 
 // subscriptions returns how many subscriptions each sink has, by the name of its
-// connection, without the common beginning.
+// connection, without the common beginning; nil when the broker does not answer.
 func (b *broker) subscriptions() map[string]int {
 	res, err := b.http.Get(fmt.Sprintf("http://127.0.0.1:%d/connz?limit=10000", b.monitor))
 	if err != nil {

@@ -32,10 +32,9 @@ type source struct {
 	// goroutine of its category; long are the too long ones.
 	bad, long [papyra.KindCount]map[uint64]bool
 
-	patient bool            // it was closed with all the time it needed
-	calm    publisher.Stats // of the moment after which nothing may be lost
-	calmed  bool
-	stats   publisher.Stats // after Close
+	patient bool              // it was closed with all the time it needed
+	reach   []publisher.Stats // by group: of the last moment at which a fault took records away
+	stats   publisher.Stats   // after Close
 }
 
 // gigantic is longer than a publisher's line may be.
@@ -48,7 +47,7 @@ func newSource(t *testing.T, p *plan, slot, generation int, broker string) *sour
 	sp := &p.slots[slot]
 	s := &source{
 		name: fmt.Sprintf("publisher %d of slot %d", generation, slot), system: sp.system,
-		proxy: newProxy(t, broker), stop: make(chan struct{}),
+		proxy: newProxy(t, broker), stop: make(chan struct{}), reach: make([]publisher.Stats, len(p.groups)),
 	}
 	var err error
 	s.p, err = publisher.Connect(s.proxy.url(), publisher.Config{
@@ -204,6 +203,15 @@ func (s *slot) leave(of *source) {
 	of.patient = true
 	if err := of.close(patience); err != nil {
 		s.t.Errorf("%s: %v", of.name, err)
+	}
+}
+
+// reached notes that what was accepted up to now may be lost to a group.
+func (s *slot) reached(group int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, source := range s.all {
+		source.reach[group] = source.p.Stats()
 	}
 }
 

@@ -26,6 +26,7 @@ type worker struct {
 	plan   workerPlan
 	group  *groupPlan
 	broker string // its URL
+	killed func() // is told
 	url    string // of the store
 	dir    string // of a store of files
 	prefix string // of a store in Redis
@@ -232,6 +233,7 @@ func (w *worker) harm(f fault) {
 		w.end, w.kill = nil, nil
 		w.mu.Unlock()
 		kill()
+		w.killed()
 	}
 	time.Sleep(f.long)
 	w.start()
