@@ -22,18 +22,20 @@ func Overlap(a, b string) bool {
 			numberedA && isMember(pathB, pathA) ||
 			numberedB && isMember(pathA, pathB)
 	}
-	storeA, errA := Open(a)
-	if errA != nil {
-		return false
-	}
-	defer storeA.Close()
-	storeB, errB := Open(b)
-	if errB != nil {
-		return false
-	}
-	defer storeB.Close()
+	nameA, nameB := canonical(a), canonical(b)
 	// Each "memory:" is a store of its own.
-	return storeA.URL() == storeB.URL() && storeA.URL() != "memory:"
+	return nameA == nameB && nameA != "" && nameA != "memory:"
+}
+
+// canonical returns what the store calls itself, or "" if the URL is wrong.
+func canonical(rawURL string) string {
+	b, err := Open(rawURL)
+	if err != nil {
+		return ""
+	}
+	name := b.URL()
+	_ = b.Close() // nothing was connected
+	return name
 }
 
 // filePath returns the place of a store of files, resolved as far as it exists.
