@@ -1,136 +1,156 @@
-package main
+package transfer
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"log/slog"
-	"os"
-	"path/filepath"
-
-	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/cmd/internal/cli"
 	"github.com/papyra/papyra/sink"
-	"github.com/papyra/papyra/sink/backend"
-	"github.com/papyra/papyra/sink/broker"
 )
 
-// settings are what the command line says.
-type settings struct {
-	sink      sink.Config
-	backend   sink.Backend
-	sync      string // the mode, for people
-	embedded  bool
-	broker    broker.Config
-	nats      cli.NATS
-	unused    bool // NATS logins are given and nothing uses them
-	retention papyra.Retention
-	level     slog.Level
-	format    string
+// readSource reads the source in append order. A part that cannot be read is
+// noted in the report.
+func (c *copying) readSource(ctx context.Context, step Step, into *contents, yield func(*papyra.Record, *tally) error) error {
+	total := int64(0)
+	if c.plan != nil {
+		total = c.plan.bytes
+	}
+	var stopped error
+	damaged, err := c.from.Read(ctx, everything, func(rec *papyra.Record, _ papyra.Place) error {
+		t := into.of(rec)
+		if stopped = yield(rec, t); stopped == nil && into.records%progressRecords == 0 {
+			c.progress(step, into.bytes, total)
+		}
+		return stopped
+	})
+	if stopped != nil {
+		return stopped
+	}
+	c.report.Damaged, c.report.Incomplete = damaged, errors.Is(err, papyra.ErrIncomplete)
+	if err != nil && !c.report.Incomplete {
+		return fmt.Errorf("read the source %s: %w", c.from.URL(), err)
+	}
+	return nil
 }
 
-// readSettings reads the flags. Nothing is opened but secrets' files. Errors
-// wrap papyra.ErrUsage or papyra.ErrConfig.
-func readSettings(c *urfave.Context) (*settings, error) {
-	s := &settings{format: c.String("log-format"), sync: c.String("sync")}
-	if err := s.level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
-		return nil, fmt.Errorf("%w: --log-level %q: choose debug, info, warn or error", papyra.ErrUsage, c.String("log-level"))
+// makePlan reads the source and refuses a target that holds anything but the
+// beginnings of its streams, or that has not the room for the rest.
+func (c *copying) makePlan(ctx context.Context) error {
+	room, err := c.newPacking(ctx)
+	if err != nil {
+		return err
 	}
-	switch s.format {
-	case "auto", "text", "json":
-	default:
-		return nil, fmt.Errorf("%w: --log-format %q: choose auto, text or json", papyra.ErrUsage, s.format)
-	}
-	var err error
-	if s.retention, err = cli.Retention(c); err != nil {
-		return nil, err
-	}
-	if err := s.readServer(c); err != nil {
-		return nil, err
-	}
-	if err := s.readSink(c); err != nil {
-		return nil, err
-	}
-	s.sink.Retention = s.retention
-	return s, s.readBackend(c)
-}
-
-// readServer decides between the embedded server and another one. A context
-// that is merely selected does not count: with no flags the server is ours.
-func (s *settings) readServer(c *urfave.Context) error {
-	s.embedded = c.String("server") == "" && c.String("context") == ""
-	if !s.embedded {
-		for _, flag := range []string{"listen", "max-payload"} {
-			if c.String(flag) != "" {
-				return fmt.Errorf("%w: --%s is for the embedded server, and --server or --context names another: give one", papyra.ErrUsage, flag)
+	plan := newContents()
+	err = c.readSource(ctx, StepSource, plan, func(rec *papyra.Record, t *tally) error {
+		plan.add(rec)
+		if c.acts != nil && isAct(rec) {
+			c.acts.add(rec)
+		}
+		switch held := c.held.streams[t.stream]; {
+		case t.records < held.count():
+		case held != nil && t.records == held.records:
+			if !t.equal(held) {
+				return c.foreign(t.stream, held.records)
 			}
+		case room != nil:
+			room.add(int64(len(rec.Line)) + 1)
 		}
-		var err error
-		s.nats, err = cli.NATSOptions(c)
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	for _, flag := range []string{"user", "password", "password-file", "creds", "nkey", "tlscert", "tlskey", "tlsca"} {
-		s.unused = s.unused || c.String(flag) != ""
-	}
-	s.broker.Listen = c.String("listen")
-	if size := c.String("max-payload"); size != "" {
-		n, err := cli.ParseSize(size)
-		if err != nil || n == 0 {
-			return fmt.Errorf("%w: --max-payload %q: write it like 1MiB", papyra.ErrUsage, size)
+	c.plan = plan
+	for _, s := range c.held.sorted() {
+		if n := c.held.streams[s].records; plan.streams[s].count() < n {
+			return c.foreign(s, n)
 		}
-		s.broker.MaxPayload = int(n)
+	}
+	if room != nil && room.drops() {
+		return fmt.Errorf("copy into %s: its bound of %d files of %d bytes would remove what is copied, it takes %d files: give larger max_files or max_bytes: %w",
+			c.to.URL(), room.maxFiles, room.maxBytes, room.files, papyra.ErrConfig)
 	}
 	return nil
 }
 
-func (s *settings) readSink(c *urfave.Context) error {
-	s.sink = sink.Config{
-		URL: s.nats.URL, NATS: s.nats.Options, ConnectTimeout: s.nats.Timeout,
-		Group: c.String("group"), Instance: c.String("instance"), Systems: c.StringSlice("system"),
-		Validate:     sink.Validation(c.String("validate")),
-		StartupCheck: sink.StartupMode(c.String("startup-check")),
-	}
-	for _, name := range c.StringSlice("category") {
-		kind := papyra.ParseCategory(name)
-		if kind == papyra.KindUnknown {
-			return fmt.Errorf("%w: --category %q: choose events, audits, dead_letters or reports", papyra.ErrUsage, name)
+// copy appends to the target what it does not hold of each stream.
+func (c *copying) copy(ctx context.Context, appender sink.Appender) error {
+	c.done = newContents()
+	w := &writer{c: c, appender: appender}
+	w.batch.Grow(c.options.BatchBytes)
+	err := c.readSource(ctx, StepCopy, c.done, func(rec *papyra.Record, t *tally) error {
+		if c.plan != nil && t.records == c.plan.streams[t.stream].count() {
+			return nil // appended to the source meanwhile
 		}
-		s.sink.Kinds = append(s.sink.Kinds, kind)
+		c.done.add(rec)
+		held := c.held.streams[t.stream]
+		if t.records > held.count() {
+			return w.add(ctx, rec, t)
+		}
+		if t.records == held.records && !t.equal(held) {
+			return c.changed(t.stream)
+		}
+		return nil
+	})
+	if err == nil {
+		err = w.flush(ctx)
 	}
-	size, err := cli.ParseSize(c.String("buffer"))
-	if err != nil {
-		return fmt.Errorf("%w: --buffer: %w", papyra.ErrUsage, err)
+	if err != nil || c.plan == nil {
+		return err
 	}
-	s.sink.BufferBytes = int(size)
-	if s.sink.StopTimeout, err = cli.ParseDuration(c.String("stop-timeout")); err != nil {
-		return fmt.Errorf("%w: --stop-timeout: %w", papyra.ErrUsage, err)
-	}
-	if s.sink.StopTimeout == 0 || size == 0 {
-		return fmt.Errorf("%w: --buffer and --stop-timeout cannot be 0", papyra.ErrUsage)
+	for _, s := range c.plan.sorted() {
+		if !c.plan.streams[s].equal(c.done.streams[s]) {
+			return c.changed(s)
+		}
 	}
 	return nil
 }
 
-// readBackend opens the backend, which touches no file yet.
-func (s *settings) readBackend(c *urfave.Context) error {
-	o := backend.Options{}
-	if s.sync != "" {
-		o["sync"] = s.sync
+func (c *copying) changed(s papyra.Stream) error {
+	return fmt.Errorf("copy stream %s of %s: it was changed meanwhile by a compaction, a recovery or a rotation: run the copy again when the source is at rest, with an empty target if this one is then refused",
+		s, c.from.URL())
+}
+
+// writer collects records and hands them to the target.
+type writer struct {
+	c        *copying
+	appender sink.Appender
+	batch    papyra.Batch
+	tallies  []*tally // of the batch's lines
+}
+
+// maxBatchLines bounds a batch of very short lines.
+const maxBatchLines = 1 << 16
+
+func (w *writer) add(ctx context.Context, rec *papyra.Record, t *tally) error {
+	w.batch.Append(w.batch.StreamIndex(t.stream), rec.Line)
+	w.tallies = append(w.tallies, t)
+	if len(w.batch.Bytes()) < w.c.options.BatchBytes && w.batch.Len() < maxBatchLines {
+		return nil
 	}
-	b, err := backend.OpenWith(c.String("backend"), o)
+	return w.flush(ctx)
+}
+
+// flush hands the batch over. An interruption waits for it: whether a batch that
+// was abandoned is stored would not be known.
+func (w *writer) flush(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if w.batch.Len() == 0 {
+		return nil
+	}
+	stored, err := w.appender.Append(context.WithoutCancel(ctx), &w.batch)
+	for _, t := range w.tallies[:stored] {
+		t.appended++
+	}
+	w.c.report.Copied += int64(stored)
+	w.c.report.CopiedBytes += int64(w.batch.End(stored))
 	if err != nil {
-		return err
+		return fmt.Errorf("append to the target %s: %w", w.c.to.URL(), err)
 	}
-	s.backend = b
-	switch rejects := c.String("rejects"); rejects {
-	case "":
-		s.sink.RejectFile = b.RejectFile()
-	case "none":
-	default:
-		if info, err := os.Stat(rejects); err == nil && info.IsDir() {
-			return fmt.Errorf("%w: --rejects %s is a directory: give a file in it", papyra.ErrConfig, rejects)
-		}
-		s.sink.RejectFile = filepath.Clean(rejects)
-	}
+	w.batch.Reset()
+	w.tallies = w.tallies[:0]
 	return nil
 }
