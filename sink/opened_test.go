@@ -207,7 +207,7 @@ func TestStopWhileLookingForTheStoreID(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}}
-	w := startSink(t, sink.Config{}, store)
+	w := startSink(t, sink.Config{URL: startBroker(t).URL()}, store)
 	<-looking
 	if err := w.stop(); !errors.Is(err, context.Canceled) {
 		t.Errorf("Run() = %v, want context.Canceled", err)

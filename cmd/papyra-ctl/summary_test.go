@@ -2,12 +2,15 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/sink/backend"
 )
 
 // A carried report repeats ones that are gone: it counts like any other. What no
@@ -49,6 +52,51 @@ func TestSummaryAddsUpWhatWasRemoved(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, s.removed.list()); diff != "" {
 		t.Errorf("removed (-want +got):\n%s", diff)
+	}
+}
+
+// A store that has rotated so often that every report in it is carried still
+// knows of each record that is gone.
+func TestSummaryOfARotatedStore(t *testing.T) {
+	store, err := backend.Open("rotating:" + filepath.Join(t.TempDir(), "r.ndjson") + "?max_bytes=4kB&max_files=2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	appender, err := store.Appender(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 300
+	for i := range n {
+		var b papyra.Batch
+		b.Append(b.StreamIndex(papyra.Stream{System: "orders", Kind: papyra.KindEvent}), fmt.Appendf(nil,
+			`{"kind":"event","system_id":"orders","actor_address":{"system":"orders","actor_id":%d},"event_type":"ActorStarted","payload":{},"timestamp":1700000000.5}`, i))
+		if _, err := appender.Append(t.Context(), &b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newSummarizer()
+	if _, err := store.Read(t.Context(), papyra.Query{}, func(rec *papyra.Record, _ papyra.Place) error {
+		s.add(rec)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var left, removed, all int64
+	for _, st := range s.end().Streams {
+		if st.Category == "events" {
+			left = st.Records
+		}
+	}
+	for _, r := range s.removed.list() {
+		if all += r.Records; r.Act == papyra.ActRotate && r.Category == "events" {
+			removed = r.Records
+		}
+	}
+	dropped := appender.(sink.AppendCounter).Stats().DroppedRecords
+	if left+removed != n || all != dropped || removed < n/2 {
+		t.Errorf("%d events are left and %d removed, want %d; %d records removed in all, want %d", left, removed, n, all, dropped)
 	}
 }
 
