@@ -23,12 +23,12 @@ import (
 	"strings"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/units"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend/jsonfile"
 	"github.com/papyra/papyra/sink/backend/memory"
 	"github.com/papyra/papyra/sink/backend/redis"
 	"github.com/papyra/papyra/sink/backend/rotating"
+	"github.com/papyra/papyra/sink/backend/units"
 )
 
 // Options are parameters given beside the URL, as flags are, by the names that

@@ -18,6 +18,7 @@ type source struct {
 	funcs   map[string][]string // by name: the bodies of the functions of tests
 	dirs    map[string][]string // by name: the folders that have such a function
 	texts   map[string]string   // by folder: all of its Go code
+	suite   string              // the code of backendtest
 	scripts map[string]bool     // names of scripts of papyra-ctl
 }
 
@@ -56,7 +57,11 @@ func (s *source) add(path string) error {
 	}
 	dir := filepath.Dir(path)
 	s.texts[dir] += string(text)
-	if !strings.HasSuffix(path, "_test.go") && filepath.Base(dir) != "backendtest" {
+	inSuite := filepath.Base(dir) == "backendtest"
+	if inSuite {
+		s.suite += string(text)
+	}
+	if !inSuite && !strings.HasSuffix(path, "_test.go") {
 		return nil
 	}
 	files := token.NewFileSet()
@@ -91,11 +96,7 @@ func (s *source) has(name string) bool {
 	return slices.ContainsFunc(s.dirs[test], func(dir string) bool {
 		code := s.texts[dir]
 		if strings.Contains(code, "backendtest.Exercise") {
-			for suite, text := range s.texts {
-				if filepath.Base(suite) == "backendtest" {
-					code += text
-				}
-			}
+			code += s.suite
 			// A subtest for each mode of syncing.
 			code = strings.ReplaceAll(code, `t.Run("sync "+sync`, `"sync none" "sync batch"`)
 		}
