@@ -15,6 +15,7 @@ type books struct {
 	group       *groupPlan
 	destructive bool // the broker or one of its sinks was killed
 	rotates     bool
+	sinksFirst  bool
 	r           *account.Result
 	h           *holding
 	problems    []string
@@ -147,16 +148,17 @@ func (b *books) publisher(s *source, kind papyra.Kind) {
 		return
 	}
 	// Nothing was killed: what was confirmed is there.
-	if kept < truth.Confirmed && c.Highest == truth.Accepted || c.Before > 0 {
-		problem("%d stored or removed, %d before, but %d were confirmed", kept, c.Before, truth.Confirmed)
+	if kept < truth.Confirmed && c.Highest == truth.Accepted {
+		problem("%d stored or removed, but %d were confirmed", kept, truth.Confirmed)
 	}
 	unsaid := truth.Dropped() - min(c.DroppedTotal(), truth.Dropped())
 	rotated := b.find(s, papyra.KindReport).RemovedTotal() > 0 // perhaps with the reports that named drops
 	if s.patient && (final || !rotated) {
 		unsaid = 0
 	}
-	if c.Missing > truth.Unconfirmed+unsaid {
-		problem("%d missing, want at most %d: nothing was killed", c.Missing, truth.Unconfirmed+unsaid)
+	// Before are the missing ones of a publisher that was there before any sink.
+	if lost := c.Missing + c.Before; lost > truth.Unconfirmed+unsaid || c.Before > 0 && b.sinksFirst {
+		problem("%d missing and %d before, want at most %d: nothing was killed", c.Missing, c.Before, truth.Unconfirmed+unsaid)
 	}
 	if s.patient && !final && !rotated {
 		problem("the final report is lost: nothing was killed")

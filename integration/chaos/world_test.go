@@ -178,6 +178,6 @@ func (w *world) audit(group int) (problems []string, r *account.Result) {
 	if err != nil {
 		return []string{err.Error()}, nil
 	}
-	b := &books{index: group, group: &w.plan.groups[group], destructive: w.plan.destructive(group), rotates: rotates, r: r, h: h}
+	b := &books{index: group, group: &w.plan.groups[group], destructive: w.plan.destructive(group), rotates: rotates, sinksFirst: w.plan.sinks, r: r, h: h}
 	return b.check(w.sources()), r
 }
