@@ -13,6 +13,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/backend/redis"
+	"github.com/papyra/papyra/sink/backend/redis/redistest"
 	"github.com/papyra/papyra/sink/backend/rotating"
 	"github.com/papyra/papyra/sink/transfer"
 )
@@ -114,6 +116,77 @@ func TestResumesAtAnyPoint(t *testing.T) {
 			rt.Fatalf("%d present and %d copied are not %d", report.Present, report.Copied, n)
 		}
 	})
+}
+
+// A connection that is cut in the middle of batches leaves another part of each
+// stream. Each is gone on with where it ends.
+func TestResumesAfterLostConnections(t *testing.T) {
+	redis.DiscardClientLogs()
+	server := redistest.Start(t)
+	proxy := redistest.NewProxy(t, server.Addr())
+	m := newMaker(t, 1)
+	from := open(t, "json:"+filepath.Join(t.TempDir(), "from"))
+	defer from.Close()
+	streamsOf := []papyra.Stream{orders, letters, billing, novelty, own}
+	var lines [][]byte
+	for i := range 3000 {
+		lines = append(lines, m.line(t, streamsOf[i*i%7%5], strings.Repeat("x", i%400)))
+	}
+	fill(t, from, lines...)
+
+	uneven, had := 0, int64(0)
+	for i := range 12 {
+		proxy.Budget(int64(30_000 + 40_000*i))
+		to := open(t, "redis://"+proxy.Addr()+"?timeout=2s")
+		report, err := transfer.Run(t.Context(), from, to, transfer.Options{BatchBytes: 100_000})
+		if err == nil && !report.Verified {
+			t.Errorf("no error, and not verified: %+v", report)
+		}
+		if err != nil && !errors.Is(err, papyra.ErrUnavailable) {
+			t.Fatalf("cut %d: %v", i, err)
+		}
+		if err := to.Close(); err != nil {
+			t.Fatal(err)
+		}
+		direct := open(t, "redis://"+server.Addr())
+		held := streams(t, direct)
+		if err := direct.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n := total(held); n < had {
+			t.Fatalf("cut %d: the target held %d records and holds %d", i, had, n)
+		} else if n > had && n < int64(len(lines)) && !isPrefix(held, lines[:n]) {
+			uneven++
+			had = n
+		}
+	}
+	if uneven == 0 {
+		t.Errorf("no cut left an uneven part of the streams: the test tries nothing")
+	}
+	proxy.Budget(-1)
+	to := open(t, "redis://"+proxy.Addr())
+	defer to.Close()
+	report, err := transfer.Run(t.Context(), from, to, transfer.Options{})
+	if err != nil || !report.Verified {
+		t.Fatalf("got %+v, %v", report, err)
+	}
+	sameStreams(t, streams(t, to), byStream(t, lines))
+}
+
+// isPrefix reports whether a store holds just these lines.
+func isPrefix(held map[papyra.Stream][]string, lines [][]byte) bool {
+	want := map[papyra.Stream]int{}
+	for _, line := range lines {
+		if rec, err := papyra.Parse(line); err == nil {
+			want[rec.Stream()]++
+		}
+	}
+	for s, n := range want {
+		if len(held[s]) != n {
+			return false
+		}
+	}
+	return true
 }
 
 // nextLine returns a line that a copy would append next to some stream.

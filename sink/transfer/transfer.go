@@ -30,6 +30,10 @@
 // A copy that was killed may leave a torn last line in a target of files. The
 // next one begins a new line behind it, as every appender does, and copies the
 // record again.
+//
+// Streams on a server are not held by anybody: what somebody else writes to them
+// during a copy, or a batch that arrives there after its sender was given up, is
+// found out at the end, as an error.
 package transfer
 
 import (
