@@ -101,7 +101,7 @@ type chunk struct {
 	after  uint64 // the chunk that must be the last one stored; 0 for any
 	lines  []int
 	bytes  int
-	again  bool // it was sent before
+	again  bool // it was sent before, and no answer came
 
 	fate fate
 	err  error
@@ -414,6 +414,11 @@ func (a *Appender) settle(b *papyra.Batch, chunks []*chunk) int {
 	}
 	lost := map[*lane]bool{} // a chunk of it is not stored: neither are later ones
 	for _, c := range chunks {
+		if c.fate == notStored && c.again {
+			// That it was refused this time says nothing of the time before, whose
+			// copy may even come yet. It keeps its number until it is stored.
+			c.fate = inDoubt
+		}
 		if c.fate == notStored {
 			lost[c.lane] = true
 		}

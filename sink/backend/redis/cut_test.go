@@ -82,10 +82,12 @@ func (f *feed) try(within time.Duration) bool {
 // drain hands the batch in until it is stored.
 func (f *feed) drain() {
 	f.t.Helper()
-	for tries := 0; !f.try(10 * time.Second); tries++ {
-		if tries == 2000 {
+	// A client that could not connect a few times tries again only after a second.
+	for deadline := time.Now().Add(30 * time.Second); !f.try(10 * time.Second); {
+		if time.Now().After(deadline) {
 			f.t.Fatalf("append never succeeded: %v", f.last)
 		}
+		time.Sleep(time.Millisecond)
 	}
 	f.batch.Reset()
 }
@@ -243,7 +245,7 @@ func TestLateCopies(t *testing.T) {
 	// The server has read everything when it has answered the last ones of all.
 	redistest.Await(t, "the held connections to end", func() bool { return p.Open() <= 2 })
 	f.check(s.Client(t))
-	t.Logf("%d failed appends, %+v", f.errors, a.Stats())
+	t.Logf("%d failed appends, %d chunks sent again, %d of them stored before", f.errors, a.Stats().Resent, a.Stats().Fenced)
 }
 
 // A server that stands still answers too late; it then does what it was told.
@@ -270,6 +272,41 @@ func TestServerStandsStill(t *testing.T) {
 	if st := a.Stats(); st.Fenced == 0 {
 		t.Errorf("%+v: no chunk was stored by a copy before the last", st)
 	}
+}
+
+// What was stored without an answer, and is refused when it is sent again, is
+// known to be stored when the server takes records again.
+func TestLostAnswerThenRefused(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	p := redistest.NewProxy(t, s.Addr())
+	a := appender(t, open(t, "redis://"+p.Addr()+"?timeout=2s"))
+	f := newFeed(t, a, 1)
+	f.add(200)
+	f.drain()
+	p.Plan(func() redistest.Plan { return redistest.Plan{Up: -1, Down: 60} }) // the greeting, and no more
+	p.CutAll()
+	f.add(2500)
+	for range 3 {
+		if f.try(5 * time.Second) {
+			t.Fatal("an append without an answer succeeded")
+		}
+	}
+	p.Plan(func() redistest.Plan { return redistest.Through })
+	s.Do(t, words("ACL SETUSER default -evalsha -eval")...) // before the script can look at its fence
+	refused := 0
+	redistest.Await(t, "the appends to be refused", func() bool {
+		if f.try(5 * time.Second) {
+			t.Fatal("an append without permission succeeded")
+		}
+		if redis.FaultOf(f.last) == redis.FaultPermission {
+			refused++
+		}
+		return refused == 3
+	})
+	s.Do(t, words("ACL SETUSER default +@all")...)
+	f.drain()
+	f.check(s.Client(t))
 }
 
 // A server that refuses some of the chunks of a batch and takes others takes none
@@ -306,7 +343,7 @@ func TestRefusedInTheMiddle(t *testing.T) {
 	if f.errors == 0 {
 		t.Error("nothing was refused")
 	}
-	t.Logf("%d failed appends, %+v", f.errors, a.Stats())
+	t.Logf("%d failed appends, %d chunks sent again, %d of them stored before", f.errors, a.Stats().Resent, a.Stats().Fenced)
 }
 
 // A caller may give a batch up, and hand other lines in.

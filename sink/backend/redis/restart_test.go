@@ -39,7 +39,7 @@ func TestKilledAndRestarted(t *testing.T) {
 		f.drain()
 		f.check(s.Client(t))
 	}
-	t.Logf("%d failed appends, %+v", f.errors, a.Stats())
+	t.Logf("%d failed appends, %d chunks sent again, %d of them stored before", f.errors, a.Stats().Resent, a.Stats().Fenced)
 }
 
 // A replica takes over in good order while batches come in: they reach the old
