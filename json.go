@@ -3,6 +3,7 @@ package papyra
 import (
 	"encoding/binary"
 	"math/bits"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -36,7 +37,7 @@ func (s *scanner) unexpected(i int, want string) int {
 			return s.fail(0, ClassCorrupted, "a byte order mark before the record")
 		}
 	}
-	return s.fail(i, ClassCorrupted, "something else where "+want+" should stand")
+	return s.fail(i, ClassCorrupted, strconv.QuoteToASCII(string(s.b[i:i+1]))+" where "+want+" should stand")
 }
 
 // space returns the first position at or behind i that is not white space.
