@@ -1,7 +1,9 @@
 // Command bench measures how many records a second go from a publisher through
 // a broker and a sink into a file, next to two floors in the same run: the same
 // messages to a subscriber that throws them away, and the same bytes appended to
-// a file. It is what "make bench" runs; it needs about a minute.
+// a file. Then it measures how fast papyra-ctl scans a file, next to what wc,
+// cat and jq need for the same bytes, and with how much memory. It is what "make
+// bench" runs; it needs about two minutes.
 //
 //	generator ─┬─► NATS server ─► papyra-sink ─► file      measured
 //	           ├─► NATS server ─► a subscriber             floor
@@ -22,6 +24,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 )
 
@@ -45,12 +48,29 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	f.IntVar(&c.rounds, "rounds", 5, "`number` of rounds; the median is shown")
 	f.IntVar(&c.single, "single", 200_000, "`records` in a measurement of one record a message")
 	f.IntVar(&c.batched, "batched", 600_000, "`records` in a measurement of batches")
+	f.IntVar(&c.scan, "scan", 512, "size of the scanned files in `MiB`")
+	part := f.String("part", "all", "what to measure: pipeline, scan or all")
 	f.StringVar(&c.dir, "dir", os.TempDir(), "`directory` for the files; its file system is part of the result")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if f.NArg() > 0 || c.rounds < 1 || c.single < 1 || c.batched < 1 {
+	if f.NArg() > 0 || c.rounds < 1 || c.single < 1 || c.batched < 1 || c.scan < 1 {
 		return errors.New("give flags only, with positive numbers")
 	}
-	return measure(ctx, c, out)
+	if !slices.Contains([]string{"all", "pipeline", "scan"}, *part) {
+		return fmt.Errorf("-part %q: give pipeline, scan or all", *part)
+	}
+	printMachine(out, c)
+	if *part != "scan" {
+		if err := measurePipeline(ctx, c, out); err != nil {
+			return err
+		}
+	}
+	if *part == "all" {
+		fmt.Fprintln(out)
+	}
+	if *part != "pipeline" {
+		return measureScans(ctx, c, out)
+	}
+	return nil
 }

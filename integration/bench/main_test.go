@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/papyra/papyra"
 )
 
 func TestMain(m *testing.M) {
@@ -23,7 +26,7 @@ func TestMain(m *testing.M) {
 // nothing; that every record was stored once is what the bench itself checks.
 func TestEveryRowIsMeasured(t *testing.T) {
 	var out strings.Builder
-	args := []string{"-rounds", "1", "-single", "3000", "-batched", "5000", "-dir", t.TempDir()}
+	args := []string{"-rounds", "1", "-single", "3000", "-batched", "5000", "-scan", "1", "-dir", t.TempDir()}
 	if err := run(t.Context(), args, &out); err != nil {
 		t.Fatal(err)
 	}
@@ -32,16 +35,45 @@ func TestEveryRowIsMeasured(t *testing.T) {
 			t.Errorf("the table lacks %q:\n%s", row.name, out.String())
 		}
 	}
+	for _, row := range (&scans{}).readings() {
+		missing := row.program != "" && strings.Contains(out.String(), row.program+" is not installed")
+		if !missing && !strings.Contains(out.String(), row.name+"\n") {
+			t.Errorf("the table of scans lacks %q:\n%s", row.name, out.String())
+		}
+	}
 	if left, err := os.ReadDir(args[len(args)-1]); err != nil || len(left) > 0 {
 		t.Errorf("%d files are left behind (%v)", len(left), err)
 	}
 }
 
 func TestWrongArguments(t *testing.T) {
-	for _, args := range [][]string{{"-rounds", "0"}, {"-single", "-1"}, {"now"}} {
+	for _, args := range [][]string{{"-rounds", "0"}, {"-single", "-1"}, {"-scan", "0"}, {"-part", "half"}, {"now"}} {
 		if err := run(t.Context(), args, &strings.Builder{}); err == nil {
 			t.Errorf("%q: no error", args)
 		}
+	}
+}
+
+// TestRespell wants the same record, unsealed and with spaces.
+func TestRespell(t *testing.T) {
+	l, err := newLoad(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := respell(nil, l.lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := papyra.Parse(bytes.TrimSpace(l.lines))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := papyra.Parse(bytes.TrimSpace(got))
+	if err != nil {
+		t.Fatalf("%s: %v", got, err)
+	}
+	if rec.Sealed || !want.Sealed || string(rec.Type) != string(want.Type) || rec.Time != want.Time || !bytes.Contains(got, []byte(`, "`)) {
+		t.Errorf("%s was respelled as %s", l.lines, got)
 	}
 }
 

@@ -19,6 +19,7 @@ type config struct {
 	rounds  int
 	single  int
 	batched int
+	scan    int // MiB
 	dir     string
 }
 
@@ -61,8 +62,8 @@ func measurements() []measurement {
 	}
 }
 
-// measure runs the rounds and prints the table.
-func measure(ctx context.Context, c config, out io.Writer) (err error) {
+// measurePipeline runs the rounds and prints the table.
+func measurePipeline(ctx context.Context, c config, out io.Writer) (err error) {
 	b := &bench{config: c, ctx: ctx}
 	if b.work, err = os.MkdirTemp(c.dir, "papyra-bench-"); err != nil {
 		return fmt.Errorf("make work directory: %w", err)
@@ -87,7 +88,7 @@ func measure(ctx context.Context, c config, out io.Writer) (err error) {
 	}
 	defer b.sink.stop() //nolint:errcheck // of a run that failed for another reason
 
-	printMachine(out, c)
+	printPipeline(out, c)
 	rows := measurements()
 	samples := make([][]sample, len(rows))
 	for round := range c.rounds {

@@ -2,13 +2,16 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -22,6 +25,8 @@ import (
 const (
 	roleVariable   = "PAPYRA_BENCH_ROLE"
 	roleServer     = "server"     // prints its URL
+	roleMeter      = "meter"      // args: a program and its own; prints what it used, and what it printed
+	roleMeterQuiet = "meterquiet" // the same; what it prints goes to /dev/null
 	roleSubscriber = "subscriber" // args: the URL; prints a line when ready, and one for each N it is given and has received
 )
 
@@ -31,6 +36,8 @@ func play(role string, args []string) error {
 		return serve()
 	case roleSubscriber:
 		return subscribe(args[0])
+	case roleMeter, roleMeterQuiet:
+		return runMetered(args, role == roleMeterQuiet)
 	}
 	return fmt.Errorf("unknown role %q", role)
 }
@@ -82,6 +89,31 @@ func subscribe(url string) error {
 		fmt.Println("done")
 	}
 	return input.Err()
+}
+
+// runMetered runs a program and prints what it used.
+func runMetered(args []string, quiet bool) error {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stderr = os.Stderr
+	var printed bytes.Buffer
+	if cmd.Stdout = &printed; quiet {
+		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		if err != nil {
+			return fmt.Errorf("open null device: %w", err)
+		}
+		defer null.Close()
+		cmd.Stdout = null
+	}
+	began := time.Now()
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w", args[0], err)
+	}
+	u := use{Took: time.Since(began), Output: printed.Bytes()}
+	u.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	if r, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		u.PeakKiB = r.Maxrss // in KiB on Linux
+	}
+	return json.NewEncoder(os.Stdout).Encode(u)
 }
 
 // child is another process of the bench.

@@ -28,10 +28,9 @@ type sink struct {
 
 // startSink builds papyra-sink, starts it, and waits until it listens.
 func startSink(b *bench) (*sink, error) {
-	program := filepath.Join(b.work, "papyra-sink")
-	build := exec.CommandContext(b.ctx, "go", "build", "-o", program, "github.com/papyra/papyra/cmd/papyra-sink")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build papyra-sink: %w\n%s", err, out)
+	program, err := build(b.ctx, b.work, "papyra-sink")
+	if err != nil {
+		return nil, err
 	}
 	s := &sink{b: b, path: filepath.Join(b.work, "records.ndjson"), ended: make(chan struct{})}
 	s.cmd = exec.CommandContext(b.ctx, program, "--server", b.line.url, "--backend", "json:"+s.path)
