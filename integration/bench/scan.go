@@ -97,8 +97,11 @@ func measureScans(ctx context.Context, c config, out io.Writer) error {
 		return err
 	}
 	var rows []reading
-	for _, r := range s.readings() {
+	for i, r := range s.readings() {
 		if _, err := exec.LookPath(r.program); r.program != "" && err != nil {
+			if i == 0 {
+				return fmt.Errorf("find what the others are compared with: %w", err)
+			}
 			progress("")
 			fmt.Fprintf(out, "Left out: %s is not installed.\n", r.program)
 			continue
