@@ -80,10 +80,14 @@ func TestLesson20BoundedMemory(t *testing.T) {
 	store := open(t, "unix://"+s.Socket)
 	a := appender(t, store)
 	src := sample.New(1)
-	const batches = 30
+	const batches, records = 30, 30 * 500
 	size := 0
 	for range batches {
-		b := sample.Batch(src.Events(5000)...)
+		var lines [][]byte
+		for range records / batches {
+			lines = append(lines, src.Line("orders", papyra.KindEvent, strings.Repeat("x", 2000)))
+		}
+		b := sample.Batch(lines...)
 		size += len(b.Bytes())
 		if _, err := a.Append(context.Background(), b); err != nil {
 			t.Fatal(err)
@@ -106,7 +110,7 @@ func TestLesson20BoundedMemory(t *testing.T) {
 	}
 	n := 0
 	look := func() {
-		if n++; n%20 == 0 {
+		if n++; n%5 == 0 {
 			peak = max(peak, heap())
 		}
 	}
@@ -117,7 +121,7 @@ func TestLesson20BoundedMemory(t *testing.T) {
 	}{
 		{"scan", func() error {
 			r, err := store.Scan(ctx, papyra.ScanOptions{Progress: progress})
-			if err == nil && (r.Records != batches*5000 || r.AnomalyCounts[papyra.ClassOversize] != 1) {
+			if err == nil && (r.Records != records || r.AnomalyCounts[papyra.ClassOversize] != 1) {
 				err = fmt.Errorf("scan: %+v", r)
 			}
 			return err
@@ -128,7 +132,7 @@ func TestLesson20BoundedMemory(t *testing.T) {
 		}},
 		{"read", func() error {
 			_, err := store.Read(ctx, papyra.Query{}, func(*papyra.Record, papyra.Place) error {
-				if n++; n%10_000 == 0 {
+				if n++; n%1000 == 0 {
 					peak = max(peak, heap())
 				}
 				return nil
@@ -137,7 +141,7 @@ func TestLesson20BoundedMemory(t *testing.T) {
 		}},
 		{"compact", func() error {
 			_, err := store.Compact(ctx, papyra.CompactOptions{
-				Retention: papyra.Retention{General: papyra.Limits{Records: batches*5000 - 100}}, At: sample.Start, DryRun: true, Progress: progress,
+				Retention: papyra.Retention{General: papyra.Limits{Records: records - 100}}, At: sample.Start, DryRun: true, Progress: progress,
 			})
 			return err
 		}},
