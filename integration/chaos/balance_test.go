@@ -119,6 +119,7 @@ func (b *books) publisher(s *source, kind papyra.Kind) {
 			s.name, run, kind.Category(), fmt.Sprintf(format, args...), *c, truth, s.patient, final)
 	}
 	b.calls(s, kind, truth, held, problem)
+	b.named(s, kind, held, problem)
 
 	if c.Accepted > truth.Accepted || final && c.Accepted != truth.Accepted {
 		problem("%d accepted, want %d", c.Accepted, truth.Accepted)
@@ -202,6 +203,23 @@ func (b *books) calls(s *source, kind papyra.Kind, truth publisher.CategoryStats
 		if seq > truth.Accepted || s.bad[kind][seq] || s.long[kind][seq] || !bytes.Contains(line, []byte(mark(kind, seq))) {
 			problem("record %d is not what was recorded: %.200s", seq, line)
 			return
+		}
+	}
+}
+
+// named checks that what the publisher's reports call dropped is not stored, and
+// that the reason is the right one.
+func (b *books) named(s *source, kind papyra.Kind, held *seen, problem func(string, ...any)) {
+	for reason, ranges := range b.h.named[seriesKey{s.system, s.p.Run(), kind}] {
+		for _, g := range ranges {
+			for seq := g[0]; seq <= g[1]; seq++ {
+				if held.lines[seq] != nil || kind != papyra.KindReport &&
+					(s.bad[kind][seq] != (reason == papyra.DropEncode) || s.long[kind][seq] != (reason == papyra.DropTooLarge)) {
+					problem("record %d is reported as dropped for the reason %s; it is stored: %v, could not be written: %v, was too long: %v",
+						seq, reason, held.lines[seq] != nil, s.bad[kind][seq], s.long[kind][seq])
+					return
+				}
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package chaos
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -105,7 +106,6 @@ type seriesKey struct {
 
 // seen is what the stores of a group hold of a series.
 type seen struct {
-	node  string
 	lines map[uint64][]byte // the first of each number
 	twice uint64            // exact copies beyond the first
 	other uint64            // other lines with a number that was there already
@@ -115,12 +115,13 @@ type seen struct {
 // holding is what the stores of a group hold.
 type holding struct {
 	series  map[seriesKey]*seen
+	named   map[seriesKey]map[papyra.DropReason][]papyra.Range // what PublisherReports call dropped
 	damaged int
 }
 
 // hold reads the stores of a group.
 func hold(workers []*worker, redis string) (*holding, error) {
-	h := &holding{series: map[seriesKey]*seen{}}
+	h := &holding{series: map[seriesKey]*seen{}, named: map[seriesKey]map[papyra.DropReason][]papyra.Range{}}
 	for _, w := range workers {
 		lines, err := w.lines(redis)
 		if err != nil {
@@ -142,7 +143,7 @@ func (h *holding) add(line []byte) {
 	key := seriesKey{string(rec.System), string(rec.Run), rec.Kind}
 	s := h.series[key]
 	if s == nil {
-		s = &seen{node: string(rec.Node), lines: map[uint64][]byte{}}
+		s = &seen{lines: map[uint64][]byte{}}
 		h.series[key] = s
 	}
 	switch first, ok := s.lines[rec.Seq]; {
@@ -153,8 +154,27 @@ func (h *holding) add(line []byte) {
 	default:
 		s.other++
 	}
-	if rec.Kind == papyra.KindReport && string(rec.Type) == papyra.ReportPublisher && bytes.HasPrefix(rec.Payload, []byte(`{"final":true`)) {
-		s.final = true
+	if rec.Kind == papyra.KindReport && string(rec.Type) == papyra.ReportPublisher {
+		h.report(&rec, s)
+	}
+}
+
+// report takes what a publisher's report says.
+func (h *holding) report(rec *papyra.Record, s *seen) {
+	var report papyra.PublisherReport
+	if json.Unmarshal(rec.Payload, &report) != nil {
+		h.damaged++ // its line was whole: let nothing agree
+		return
+	}
+	s.final = s.final || report.Final
+	for category, c := range report.Categories {
+		key := seriesKey{string(rec.System), string(rec.Run), papyra.ParseCategory(category)}
+		for reason, d := range c.Dropped {
+			if h.named[key] == nil {
+				h.named[key] = map[papyra.DropReason][]papyra.Range{}
+			}
+			h.named[key][reason] = append(h.named[key][reason], d.Ranges...)
+		}
 	}
 }
 
