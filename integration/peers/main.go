@@ -180,7 +180,7 @@ func typedContenders(p *publisher.Publisher) []*contender {
 	ring := diode.NewWriter(io.Discard, 100_000, 10*time.Millisecond, func(int) {})
 	zd := zerolog.New(ring)
 	zl := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(io.Discard), zap.InfoLevel))
-	sl := slog.New(slog.NewJSONHandler(io.Discard, nil))
+	sl := slog.New(slog.NewJSONHandler(io.Discard, nil)) //nolint:sloglint // its encoding is what is measured
 	id := papyra.NewIdentity("eu-1")
 	var enc papyra.Encoder
 	line := make([]byte, 0, 4096)
