@@ -1,6 +1,68 @@
 package papyra
 
-import "hash/crc32"
+import (
+	"bytes"
+	"hash/crc32"
+)
+
+// ParseSealed fills rec from a line in exactly the layout that [Encoder]
+// writes, if its seal verifies: Line, Kind, System, Time, Sealed, Node, Run and
+// Seq, and nothing else. It does not look at the rest of the line, which the
+// checksum vouches for. False means nothing but that [ParseInto] must decide.
+func ParseSealed(rec *Record, line []byte) bool {
+	const (
+		head = `{"kind":"`
+		sys  = `","system_id":"`
+		ts   = `,"timestamp":`
+	)
+	if len(line)+1 > MaxLine || len(line) < len(head) || string(line[:len(head)]) != head {
+		return false
+	}
+	s, ok := cutSeal(line, &sealed)
+	if !ok {
+		return false
+	}
+	i := len(head)
+	n := bytes.IndexByte(line[i:s.start], '"')
+	if n < 0 {
+		return false
+	}
+	kind := kindOf(line[i : i+n])
+	i += n
+	if kind == KindUnknown || i+len(sys) > s.start || string(line[i:i+len(sys)]) != sys {
+		return false
+	}
+	i += len(sys)
+	n = bytes.IndexByte(line[i:s.start], '"')
+	if n < 0 || bytes.IndexByte(line[i:i+n], '\\') >= 0 || checkSystem(line[i:i+n]) != "" {
+		return false
+	}
+	system := line[i : i+n]
+	var raw []byte
+	if kind == KindAudit {
+		rest, ok := bytes.CutPrefix(line[i+n+1:s.start], []byte(ts))
+		end := bytes.IndexByte(rest, ',')
+		if !ok || end < 0 {
+			return false
+		}
+		raw = rest[:end]
+	} else {
+		first := s.start
+		for first > i && (line[first-1] >= '0' && line[first-1] <= '9' || line[first-1] == '.') {
+			first--
+		}
+		if _, ok := cutBefore(line, first, ts); !ok {
+			return false
+		}
+		raw = line[first:s.start]
+	}
+	t, ok := parseTimestamp(raw)
+	if !ok || !s.verify(line) {
+		return false
+	}
+	*rec = Record{Line: line, Kind: kind, System: system, Time: t, Sealed: true, Node: s.node, Run: s.run, Seq: s.seq}
+	return true
+}
 
 // SealedParser is [ParseSealed] for lines that come one after the other: it
 // remembers how the last one began and how its seal named its sender, which the
