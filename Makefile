@@ -23,7 +23,7 @@ test: bin/gotestsum ## everything, with the race detector; installs what the tes
 	@.ci/test-deps
 	bin/gotestsum --format pkgname -- -race -timeout 20m ./...
 	@# The race detector allocates, so these say nothing under it.
-	bin/gotestsum --format pkgname -- -run 'AllocatesNothing' . ./publisher
+	bin/gotestsum --format pkgname -- -run 'Alloc' . ./publisher ./sink
 	@for m in $(MODULES); do (cd $$m && $(CURDIR)/bin/gotestsum --format pkgname -- -race -timeout 10m ./...) || exit 1; done
 
 test-long: bin/gotestsum ## the big numbers: more faults, more flips, more time
