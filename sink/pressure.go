@@ -27,8 +27,9 @@ const (
 // for the intake. What then backs up in the socket and in the server makes the
 // server stall the publishers' connections, which only a publisher's background
 // side feels. The same is done while a store that works cannot keep up with a
-// burst. A store that fails never gets that far: the intake goes on and drops
-// what the buffer cannot hold, so that one group's trouble stays its own.
+// burst. A store that has taken nothing for maxHold is not waited for: the intake
+// goes on and drops what the buffer cannot hold, so that one group's trouble
+// stays its own.
 
 // held is a connection whose reads wait while c has much to do.
 type held struct {
