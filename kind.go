@@ -42,14 +42,7 @@ func (k Kind) Category() string {
 
 // ParseKind returns the kind that a record's "kind" member names, or
 // KindUnknown.
-func ParseKind(name string) Kind {
-	for _, k := range Kinds() {
-		if kindNames[k] == name {
-			return k
-		}
-	}
-	return KindUnknown
-}
+func ParseKind(name string) Kind { return kindOf([]byte(name)) }
 
 // ParseCategory returns the kind of a category, or KindUnknown.
 func ParseCategory(name string) Kind {

@@ -112,10 +112,6 @@ func (v *View) Keep(timestamp, size int64) bool {
 	return true
 }
 
-// Done reports whether every older record is outside the view, whatever its
-// timestamp.
-func (v *View) Done() bool { return v.full }
-
 // Views holds a [View] for each stream of a store.
 type Views struct {
 	retention Retention
@@ -134,10 +130,10 @@ func (vs *Views) Keep(rec *Record) bool {
 	if rec.Kind == KindUnknown {
 		return true
 	}
-	v := vs.byStream[Stream{System: string(rec.System), Kind: rec.Kind}]
+	v := vs.byStream[Stream{System: string(rec.System), Kind: rec.Kind}] // no allocation, unlike rec.Stream
 	if v == nil {
 		v = NewView(vs.retention.For(rec.Kind), vs.at)
-		vs.byStream[Stream{System: string(rec.System), Kind: rec.Kind}] = v
+		vs.byStream[rec.Stream()] = v
 	}
 	return v.Keep(rec.Time, int64(len(rec.Line))+1)
 }
