@@ -25,7 +25,9 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -48,29 +50,58 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	f.IntVar(&c.rounds, "rounds", 5, "`number` of rounds; the median is shown")
 	f.IntVar(&c.single, "single", 200_000, "`records` in a measurement of one record a message")
 	f.IntVar(&c.batched, "batched", 600_000, "`records` in a measurement of batches")
-	f.IntVar(&c.scan, "scan", 512, "size of the scanned files in `MiB`")
-	part := f.String("part", "all", "what to measure: pipeline, scan or all")
+	f.IntVar(&c.buffer, "buffer", 64, "`MiB` that the publisher may buffer")
+	f.DurationVar(&c.callTime, "calls", 4*time.Second, "how long the calls of each row are measured, a `duration`")
+	f.DurationVar(&c.stopped, "stopped", 6*time.Second, "how long the broker is stopped while calls are measured, a `duration`")
+	f.IntVar(&c.scan, "scan", 1024, "size of the scanned files in `MiB`")
+	names := partNames()
+	part := f.String("part", "all", "what to measure, a `list` of "+strings.Join(names, ", ")+", or all")
 	f.StringVar(&c.dir, "dir", os.TempDir(), "`directory` for the files; its file system is part of the result")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if f.NArg() > 0 || c.rounds < 1 || c.single < 1 || c.batched < 1 || c.scan < 1 {
+	if f.NArg() > 0 || c.rounds < 1 || c.single < 1 || c.batched < 1 || c.buffer < 1 || c.scan < 1 || c.callTime <= 0 || c.stopped <= 0 {
 		return errors.New("give flags only, with positive numbers")
 	}
-	if !slices.Contains([]string{"all", "pipeline", "scan"}, *part) {
-		return fmt.Errorf("-part %q: give pipeline, scan or all", *part)
+	chosen := strings.Split(*part, ",")
+	if *part == "all" {
+		chosen = names
+	}
+	for _, name := range chosen {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("-part %q: give all, or a list of %s", name, strings.Join(names, ", "))
+		}
 	}
 	printMachine(out, c)
-	if *part != "scan" {
-		if err := measurePipeline(ctx, c, out); err != nil {
+	for _, p := range parts() {
+		if !slices.Contains(chosen, p.name) {
+			continue
+		}
+		fmt.Fprintln(out)
+		if err := p.measure(ctx, c, out); err != nil {
 			return err
 		}
 	}
-	if *part == "all" {
-		fmt.Fprintln(out)
-	}
-	if *part != "pipeline" {
-		return measureScans(ctx, c, out)
-	}
 	return nil
+}
+
+// part is a table, or what belongs together with it.
+type part struct {
+	name    string
+	measure func(ctx context.Context, c config, out io.Writer) error
+}
+
+func parts() []part {
+	return []part{
+		{"pipeline", measurePipeline},
+		{"calls", measureCalls},
+		{"scan", measureScans},
+	}
+}
+
+func partNames() (names []string) {
+	for _, p := range parts() {
+		names = append(names, p.name)
+	}
+	return names
 }

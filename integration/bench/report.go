@@ -19,7 +19,7 @@ import (
 func printMachine(w io.Writer, c config) {
 	fmt.Fprintf(w, "%s, %d cores, Linux %s, %s, %s\n", cpuModel(), runtime.NumCPU(), kernel(), runtime.Version(),
 		time.Now().UTC().Format("2006-01-02"))
-	fmt.Fprintf(w, "Files in %s (%s).\n\n", c.dir, fileSystem(c.dir))
+	fmt.Fprintf(w, "Files in %s (%s).\n", c.dir, fileSystem(c.dir))
 }
 
 // printPipeline says what the first table is about.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -24,18 +25,30 @@ import (
 // the generator is killed.
 const (
 	roleVariable   = "PAPYRA_BENCH_ROLE"
-	roleServer     = "server"     // prints its URL
+	roleServer     = "server"     // args: a port or 0, and "login" if it wants one; prints its URL, and for each line that it reads its numbers
 	roleMeter      = "meter"      // args: a program and its own; prints what it used, and what it printed
 	roleMeterQuiet = "meterquiet" // the same; what it prints goes to /dev/null
 	roleSubscriber = "subscriber" // args: the URL; prints a line when ready, and one for each N it is given and has received
+	roleDrain      = "drain"      // args: the URL; prints a line when ready, throws everything away, comes back whenever it can
+	roleRecorder   = "recorder"   // args: a recording; see record
+	roleBurner     = "burner"     // args: how many loops
+	roleThrottle   = "throttle"   // args: an address, bytes a second; prints its own address
 )
 
 func play(role string, args []string) error {
 	switch role {
 	case roleServer:
-		return serve()
+		return serve(args)
 	case roleSubscriber:
 		return subscribe(args[0])
+	case roleDrain:
+		return drain(args[0])
+	case roleRecorder:
+		return record(args[0])
+	case roleBurner:
+		return burn(args[0])
+	case roleThrottle:
+		return throttle(args[0], args[1])
 	case roleMeter, roleMeterQuiet:
 		return runMetered(args, role == roleMeterQuiet)
 	}
@@ -43,8 +56,19 @@ func play(role string, args []string) error {
 }
 
 // serve is a NATS server as papyra-sink embeds it: the defaults.
-func serve() error {
-	s, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: -1, NoLog: true})
+func serve(args []string) error {
+	o := &natsserver.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true}
+	if len(args) > 0 && args[0] != "0" {
+		port, err := strconv.Atoi(args[0])
+		if err != nil {
+			return fmt.Errorf("read the port: %w", err)
+		}
+		o.Port = port
+	}
+	if len(args) > 1 {
+		o.Users = []*natsserver.User{{Username: "pub", Password: pubPassword}, {Username: "sink", Password: sinkPassword}}
+	}
+	s, err := natsserver.NewServer(o)
 	if err != nil {
 		return fmt.Errorf("make NATS server: %w", err)
 	}
@@ -53,9 +77,27 @@ func serve() error {
 		return fmt.Errorf("NATS server is not ready")
 	}
 	fmt.Println(s.ClientURL())
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	for input := bufio.NewScanner(os.Stdin); input.Scan(); {
+		v, err := s.Varz(nil)
+		if err != nil {
+			return fmt.Errorf("ask NATS server: %w", err)
+		}
+		n := serverNumbers{v.InMsgs, v.InBytes, v.OutMsgs, v.OutBytes, v.SlowConsumers, v.TotalConnections}
+		if err := json.NewEncoder(os.Stdout).Encode(n); err != nil {
+			return err
+		}
+	}
 	s.Shutdown()
 	return nil
+}
+
+// The logins of a server that wants one.
+const pubPassword, sinkPassword = "pub-password", "sink-password"
+
+// serverNumbers is what a NATS server counts, of all clients together.
+type serverNumbers struct {
+	InMsgs, InBytes, OutMsgs, OutBytes, SlowConsumers int64
+	Connections                                       uint64
 }
 
 // subscribe takes messages in a queue group as a sink does, and throws them away.
@@ -89,6 +131,93 @@ func subscribe(url string) error {
 		fmt.Println("done")
 	}
 	return input.Err()
+}
+
+// drain takes messages in a queue group and throws them away, also after the
+// server was away.
+func drain(url string) error {
+	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0),
+		nats.PingInterval(time.Second))
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	defer nc.Close()
+	sub, err := nc.QueueSubscribe(papyra.SubjectAllRecords, papyra.QueueGroup("floor"), func(*nats.Msg) {})
+	if err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		return fmt.Errorf("lift pending limits: %w", err)
+	}
+	if err := nc.Flush(); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	fmt.Println("ready")
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// burn keeps so many cores busy.
+func burn(loops string) error {
+	n, err := strconv.Atoi(loops)
+	if err != nil {
+		return fmt.Errorf("read how many loops: %w", err)
+	}
+	for range n {
+		go func() {
+			for { //nolint:revive // it is there to use the processor
+			}
+		}()
+	}
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// throttle passes connections on to an address and lets so many bytes a second
+// through to it. What comes back is not held up.
+func throttle(target, bytesPerSecond string) error {
+	rate, err := strconv.Atoi(bytesPerSecond)
+	if err != nil {
+		return fmt.Errorf("read the rate: %w", err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(l.Addr())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}()
+	for {
+		down, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		// What the kernel buffers passes at once: little.
+		_ = down.(*net.TCPConn).SetReadBuffer(16 << 10)
+		up, err := net.Dial("tcp", target)
+		if err != nil {
+			_ = down.Close()
+			continue
+		}
+		go func() {
+			defer up.Close()
+			defer down.Close()
+			_, _ = io.Copy(down, up)
+		}()
+		go func() {
+			defer up.Close()
+			defer down.Close()
+			for buf := make([]byte, rate/20); ; {
+				n, err := down.Read(buf)
+				if _, failed := up.Write(buf[:n]); err != nil || failed != nil {
+					return
+				}
+				time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
+			}
+		}()
+	}
 }
 
 // runMetered runs a program and prints what it used.
@@ -132,6 +261,8 @@ func spawn(ctx context.Context, role string, args ...string) (*child, error) {
 	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.Env = append(os.Environ(), roleVariable+"="+role)
 	cmd.Stderr = os.Stderr
+	// One that is stopped would not see the end of its input.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	c := &child{cmd: cmd}
 	if c.in, err = cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("open pipe: %w", err)
@@ -162,6 +293,22 @@ func (c *child) hear() (string, error) {
 		return "", fmt.Errorf("hear from %s: %w", c.cmd.Path, err)
 	}
 	return strings.TrimSpace(line), nil
+}
+
+// pause stops the child where it is.
+func (c *child) pause() error {
+	if err := c.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("stop %s: %w", c.cmd.Path, err)
+	}
+	return nil
+}
+
+// kill ends the child as a crash would and waits until it is gone. It is safe to
+// call twice.
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill()
+	_ = c.in.Close()
+	_ = c.cmd.Wait()
 }
 
 // end closes the child's input and waits until it is gone.

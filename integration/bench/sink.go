@@ -144,14 +144,7 @@ func (b *bench) verify() error {
 			return fmt.Errorf("the store has record %d of the plain client %d times instead of %d: %w", seq, at(got, seq), want, errIncomplete)
 		}
 	}
-	for _, run := range b.runs {
-		for seq := 1; seq <= b.batched; seq++ {
-			if n := at(stored[run], seq); n != 1 {
-				return fmt.Errorf("the store has record %d of publisher %s %d times: %w", seq, run, n, errIncomplete)
-			}
-		}
-	}
-	return nil
+	return b.verifyRuns()
 }
 
 func at(n []int, seq int) int {
