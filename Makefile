@@ -34,9 +34,11 @@ lint: bin/golangci-lint ## gofmt, vet, staticcheck and more
 	bin/golangci-lint run ./...
 	@for m in $(MODULES); do (cd $$m && $(CURDIR)/bin/golangci-lint run --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
 
-bench: ## the numbers of the README, side by side in one run
-	$(GO) run ./integration/bench
+bench: ## the numbers of the README, side by side in one run of ten minutes; BENCH="-part calls" chooses
+	$(GO) run ./integration/bench $(BENCH)
+ifndef BENCH
 	@cd integration/peers && $(GO) run .
+endif
 
 fuzz: ## every fuzz target for half a minute
 	@for pkg in $$($(GO) list ./...); do \

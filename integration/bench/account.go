@@ -19,7 +19,7 @@ func (b *bench) account() (*account.Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("account for the store: %w", err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }() // of a store that was only read
 	r, err := account.Read(b.ctx, account.Options{Settle: -time.Second, Gaps: true}, nil, s)
 	if err != nil {
 		return nil, fmt.Errorf("account for the store: %w", err)
@@ -98,7 +98,7 @@ func (b *bench) sinkReports() (payloads []string) {
 	if err != nil {
 		return nil
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }() // of a store that was only read
 	_, err = s.Read(b.ctx, papyra.Query{Types: []string{papyra.ReportSink}}, func(rec *papyra.Record, _ papyra.Place) error {
 		payloads = append(payloads, string(rec.Payload))
 		return nil

@@ -19,10 +19,12 @@ type config struct {
 	rounds   int
 	single   int
 	batched  int
-	buffer   int // MiB, of the publisher
+	buffer   int // KiB, of the publisher
 	callTime time.Duration
 	stopped  time.Duration
 	scan     int // MiB
+	store    int // MiB
+	look     int // MiB
 	dir      string
 }
 
@@ -31,7 +33,7 @@ type bench struct {
 	config
 	ctx    context.Context
 	work   string // a directory of the bench's own, removed at the end
-	sink   *sink
+	sink   *worker
 	line   *server // what the sink is connected to
 	floor  *server // an equal one without it
 	alone  *load   // for one record a message
@@ -211,7 +213,7 @@ type publisherRun struct {
 func (b *bench) publisher() (sample, error) {
 	p, err := publisher.Connect(b.line.url, publisher.Config{
 		System: benchSystem, Node: benchNode, Now: clock,
-		Buffers: publisher.Buffers{Events: b.buffer << 20},
+		Buffers: publisher.Buffers{Events: b.buffer << 10},
 	})
 	if err != nil {
 		return sample{}, err

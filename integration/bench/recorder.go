@@ -36,7 +36,7 @@ type recorded struct {
 }
 
 const (
-	// warmUp is how long calls go on before they are measured.
+	// warmUp is how long calls go on before they are measured, at most.
 	warmUp = 500 * time.Millisecond
 	// nap is how long a goroutine sleeps when no call of its schedule is due: a
 	// sleep takes far longer than the calls, so that they come in small groups.
@@ -70,7 +70,7 @@ func record(text string) error {
 				slog.String("error", "dial bank: connection reset by peer"), slog.Int("attempt", i&7))
 		}
 	}
-	warm := r.run(warmUp, call)
+	warm := r.run(min(warmUp, r.Duration), call)
 	fmt.Println("ready")
 	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
 		return fmt.Errorf("wait for the start: %w", err)

@@ -165,7 +165,7 @@ func burn(loops string) error {
 	}
 	for range n {
 		go func() {
-			for { //nolint:revive // it is there to use the processor
+			for { //nolint:staticcheck // it is there to use the processor
 			}
 		}()
 	}

@@ -15,8 +15,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	"github.com/papyra/papyra"
 )
 
 // scans is what the measurements of a scan share.
@@ -26,6 +24,7 @@ type scans struct {
 	sealed   recordsFile
 	unsealed recordsFile
 	sample   recordsFile // the beginning of sealed, for slow tools
+	copy     string      // where cp copies sealed to
 }
 
 // reading is one row of the table of scans.
@@ -36,18 +35,21 @@ type reading struct {
 	file    recordsFile
 	// check looks at what the program printed; nil throws that away unseen.
 	check func(out []byte) error
+	// makes is a file that the program makes, removed after each round.
+	makes string
 }
 
 // readings are the rows of the table, in the order of a round. The first is what
 // the others are compared with.
 func (s *scans) readings() []reading {
 	return []reading{
-		{"wc -l", "wc", []string{"-l", s.sealed.path}, s.sealed, s.counted},
-		{"cat > /dev/null", "cat", []string{s.sealed.path}, s.sealed, nil},
-		{"papyra-ctl scan", "", s.scan(s.sealed), s.sealed, s.clean(s.sealed)},
-		{"papyra-ctl scan --full", "", append(s.scan(s.sealed), "--full"), s.sealed, s.clean(s.sealed)},
-		{"papyra-ctl scan, unsealed lines of another's spelling", "", s.scan(s.unsealed), s.unsealed, s.clean(s.unsealed)},
-		{"jq -c . > /dev/null", "jq", []string{"-c", ".", s.sample.path}, s.sample, nil},
+		{name: "wc -l", program: "wc", args: []string{"-l", s.sealed.path}, file: s.sealed, check: s.counted},
+		{name: "cat > /dev/null", program: "cat", args: []string{s.sealed.path}, file: s.sealed},
+		{name: "cp", program: "cp", args: []string{s.sealed.path, s.copy}, file: s.sealed, makes: s.copy},
+		{name: "papyra-ctl scan", args: s.scan(s.sealed), file: s.sealed, check: s.clean(s.sealed)},
+		{name: "papyra-ctl scan --full", args: append(s.scan(s.sealed), "--full"), file: s.sealed, check: s.clean(s.sealed)},
+		{name: "papyra-ctl scan, unsealed lines of another's spelling", args: s.scan(s.unsealed), file: s.unsealed, check: s.clean(s.unsealed)},
+		{name: "jq -c . > /dev/null", program: "jq", args: []string{"-c", ".", s.sample.path}, file: s.sample},
 	}
 }
 
@@ -87,7 +89,7 @@ func measureScans(ctx context.Context, c config, out io.Writer) error {
 		return fmt.Errorf("make work directory: %w", err)
 	}
 	defer os.RemoveAll(work)
-	s := &scans{ctx: ctx}
+	s := &scans{ctx: ctx, copy: filepath.Join(work, "copy.ndjson")}
 	if s.ctl, err = build(ctx, work, "papyra-ctl"); err != nil {
 		return err
 	}
@@ -133,6 +135,9 @@ func (s *scans) read(r reading) (use, error) {
 	role := roleMeter
 	if r.check == nil {
 		role = roleMeterQuiet
+	}
+	if r.makes != "" {
+		defer os.Remove(r.makes)
 	}
 	u, err := meter(s.ctx, role, append([]string{program}, r.args...)...)
 	if err != nil || r.check == nil {
@@ -237,39 +242,22 @@ func (s *scans) write(dir string, size int64) error {
 
 // fill writes records until each file has its size.
 func (s *scans) fill(f recordsWriters, size int64) error {
-	id, err := papyra.NewIdentityRun(benchNode, clientRun)
-	if err != nil {
-		return err
-	}
-	var (
-		e            papyra.Encoder
-		line, spaced []byte
-	)
-	for n := 0; f[1].bytes < size; n++ { // its lines are the shortest
-		ev, fields := event(n)
-		if err := e.Event(id, benchSystem, &ev, fields[:], moment); err != nil {
-			return err
-		}
-		line = e.AppendLine(line[:0], uint64(n+1))
+	var spaced []byte
+	return eachSealed(s.ctx, func(line []byte) (more bool, err error) {
 		if f[0].bytes < size {
 			if err := f[0].add(line, true); err != nil {
-				return err
+				return false, err
 			}
 		}
 		if f[2].bytes < min(size, maxSample) {
 			if err := f[2].add(line, true); err != nil {
-				return err
+				return false, err
 			}
 		}
 		if spaced, err = respell(spaced[:0], line); err != nil {
-			return err
+			return false, err
 		}
-		if err := f[1].add(spaced, false); err != nil {
-			return err
-		}
-		if n%4096 == 0 && s.ctx.Err() != nil {
-			return s.ctx.Err()
-		}
-	}
-	return nil
+		err = f[1].add(spaced, false)
+		return f[1].bytes < size, err // its lines are the shortest
+	})
 }

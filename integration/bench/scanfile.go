@@ -3,10 +3,13 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/papyra/papyra"
 )
 
 // recordsFile is a file of records.
@@ -57,6 +60,42 @@ func (all recordsWriters) close() error {
 		errs = append(errs, w.out.Flush(), w.file.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// eachSealed makes sealed lines, each with its newline, until yield wants no
+// more.
+func eachSealed(ctx context.Context, yield func(line []byte) (more bool, err error)) error {
+	id, err := papyra.NewIdentityRun(benchNode, clientRun)
+	if err != nil {
+		return err
+	}
+	var e papyra.Encoder
+	var line []byte
+	for n := 0; ; n++ {
+		ev, fields := event(n)
+		if err := e.Event(id, benchSystem, &ev, fields[:], moment); err != nil {
+			return err
+		}
+		line = e.AppendLine(line[:0], uint64(n+1))
+		if more, err := yield(line); err != nil || !more {
+			return err
+		}
+		if n%4096 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// fillSealed writes sealed records into one file until it has its size.
+func fillSealed(ctx context.Context, f recordsWriters, size int64) (recordsFile, error) {
+	err := eachSealed(ctx, func(line []byte) (bool, error) {
+		err := f[0].add(line, true)
+		return f[0].bytes < size, err
+	})
+	if err = errors.Join(err, f.close()); err != nil {
+		return recordsFile{}, fmt.Errorf("write records: %w", err)
+	}
+	return f[0].recordsFile, nil
 }
 
 // respell appends a sealed line as another program would write the record:

@@ -15,9 +15,9 @@ import (
 	"github.com/papyra/papyra"
 )
 
-// sink is the papyra-sink process of the bench: one for all rounds, as in
+// worker is the papyra-sink process of the bench: one for all rounds, as in
 // production, so that the first round warms it up.
-type sink struct {
+type worker struct {
 	b      *bench
 	path   string // of its file
 	cmd    *exec.Cmd
@@ -27,12 +27,12 @@ type sink struct {
 }
 
 // startSink builds papyra-sink, starts it, and waits until it listens.
-func startSink(b *bench) (*sink, error) {
+func startSink(b *bench) (*worker, error) {
 	program, err := build(b.ctx, b.work, "papyra-sink")
 	if err != nil {
 		return nil, err
 	}
-	s := &sink{b: b, path: filepath.Join(b.work, "records.ndjson"), ended: make(chan struct{})}
+	s := &worker{b: b, path: filepath.Join(b.work, "records.ndjson"), ended: make(chan struct{})}
 	s.cmd = exec.CommandContext(b.ctx, program, "--server", b.line.url, "--backend", "json:"+s.path)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	if err := s.cmd.Start(); err != nil {
@@ -62,7 +62,7 @@ func startSink(b *bench) (*sink, error) {
 
 // stop ends the process with SIGTERM, and returns an error unless it exits with
 // 0. It is safe to call twice.
-func (s *sink) stop() error {
+func (s *worker) stop() error {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	<-s.ended
 	if s.result != nil {
@@ -72,10 +72,10 @@ func (s *sink) stop() error {
 }
 
 // said is the log of a sink that has ended, for people.
-func (s *sink) said() error { return fmt.Errorf("papyra-sink said:\n%s", s.log.String()) }
+func (s *worker) said() error { return fmt.Errorf("papyra-sink said:\n%s", s.log.String()) }
 
 // size returns the length of the file.
-func (s *sink) size() int {
+func (s *worker) size() int {
 	info, err := os.Stat(s.path)
 	if err != nil {
 		return 0
@@ -84,7 +84,7 @@ func (s *sink) size() int {
 }
 
 // settled waits until the file has come to rest, and returns its length.
-func (s *sink) settled() (int, error) {
+func (s *worker) settled() (int, error) {
 	last := -1
 	for deadline := time.Now().Add(hang); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		select {
