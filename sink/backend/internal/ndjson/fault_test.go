@@ -392,6 +392,7 @@ func TestActsOnAFullDisk(t *testing.T) {
 		{"recover: the index", recovery, faultdisk.Fault{Op: faultdisk.Write, Path: ".index.tmp", Err: unix.ENOSPC}, false},
 		{"recover: syncing the bytes", recovery, faultdisk.Fault{Op: faultdisk.Sync, Path: "bytes", Err: unix.EIO}, false},
 		{"recover: completing the act", recovery, faultdisk.Fault{Op: faultdisk.Rename, Path: ".index.tmp", Err: unix.EIO}, false},
+		{"recover: syncing the complete act", recovery, faultdisk.Fault{Op: faultdisk.Sync, Path: "20231114T*", Err: unix.EIO}, false},
 		{"recover: what was saved reads back wrong", recovery, faultdisk.Fault{Op: faultdisk.ReadAt, Path: "bytes", Err: unix.EIO}, false},
 		{"recover: writing the new file", recovery, faultdisk.Fault{Op: faultdisk.Write, Path: ".records.ndjson.tmp-*", Err: unix.ENOSPC, Part: 5000}, true},
 		{"recover: renaming it", recovery, faultdisk.Fault{Op: faultdisk.Rename, Path: ".records.ndjson.tmp-*", Err: unix.EIO}, true},
@@ -415,6 +416,7 @@ func TestActsOnAFullDisk(t *testing.T) {
 					t.Errorf("%s is left behind", name)
 				}
 			}
+			completeActs(t, f) // whatever has an index has its bytes
 			// The same command finishes the job when there is room again.
 			f.disk.Heal()
 			if err := c.act(f); err != nil {

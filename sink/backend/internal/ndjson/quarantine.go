@@ -198,9 +198,10 @@ func (q *quarantine) close() {
 }
 
 // abandon removes an act that is not needed: every byte is still in the store.
+// The index goes first: with it the act would count as complete.
 func (q *quarantine) abandon() {
 	q.close()
-	for _, base := range []string{unfinishedIndex, quarantineBytes} {
+	for _, base := range []string{quarantineIndex, unfinishedIndex, quarantineBytes} {
 		if err := q.s.disk.Remove(filepath.Join(q.dir, base)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return
 		}
