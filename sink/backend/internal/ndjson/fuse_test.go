@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -101,7 +102,7 @@ func fuseDir(t *testing.T, fs *faultfs.FS) string {
 func TestRootFuseFailedSync(t *testing.T) {
 	fs := faultfs.Mount(t)
 	for _, times := range []int{1, 2, 5} {
-		t.Run(fmt.Sprint(times), func(t *testing.T) {
+		t.Run(strconv.Itoa(times), func(t *testing.T) {
 			fs.Reset()
 			f := fuseFixture(t, fs)
 			a := f.appender()
