@@ -216,7 +216,6 @@ var actTexts = map[string]string{
 	papyra.ActCompact: "by a compaction",
 	papyra.ActRotate:  "by the bound of a rotating store",
 	papyra.ActRecover: "damaged: a recovery put it into quarantine",
-	papyra.ActDedupe:  "copies of records that stay",
 }
 
 // showReasons says what the numbers of the table mean.

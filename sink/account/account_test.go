@@ -142,11 +142,23 @@ func TestReasons(t *testing.T) {
 				w.removal(0, "act1", papyra.ActCompact, removed(papyra.Range{1, 2}))
 				w.removal(0, "act2", papyra.ActRotate, removed(papyra.Range{3, 5}))
 				w.removal(0, "act3", papyra.ActRecover, removed(papyra.Range{6, 6}))
-				w.removal(0, "act4", papyra.ActDedupe, removed(papyra.Range{6, 9}))
+				w.removal(0, "act4", "of tomorrow", removed(papyra.Range{6, 8}))
 			},
-			want:    account.Counts{Accepted: 10, Stored: 2, Removed: acts{"compact": 2, "rotate": 3, "recover": 1, "dedupe": 2}},
+			want:    account.Counts{Accepted: 10, Stored: 2, Removed: acts{"compact": 2, "rotate": 3, "recover": 1, "of tomorrow": 2}},
 			state:   account.RunEnded,
 			verdict: account.Balanced,
+		}, {
+			// Of each number a copy stayed: what became of that one is the question.
+			name: "a dedupe explains no absence",
+			write: func(w *world) {
+				w.events(0, p, 9, 10)
+				w.removal(0, "act1", papyra.ActCompact, removed(papyra.Range{1, 6}))
+				w.removal(0, "act2", papyra.ActDedupe, removed(papyra.Range{5, 9}))
+				w.removal(0, "act3", papyra.ActDedupe, map[string][]papyra.RemovedRun{"events": {{Run: p.run, Below: 12, N: 11}}})
+			},
+			want:    account.Counts{Accepted: 11, Stored: 2, Removed: acts{"compact": 6}, Missing: 3},
+			state:   account.RunEnded,
+			verdict: account.Missing,
 		}, {
 			name: "removed below a number, with a count",
 			write: func(w *world) {

@@ -50,9 +50,9 @@ var reasonOrder = []papyra.DropReason{
 	papyra.DropSinkFull, papyra.DropSinkStopped, papyra.DropSinkRejected,
 }
 
-// actOrder is the same for the acts of removal. What a dedupe removed was a
-// copy, so that any other act explains its absence better.
-var actOrder = []string{papyra.ActCompact, papyra.ActRotate, papyra.ActRecover, papyra.ActDedupe}
+// actOrder is the same for the acts of removal. A dedupe removes nothing but
+// copies: see removals.add.
+var actOrder = []string{papyra.ActCompact, papyra.ActRotate, papyra.ActRecover}
 
 // ordered returns the keys of m, the listed ones first.
 func ordered[K cmp.Ordered, V any](m map[K]V, order []K) []K {

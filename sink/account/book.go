@@ -355,7 +355,11 @@ func (b *book) removalReport(rec *papyra.Record, p *papyra.RemovalReport) {
 	}
 }
 
+// add enters what a report says of one run. A dedupe removes copies of records
+// of which another one stays: that tells how far the run has come, and never
+// explains why a number is stored nowhere.
 func (r *removals) add(a *Account, kind papyra.Kind, p *papyra.RemovalReport, g *papyra.RemovedRun, rec *papyra.Record) {
+	explains := p.Act != papyra.ActDedupe
 	var s series // only to be told what is known
 	top := &r.known[kind]
 	s.highest, s.settled, s.base = top[0], top[1], top[2]
@@ -367,15 +371,9 @@ func (r *removals) add(a *Account, kind papyra.Kind, p *papyra.RemovalReport, g 
 			}
 			continue
 		}
-		if r.byAct[kind] == nil {
-			r.byAct[kind] = map[string]*roaring64.Bitmap{}
+		if explains {
+			r.named(kind, p.Act).AddRange(ranges[0], ranges[1]+1)
 		}
-		set := r.byAct[kind][p.Act]
-		if set == nil {
-			set = roaring64.New()
-			r.byAct[kind][p.Act] = set
-		}
-		set.AddRange(ranges[0], ranges[1]+1)
 		a.know(&s, ranges[1], rec.Time, true)
 	}
 	cut := below{p.Act, g.Below, g.N}
@@ -389,10 +387,25 @@ func (r *removals) add(a *Account, kind papyra.Kind, p *papyra.RemovalReport, g 
 		if r.below[kind] == nil {
 			r.below[kind] = map[noteID]below{}
 		}
-		r.below[kind][noteID{string(rec.Run), rec.Seq}] = cut
+		if explains {
+			r.below[kind][noteID{string(rec.Run), rec.Seq}] = cut
+		}
 		a.know(&s, cut.below-1, rec.Time, true)
 	}
 	*top = [3]uint64{s.highest, s.settled, s.base}
+}
+
+// named returns the set of the numbers that an act removed.
+func (r *removals) named(kind papyra.Kind, act string) *roaring64.Bitmap {
+	if r.byAct[kind] == nil {
+		r.byAct[kind] = map[string]*roaring64.Bitmap{}
+	}
+	set := r.byAct[kind][act]
+	if set == nil {
+		set = roaring64.New()
+		r.byAct[kind][act] = set
+	}
+	return set
 }
 
 // absorb adds what the book of another store of the group says. other is of no
