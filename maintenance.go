@@ -98,12 +98,20 @@ type RecoverReport struct {
 	Groups []RemovedGroup `json:"groups,omitempty"`
 }
 
-// CompactOptions say what compaction removes.
+// CompactOptions say what compaction removes: first what the view at At does
+// not hold, then, with Dedupe, the exact duplicates among the rest.
 type CompactOptions struct {
-	Retention Retention // must limit something
-	At        time.Time // the one moment T of the view; zero is an error
-	DryRun    bool
-	Progress  Progress
+	Retention Retention // must limit something, unless Dedupe is set
+	// Dedupe removes of each record every exact duplicate but the newest: the one
+	// that is last in append order is in every view that any of the others is in,
+	// and the bound of a rotating store drops it last. So no view, now or later,
+	// loses a record by it. A view limited by keep_records or keep_bytes may reach
+	// further back afterwards, over the room that duplicates took; the view at At
+	// is the same.
+	Dedupe   bool
+	At       time.Time // the one moment T of the view; zero is an error
+	DryRun   bool
+	Progress Progress
 }
 
 // CompactReport is what a compaction did, or with DryRun would do.
@@ -117,11 +125,26 @@ type CompactReport struct {
 	BytesBefore   int64           `json:"bytes_before"`
 	BytesAfter    int64           `json:"bytes_after"`
 	Removed       []StreamSummary `json:"removed"`
-	Damaged       int64           `json:"damaged"` // lines left where they are
-	Pause         Duration        `json:"pause"`   // appends were held up so long
+	Deduped       []StreamSummary `json:"deduped,omitempty"` // of Removed, the exact duplicates
+	Damaged       int64           `json:"damaged"`           // lines left where they are
+	Pause         Duration        `json:"pause"`             // appends were held up so long
 	Counts        map[Class]int64 `json:"anomaly_counts,omitempty"`
+	// Limits says in words which bounds kept exact duplicates from being removed.
+	Limits []string `json:"limits,omitempty"`
 	// Groups are the consumer groups of others that lose entries.
 	Groups []RemovedGroup `json:"groups,omitempty"`
+}
+
+// ConsumerGroup is a consumer group that some other program has on a stream of a
+// store on Redis. Papyra never uses, makes or changes one.
+type ConsumerGroup struct {
+	Stream    string `json:"stream"` // the key
+	System    string `json:"system"`
+	Category  string `json:"category"`
+	Group     string `json:"group"`
+	Consumers int64  `json:"consumers"`
+	Pending   int64  `json:"pending"` // delivered and not acknowledged
+	Lag       *int64 `json:"lag"`     // not delivered yet; nil if the server does not know
 }
 
 // Duration is a time.Duration that JSON shows in seconds.

@@ -48,6 +48,14 @@ type Warner interface {
 	Warnings(ctx context.Context, r papyra.Retention) ([]string, error)
 }
 
+// GroupLister is a Backend whose streams other programs can read through
+// consumer groups.
+type GroupLister interface {
+	// Groups returns them by stream and name. It changes nothing.
+	// papyra.ErrNotFound if the store does not exist.
+	Groups(ctx context.Context) ([]papyra.ConsumerGroup, error)
+}
+
 // Maintainer is what an operator does to a store.
 type Maintainer interface {
 	// Scan looks at every byte and changes nothing. papyra.ErrNotFound if the
@@ -58,9 +66,11 @@ type Maintainer interface {
 	// after a crash it finishes; run on a clean store it does nothing.
 	Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.RecoverReport, error)
 
-	// Compact removes what is outside the view at o.At. Damaged lines stay.
-	// Without any limit: papyra.ErrUsage. Appends by this backend's own
-	// appender go on meanwhile.
+	// Compact removes what is outside the view at o.At and then, with o.Dedupe,
+	// of what is left each exact duplicate but the newest. Both have one id, and
+	// each its RemovalReport. The view at o.At is the same before and after.
+	// Damaged lines and conflicts stay. With neither a limit nor o.Dedupe:
+	// papyra.ErrUsage. Appends by this backend's own appender go on meanwhile.
 	Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.CompactReport, error)
 }
 

@@ -164,9 +164,11 @@ func (c *call) showRecovery(r *papyra.RecoverReport) {
 		s.printf("second scan  ")
 		c.showVerdict(r.After)
 		c.showAnomalies(r.After.Anomalies, damagedPlaces(r.After))
+		c.showGroupLosses(r.Groups, r.DryRun)
 		return
 	}
 	if r.Before != nil {
 		c.showAnomalies(r.Before.Anomalies, damagedPlaces(r.Before))
 	}
+	c.showGroupLosses(r.Groups, r.DryRun)
 }

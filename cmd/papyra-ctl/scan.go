@@ -222,7 +222,7 @@ func (c *call) showScan(r *papyra.ScanReport) {
 		c.showStreams(r.Streams)
 	}
 	if r.Duplicates > 0 {
-		s.printf("\n%s of records that are there already; readers show them once\n", plural(r.Duplicates, "exact copy", "exact copies"))
+		s.printf("\n%s of records that are there already; readers show them once, and compact --dedupe removes them\n", plural(r.Duplicates, "exact copy", "exact copies"))
 	}
 	for _, limit := range r.Limits {
 		s.printf("\nlower bound: %s\n", limit)

@@ -20,7 +20,9 @@ last time, and lists the runs: the starts of publishers, with the node they ran
 on and the highest number they gave in each category. Exact duplicates count
 once. Retention flags show what a compaction with the same flags would keep. Of a
 store from which acts have removed records it says how many in all, unless a flag
-chooses a time, a system or a node, or limits the reports. Nothing is changed.`,
+chooses a time, a system or a node, or limits the reports. On Redis it lists the
+consumer groups that other programs have on the streams, with what is pending and
+what is to be delivered yet. Nothing is changed.`,
 			[]string{
 				"papyra-ctl inspect summary --backend " + exampleStore,
 				"papyra-ctl inspect summary --backend " + exampleStore + " --since 1d --system orders",
@@ -47,7 +49,9 @@ type summaryResult struct {
 	RunsOmitted int64          `json:"runs_omitted"` // records of runs beyond the bound
 	// Removed is what acts have removed from the store so far. It is absent where
 	// none has, and where the summary is not of the whole store.
-	Removed   []*removedCount       `json:"removed,omitempty"`
+	Removed []*removedCount `json:"removed,omitempty"`
+	// Groups are the consumer groups that other programs have on the streams.
+	Groups    []groupState          `json:"groups,omitempty"`
 	Retention map[string]limitsJSON `json:"retention"`
 }
 
@@ -221,6 +225,7 @@ func (c *call) summary() error {
 	if len(q.Systems)+len(q.Nodes) == 0 && q.Since.IsZero() && q.Until.IsZero() && q.Retention.ByKind[papyra.KindReport].IsZero() {
 		result.Removed = sum.removed.list()
 	}
+	result.Groups = c.groups(sources, q.Systems)
 	c.result = result
 	failed := 0
 	for _, s := range sources {
@@ -257,6 +262,7 @@ func (c *call) showSummary(r *summaryResult, retention string) {
 	_ = g.end()
 	c.showRemoved(r.Removed)
 	c.showRuns(r)
+	c.showGroups(r.Groups)
 }
 
 func (c *call) showRuns(r *summaryResult) {

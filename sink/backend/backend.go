@@ -174,7 +174,9 @@ type redisBackend struct {
 }
 
 // Groups is [redis.Store.Groups].
-func (b redisBackend) Groups(ctx context.Context) ([]redis.Group, error) { return b.store.Groups(ctx) }
+func (b redisBackend) Groups(ctx context.Context) ([]papyra.ConsumerGroup, error) {
+	return b.store.Groups(ctx)
+}
 
 func openRedis(place string, p Options) (sink.Backend, error) {
 	s, err := redis.Open(place, redis.Config{Parameters: p})

@@ -202,9 +202,10 @@ func compactUsage(t *testing.T, m Medium) {
 	lines := sample.New(1).Events(3)
 	store(t, b, sample.Batch(lines...))
 	for name, o := range map[string]papyra.CompactOptions{
-		"no limit":       {At: sample.Start},
-		"no moment":      {Retention: keep(1)},
-		"negative limit": {Retention: keep(-1), At: sample.Start},
+		"no limit":              {At: sample.Start},
+		"no moment, duplicates": {Dedupe: true},
+		"no moment":             {Retention: keep(1)},
+		"negative limit":        {Retention: keep(-1), At: sample.Start},
 	} {
 		if _, err := b.Compact(context.Background(), o); !errors.Is(err, papyra.ErrUsage) {
 			t.Errorf("%s: got %v, want papyra.ErrUsage", name, err)

@@ -54,8 +54,23 @@ func bytesOf(lines []string) (n int64) {
 	return n
 }
 
-// modelRead returns what a query without retention chooses from lines without
-// duplicates.
+// modelDeduped returns lines without exact duplicates: of each the newest stays.
+func modelDeduped(lines []string) (out []string) {
+	met := map[string]bool{}
+	for _, line := range slices.Backward(lines) {
+		rec := mustParse(line)
+		if !rec.HasIdentity() || !met[line] {
+			out = append(out, line)
+		}
+		met[line] = true
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// modelRead returns what a query chooses from the lines of a view: of exact
+// duplicates the copy that is met first, which is the newest one where the end
+// of the store is read first.
 func modelRead(lines []string, q papyra.Query) []string {
 	var out []string
 	for _, line := range lines {
@@ -63,6 +78,13 @@ func modelRead(lines []string, q papyra.Query) []string {
 		if q.Match(&rec) {
 			out = append(out, line)
 		}
+	}
+	if fromEnd := q.Limit > 0 || q.Reverse || !q.Retention.IsZero(); fromEnd {
+		out = modelDeduped(out)
+	} else {
+		slices.Reverse(out)
+		out = modelDeduped(out)
+		slices.Reverse(out)
 	}
 	if q.Limit > 0 {
 		out = out[max(len(out)-q.Limit, 0):]

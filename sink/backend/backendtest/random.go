@@ -1,13 +1,15 @@
 package backendtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/papyra/papyra"
@@ -81,6 +83,10 @@ func (mc *machine) append(rt *rapid.T) {
 	mc.rt = rt
 	var lines [][]byte
 	for range rapid.IntRange(1, 12).Draw(rt, "lines") {
+		if len(mc.lines) > 0 && rapid.IntRange(0, 5).Draw(rt, "again") == 0 {
+			lines = append(lines, []byte(rapid.SampledFrom(mc.lines).Draw(rt, "copied")))
+			continue
+		}
 		system := rapid.SampledFrom([]string{"a", "b:c"}).Draw(rt, "system")
 		if rapid.IntRange(0, 4).Draw(rt, "unsealed") == 0 {
 			at := sample.Start.Add(time.Duration(rapid.IntRange(0, 300).Draw(rt, "second")) * time.Second)
@@ -118,25 +124,43 @@ func (mc *machine) moment(rt *rapid.T) time.Time {
 
 func (mc *machine) compact(rt *rapid.T) {
 	mc.rt = rt
-	r, at := mc.retention(rt), mc.moment(rt)
-	if r.IsZero() {
-		r = keep(3)
+	o := papyra.CompactOptions{Retention: mc.retention(rt), At: mc.moment(rt), Dedupe: rapid.Bool().Draw(rt, "dedupe")}
+	if rapid.Bool().Draw(rt, "no limits") {
+		o.Retention = papyra.Retention{}
 	}
-	report, err := mc.backend.Compact(context.Background(), papyra.CompactOptions{Retention: r, At: at})
+	if o.Retention.IsZero() && !o.Dedupe {
+		o.Retention = keep(3)
+	}
+	report, err := mc.backend.Compact(context.Background(), o)
 	mc.fatal("compact", err)
-	views := modelViews(mc.lines, r, at)
-	kept := map[string]bool{}
-	for _, view := range views {
-		for _, line := range view {
-			kept[line] = true
+	before, expired := len(mc.lines), len(mc.lines)
+	views := modelViews(mc.lines, o.Retention, o.At)
+	mc.lines = nil
+	for _, stream := range slices.SortedFunc(maps.Keys(views), compareStreams) {
+		view := views[stream]
+		expired -= len(view)
+		if o.Dedupe {
+			view = modelDeduped(view)
 		}
+		mc.lines = append(mc.lines, view...)
 	}
-	before := len(mc.lines)
-	mc.lines = slices.DeleteFunc(mc.lines, func(line string) bool { return !kept[line] })
-	if int64(before-len(mc.lines)) != report.RecordsBefore-report.RecordsAfter || report.Damaged != int64(mc.damaged) {
-		rt.Fatalf("compact %+v at %v: %d to %d records and %d damaged, want %d removed and %d damaged",
-			r, at, report.RecordsBefore, report.RecordsAfter, report.Damaged, before-len(mc.lines), mc.damaged)
+	removed, deduped := count(report.Removed), count(report.Deduped)
+	if int64(before-len(mc.lines)) != removed || removed-deduped != int64(expired) ||
+		report.RecordsBefore-report.RecordsAfter != removed || report.Damaged != int64(mc.damaged) {
+		rt.Fatalf("compact %+v: %d to %d records and %d damaged, %d removed and %d of them duplicates; want %d removed, %d of them duplicates, and %d damaged",
+			o, report.RecordsBefore, report.RecordsAfter, report.Damaged, removed, deduped, before-len(mc.lines), before-len(mc.lines)-expired, mc.damaged)
 	}
+}
+
+func compareStreams(a, b papyra.Stream) int {
+	return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Kind, b.Kind))
+}
+
+func count(streams []papyra.StreamSummary) (n int64) {
+	for _, s := range streams {
+		n += s.Records
+	}
+	return n
 }
 
 func (mc *machine) damage(rt *rapid.T) {
@@ -175,15 +199,19 @@ func (mc *machine) read(rt *rapid.T) {
 	})
 	mc.fatal("read", err)
 	view := modelViews(mc.lines, q.Retention, q.At)[papyra.Stream{System: q.Systems[0], Kind: q.Kinds[0]}]
-	if diff := cmp.Diff(modelRead(view, q), got); diff != "" {
+	if diff := gocmp.Diff(modelRead(view, q), got); diff != "" {
 		rt.Fatalf("read %+v (-want +got):\n%s", q, diff)
 	}
 }
 
 func (mc *machine) scan(rt *rapid.T) {
 	mc.rt = rt
-	report, err := mc.backend.Scan(context.Background(), papyra.ScanOptions{Full: rapid.Bool().Draw(rt, "full")})
+	full := rapid.Bool().Draw(rt, "full")
+	report, err := mc.backend.Scan(context.Background(), papyra.ScanOptions{Full: full})
 	mc.fatal("scan", err)
+	if copies := len(mc.lines) - len(modelDeduped(mc.lines)); full && report.Duplicates != int64(copies) {
+		rt.Fatalf("scan: %d duplicates, want %d", report.Duplicates, copies)
+	}
 	n := int64(0)
 	for _, s := range report.Streams {
 		if s.System != papyra.SystemReserved {

@@ -170,7 +170,11 @@ func (s *Store) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.R
 	performed := papyra.RecoveryPerformed{
 		ID: act.ID, Moved: report.Moved, MovedBytes: report.MovedBytes, Quarantine: report.Quarantine, Counts: before.AnomalyCounts,
 	}
-	if _, err := s.swap(act, &removal, kept, len(entries), moved, papyra.ReportRecoveryPerformed, &performed); err != nil {
+	reports, err := removal.Reports(act, s.m.now())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.swap(act, reports, kept, len(entries), moved, papyra.ReportRecoveryPerformed, &performed); err != nil {
 		return nil, err
 	}
 	report.After, err = s.scan(ctx, s.m.pin(), papyra.ScanOptions{Full: true, Now: o.Now})
@@ -186,13 +190,8 @@ func (s *Store) at(t time.Time) time.Time {
 
 // swap puts kept in the place of the first pinned entries, with the act's
 // reports where they belong, and returns how long appends had to wait.
-func (s *Store) swap(act *acts.Act, removal *acts.Removal, kept []entry, pinned int, moved []Quarantined, name string, performed any) (time.Duration, error) {
-	now := s.m.now()
-	reports, err := removal.Reports(act, now)
-	if err != nil {
-		return 0, err
-	}
-	last, err := act.Line(name, performed, now)
+func (s *Store) swap(act *acts.Act, reports [][]byte, kept []entry, pinned int, moved []Quarantined, name string, performed any) (time.Duration, error) {
+	last, err := act.Line(name, performed, s.m.now())
 	if err != nil {
 		return 0, err
 	}
@@ -218,7 +217,7 @@ func (s *Store) swap(act *acts.Act, removal *acts.Removal, kept []entry, pinned 
 	return time.Since(began), nil
 }
 
-// Compact removes what is outside the view at o.At.
+// Compact removes what is outside the view at o.At, and duplicates if o says so.
 func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.CompactReport, error) {
 	if err := acts.CheckCompaction(o); err != nil {
 		return nil, err
@@ -242,19 +241,39 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 		remove  = make([]bool, len(entries))
 		rec     papyra.Record
 	)
-	for i := len(entries) - 1; i >= 0; i-- {
-		if i%1024 == 0 {
-			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
+	// look decides about each entry, from the newest to the oldest.
+	look := func(remove func(i int)) error {
+		for i := len(entries) - 1; i >= 0; i-- {
+			if i%1024 == 0 {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				if o.Progress != nil {
+					o.Progress(int64(len(entries)-i), int64(len(entries)))
+				}
 			}
-			if o.Progress != nil {
-				o.Progress(int64(len(entries)-i), int64(len(entries)))
-			}
+			remove(i)
 		}
+		return nil
+	}
+	if err := look(func(i int) {
 		remove[i] = !count.Keep(&rec, entries[i].line, int64(len(entries[i].line))+1)
+	}); err != nil {
+		return nil, err
+	}
+	if count.Repeats() {
+		if err := look(func(i int) {
+			if remove[i] {
+				return
+			}
+			verdict, _ := scan.Line(&rec, entries[i].line, true)
+			remove[i] = verdict == scan.Valid && count.Suspect(&rec) && count.Copy(&rec)
+		}); err != nil {
+			return nil, err
+		}
 	}
 	report := count.Report(s.URL())
-	if o.DryRun || count.Removal.Records() == 0 {
+	if o.DryRun || count.Nothing() {
 		return report, nil
 	}
 	var kept []entry
@@ -265,7 +284,11 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 	}
 	act := acts.New(papyra.ActCompact, s.m.now())
 	report.Act = act.ID
-	pause, err := s.swap(act, &count.Removal, kept, len(entries), nil, papyra.ReportCompactionPerformed, acts.Performed(report))
+	reports, err := count.Reports(act, s.m.now())
+	if err != nil {
+		return nil, err
+	}
+	pause, err := s.swap(act, reports, kept, len(entries), nil, papyra.ReportCompactionPerformed, acts.Performed(report))
 	report.Pause = papyra.Duration(pause)
 	return report, err
 }

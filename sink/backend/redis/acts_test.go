@@ -76,12 +76,13 @@ func inQuarantine(t *testing.T, c goredis.UniversalClient, prefix string) []stri
 }
 
 // interrupted runs an act that is interrupted at many points, each on a copy of
-// the same store: all connections end for good when so many bytes have reached
+// the same store, to which more may add: all connections end for good when so many bytes have reached
 // the server.
-func interrupted(t *testing.T, act func(*redis.Store) error, check func(t *testing.T, c goredis.UniversalClient, prefix string, before []string)) {
+func interrupted(t *testing.T, more func(*testing.T, *redis.Store), act func(*redis.Store) error, check func(t *testing.T, c goredis.UniversalClient, prefix string, before []string)) {
 	s := redistest.Start(t)
 	c := s.Client(t)
 	damagedStore(t, s, c, "base")
+	more(t, open(t, "redis://"+s.Addr()+"?prefix=base"))
 	p := redistest.NewProxy(t, s.Addr())
 	attempt := func(n int, budget int64) (string, error) {
 		prefix := fmt.Sprintf("p%d", n)
@@ -138,6 +139,8 @@ func interrupted(t *testing.T, act func(*redis.Store) error, check func(t *testi
 	}
 }
 
+func nothing(*testing.T, *redis.Store) {}
+
 func finished(t *testing.T, c goredis.UniversalClient, prefix string) []string {
 	return append(entries(t, c, streamsUnder(prefix)...), inQuarantine(t, c, prefix)...)
 }
@@ -165,7 +168,7 @@ func removals(t *testing.T, c goredis.UniversalClient, prefix string) (out []pap
 // entry in two.
 func TestRecoverInterrupted(t *testing.T) {
 	t.Parallel()
-	interrupted(t,
+	interrupted(t, nothing,
 		func(s *redis.Store) error {
 			_, err := s.Recover(context.Background(), papyra.RecoverOptions{})
 			return err
@@ -190,7 +193,7 @@ func TestRecoverInterrupted(t *testing.T) {
 func TestCompactInterrupted(t *testing.T) {
 	t.Parallel()
 	o := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 6}}, At: sample.Start.Add(time.Hour)}
-	interrupted(t,
+	interrupted(t, nothing,
 		func(s *redis.Store) error { _, err := s.Compact(context.Background(), o); return err },
 		func(t *testing.T, c goredis.UniversalClient, prefix string, before []string) {
 			t.Helper()

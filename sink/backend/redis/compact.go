@@ -7,6 +7,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/sink/backend/internal/acts"
+	"github.com/papyra/papyra/sink/backend/internal/scan"
 )
 
 // deleteScript deletes the entries of several ranges. ARGV are the first id, the
@@ -62,12 +63,15 @@ func (r *removal) add(e *entry) {
 // keep notes that the next older entry stays.
 func (r *removal) keep() { r.head, r.growing = 0, false }
 
-// Compact removes what is outside the view at o.At: it reads the streams once,
-// from the newest entry back, fixes which ids go, reports them, and then deletes
-// exactly these, from the oldest on, in bounded steps. Appends go on meanwhile,
-// whoever makes them. What is damaged stays where it is. Consumer groups stay as
-// they are; the report counts what they lose. The counts leave out what was
-// appended since, the act's own reports among it.
+// Compact removes what is outside the view at o.At, and duplicates if o says so:
+// it reads the streams once, from the newest entry back, and a second time if
+// there are duplicates to be compared, fixes which ids go, reports them, and then
+// deletes exactly these, from the oldest on, in bounded steps. Appends and other
+// acts go on meanwhile, whoever makes them: of the copies of a record no act
+// takes the newest out of its view, so that two at a time do not take them all.
+// What is damaged stays where it is. Consumer groups stay as they are; the report
+// counts what they lose. The counts leave out what was appended since, the act's
+// own reports among it.
 //
 // It holds 48 bytes for each unbroken part, of up to
 // 1,000 entries, that goes.
@@ -89,32 +93,41 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 	if err != nil {
 		return nil, err
 	}
-	c := &compaction{sn: sn, snap: snap, count: acts.NewCompaction(o), progress: o.Progress, removals: map[*pinned]*removal{}}
+	c := &compaction{
+		sn: sn, snap: snap, count: acts.NewCompaction(o), progress: o.Progress,
+		expired: map[*pinned]*removal{}, copies: map[*pinned]*removal{},
+	}
 	if err := c.look(); err != nil {
 		return nil, err
 	}
+	if c.count.Repeats() {
+		if err := c.lookAgain(); err != nil {
+			return nil, err
+		}
+	}
 	report := c.count.Report(s.URL())
-	if c.count.Removal.Records() == 0 {
+	if c.count.Nothing() {
 		return report, nil
 	}
-	if c.count.Removal.Groups, err = sn.touched(c.going()); err != nil {
+	if report.Groups, err = c.touched(); err != nil {
 		return nil, err
 	}
-	report.Groups = c.count.Removal.Groups
 	if o.DryRun {
 		return report, nil
 	}
 	act := acts.New(papyra.ActCompact, s.now())
 	report.Act = act.ID
-	lines, err := c.count.Removal.Reports(act, s.now())
+	lines, err := c.count.Reports(act, s.now())
 	if err != nil {
 		return nil, err
 	}
 	if err := sn.report(lines...); err != nil {
 		return nil, err
 	}
-	if err := c.remove(); err != nil {
-		return nil, err
+	for _, removals := range []map[*pinned]*removal{c.expired, c.copies} {
+		if err := c.remove(removals); err != nil {
+			return nil, err
+		}
 	}
 	last, err := act.Line(papyra.ReportCompactionPerformed, acts.Performed(report), s.now())
 	if err != nil {
@@ -129,7 +142,8 @@ type compaction struct {
 	snap     *snapshot
 	count    *acts.Compaction
 	judge    judge
-	removals map[*pinned]*removal
+	expired  map[*pinned]*removal
+	copies   map[*pinned]*removal
 	progress papyra.Progress
 	bytes    int64 // looked at
 	entries  int64
@@ -137,11 +151,41 @@ type compaction struct {
 
 // look decides about each entry, from the newest to the oldest.
 func (c *compaction) look() error {
+	return c.each(c.expired, func(p *pinned, e *entry) (goes bool) {
+		verdict, damage := c.judge.entry(&p.key, e, true)
+		return !c.count.Judged(&c.judge.rec, verdict, damage, e.size())
+	})
+}
+
+// lookAgain finds the duplicates among the entries that stay.
+func (c *compaction) lookAgain() error {
+	at := map[*pinned]int{} // the step of expired that comes next
+	return c.each(c.copies, func(p *pinned, e *entry) (goes bool) {
+		if r := c.expired[p]; r != nil {
+			for at[p] < len(r.steps) && r.steps[at[p]].first.compare(e.id) > 0 {
+				at[p]++
+			}
+			if at[p] < len(r.steps) && r.steps[at[p]].last.compare(e.id) >= 0 {
+				return false // it goes anyway
+			}
+		}
+		// Most are told apart by what stands in their seals.
+		if verdict, _ := c.judge.entry(&p.key, e, false); verdict != scan.Valid || !c.count.Suspect(&c.judge.rec) {
+			return false
+		}
+		verdict, _ := c.judge.entry(&p.key, e, true)
+		return verdict == scan.Valid && c.count.Copy(&c.judge.rec)
+	})
+}
+
+// each asks about each entry, from the newest to the oldest, whether it goes.
+func (c *compaction) each(removals map[*pinned]*removal, goes func(p *pinned, e *entry) bool) error {
 	m, err := c.sn.newMerge(c.snap, true)
 	if err != nil {
 		return err
 	}
 	total := c.snap.length()
+	c.bytes, c.entries = 0, 0
 	for {
 		p, e, err := m.next()
 		if errors.Is(err, errEnd) {
@@ -151,16 +195,15 @@ func (c *compaction) look() error {
 		if err != nil {
 			return err
 		}
-		r := c.removals[p]
+		r := removals[p]
 		if r == nil {
 			r = &removal{}
-			c.removals[p] = r
+			removals[p] = r
 		}
-		verdict, damage := c.judge.entry(&p.key, e, true)
-		if c.count.Judged(&c.judge.rec, verdict, damage, e.size()) {
-			r.keep()
-		} else {
+		if goes(p, e) {
 			r.add(e)
+		} else {
+			r.keep()
 		}
 		c.bytes += e.size()
 		if c.entries++; c.progress != nil && c.entries%1024 == 0 {
@@ -169,10 +212,23 @@ func (c *compaction) look() error {
 	}
 }
 
+// touched tells of each part of the act which consumer groups lose entries, and
+// returns them together.
+func (c *compaction) touched() ([]papyra.RemovedGroup, error) {
+	var err error
+	if c.count.Expired.Groups, err = c.sn.touched(going(c.expired)); err != nil {
+		return nil, err
+	}
+	if c.count.Copies.Groups, err = c.sn.touched(going(c.copies)); err != nil {
+		return nil, err
+	}
+	return addGroups(c.count.Expired.Groups, c.count.Copies.Groups), nil
+}
+
 // going returns what goes, from the oldest on.
-func (c *compaction) going() map[*pinned][]part {
+func going(removals map[*pinned]*removal) map[*pinned][]part {
 	out := map[*pinned][]part{}
-	for p, r := range c.removals {
+	for p, r := range removals {
 		for i := len(r.steps) - 1; i >= 0; i-- {
 			out[p] = append(out[p], r.steps[i].part)
 		}
@@ -181,9 +237,9 @@ func (c *compaction) going() map[*pinned][]part {
 }
 
 // remove deletes what goes, stream by stream.
-func (c *compaction) remove() error {
+func (c *compaction) remove(removals map[*pinned]*removal) error {
 	for _, p := range c.snap.streams {
-		r := c.removals[p]
+		r := removals[p]
 		if r == nil {
 			continue
 		}

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -9,20 +10,16 @@ import (
 	"github.com/papyra/papyra"
 )
 
-// Group is a consumer group that some other program has on a stream.
-type Group struct {
-	Stream    string `json:"stream"` // the key
-	Name      string `json:"group"`
-	Consumers int64  `json:"consumers"`
-	Pending   int64  `json:"pending"` // delivered and not acknowledged
-	Lag       int64  `json:"lag"`     // not delivered yet; -1 if the server does not know
-
+// group is a consumer group that some other program has on a stream.
+type group struct {
+	papyra.ConsumerGroup
 	delivered entryID // the last one
 }
 
 // Groups returns the consumer groups on the streams of the store, by stream and
-// name. Nothing here ever uses, makes or changes one.
-func (s *Store) Groups(ctx context.Context) ([]Group, error) {
+// name. Nothing here ever uses, makes or changes one. What a server before
+// Redis 7 does not tell is the lag.
+func (s *Store) Groups(ctx context.Context) ([]papyra.ConsumerGroup, error) {
 	sn, end, err := s.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -32,38 +29,75 @@ func (s *Store) Groups(ctx context.Context) ([]Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []Group{}
+	out := []papyra.ConsumerGroup{}
 	for _, p := range snap.streams {
 		groups, err := sn.groups(p)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, groups...)
+		for _, g := range groups {
+			out = append(out, g.ConsumerGroup)
+		}
 	}
 	return out, nil
 }
 
-// groups returns the groups of one stream.
-func (sn *session) groups(p *pinned) ([]Group, error) {
+// groups returns the groups of one stream by name.
+func (sn *session) groups(p *pinned) ([]group, error) {
 	if err := sn.ended(); err != nil {
 		return nil, err
 	}
-	infos, err := sn.client.XInfoGroups(sn.ctx, p.key.name).Result()
+	infos, err := sn.client.Do(sn.ctx, "XINFO", "GROUPS", p.key.name).Slice()
 	if err != nil {
 		return nil, sn.failed("list the consumer groups of", p.key.name, err)
 	}
-	var out []Group
-	for _, g := range infos {
-		delivered, ok := parseID(g.LastDeliveredID)
-		if !ok {
-			return nil, sn.failed("list the consumer groups of", p.key.name, fmt.Errorf("%q was delivered last", g.LastDeliveredID))
+	var out []group
+	for _, info := range infos {
+		g, err := parseGroup(info)
+		if err != nil {
+			return nil, sn.failed("list the consumer groups of", p.key.name, err)
 		}
-		out = append(out, Group{
-			Stream: p.key.name, Name: g.Name, Consumers: g.Consumers, Pending: g.Pending, Lag: g.Lag, delivered: delivered,
-		})
+		g.Stream, g.System, g.Category = p.key.name, p.key.system(), p.key.kind.Category()
+		out = append(out, g)
 	}
-	slices.SortFunc(out, func(a, b Group) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b group) int { return strings.Compare(a.Group, b.Group) })
 	return out, nil
+}
+
+// parseGroup reads one group of the answer to XINFO GROUPS: names and values in
+// turn. A lag that is not there or nil is not known.
+func parseGroup(info any) (g group, err error) {
+	fields, _ := info.([]any)
+	known := 0
+	for i := 0; i+1 < len(fields); i += 2 {
+		number, isNumber := fields[i+1].(int64)
+		text, _ := fields[i+1].(string)
+		switch fields[i] {
+		case "name":
+			g.Group = text
+			known++
+		case "consumers":
+			g.Consumers = number
+			known++
+		case "pending":
+			g.Pending = number
+			known++
+		case "last-delivered-id":
+			var ok bool
+			if g.delivered, ok = parseID(text); !ok {
+				return g, fmt.Errorf("%q was delivered last", text)
+			}
+			known++
+		case "lag":
+			if isNumber {
+				g.Lag = &number
+			}
+		}
+	}
+	if known < 4 {
+		return g, fmt.Errorf("the server's group is a %T of %d parts", info, len(fields))
+	}
+	return g, nil
 }
 
 // part is an unbroken part of a stream's entries.
@@ -82,12 +116,12 @@ func (sn *session) touched(going map[*pinned][]part) ([]papyra.RemovedGroup, err
 			return nil, err
 		}
 		for _, g := range groups {
-			t := papyra.RemovedGroup{Stream: g.Stream, Group: g.Name}
+			t := papyra.RemovedGroup{Stream: g.Stream, Group: g.Group}
 			if t.Undelivered, err = sn.undelivered(p, g.delivered, parts); err != nil {
 				return nil, err
 			}
 			if g.Pending > 0 {
-				if t.Pending, err = sn.pending(p, g.Name, parts); err != nil {
+				if t.Pending, err = sn.pending(p, g.Group, parts); err != nil {
 					return nil, err
 				}
 			}
@@ -96,10 +130,28 @@ func (sn *session) touched(going map[*pinned][]part) ([]papyra.RemovedGroup, err
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b papyra.RemovedGroup) int {
-		return strings.Compare(a.Stream+"\x00"+a.Group, b.Stream+"\x00"+b.Group)
-	})
+	slices.SortFunc(out, compareGroups)
 	return out, nil
+}
+
+func compareGroups(a, b papyra.RemovedGroup) int {
+	return cmp.Or(strings.Compare(a.Stream, b.Stream), strings.Compare(a.Group, b.Group))
+}
+
+// addGroups adds up what two removals take from the same groups.
+func addGroups(a, b []papyra.RemovedGroup) []papyra.RemovedGroup {
+	out := slices.Clone(a)
+	for _, g := range b {
+		i := slices.IndexFunc(out, func(o papyra.RemovedGroup) bool { return compareGroups(o, g) == 0 })
+		if i < 0 {
+			out = append(out, g)
+			continue
+		}
+		out[i].Pending += g.Pending
+		out[i].Undelivered += g.Undelivered
+	}
+	slices.SortFunc(out, compareGroups)
+	return out
 }
 
 // undelivered counts the entries behind the last one that was delivered.

@@ -58,6 +58,27 @@ func escape(system string) string {
 	return string(out)
 }
 
+// system returns the system id that a key names. A token that no escape makes
+// is the id itself, as the Python implementation writes it.
+func (key streamKey) system() string {
+	var out []byte
+	for i := 0; i < len(key.token); i++ {
+		if b := key.token[i]; b == '=' && i+2 < len(key.token) {
+			high, low := strings.IndexByte(upperHex, key.token[i+1]), strings.IndexByte(upperHex, key.token[i+2])
+			if high >= 0 && low >= 0 {
+				out = append(out, byte(high<<4|low))
+				i += 2
+				continue
+			}
+		}
+		out = append(out, key.token[i])
+	}
+	if id := string(out); escape(id) == key.token {
+		return id
+	}
+	return key.token
+}
+
 // stream returns the key of a stream.
 func (k keyspace) stream(s papyra.Stream) string {
 	return k.prefix + ":" + escape(s.System) + ":" + s.Kind.Category()

@@ -324,7 +324,7 @@ func TestLesson50GroupsStayIntact(t *testing.T) {
 	}
 	var names []string
 	for _, g := range before {
-		names = append(names, fmt.Sprintf("%s %s: %d consumers, %d pending, %d to come", g.Stream, g.Name, g.Consumers, g.Pending, g.Lag))
+		names = append(names, fmt.Sprintf("%s %s: %d consumers, %d pending, %d to come", g.Stream, g.Group, g.Consumers, g.Pending, *g.Lag))
 	}
 	wantGroups := []string{
 		events + " behind: 1 consumers, 30 pending, 60 to come",
@@ -371,7 +371,7 @@ func TestLesson50GroupsStayIntact(t *testing.T) {
 		t.Fatalf("%+v, %v", after, err)
 	}
 	for i := range after {
-		if after[i].Name != before[i].Name || after[i].Pending != before[i].Pending || after[i].Consumers != before[i].Consumers {
+		if after[i].Group != before[i].Group || after[i].Pending != before[i].Pending || after[i].Consumers != before[i].Consumers {
 			t.Errorf("group %+v became %+v", before[i], after[i])
 		}
 	}

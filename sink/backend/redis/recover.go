@@ -89,11 +89,17 @@ func (s *Store) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.R
 	if before.Incomplete {
 		return nil, snap.incomplete("recover", s.URL())
 	}
-	if o.DryRun {
+	if rc.removal.Damaged == 0 {
+		if !o.DryRun {
+			report.After = before
+		}
 		return report, nil
 	}
-	if rc.removal.Damaged == 0 {
-		report.After = before
+	if rc.removal.Groups, err = sn.touched(rc.damaged); err != nil {
+		return nil, err
+	}
+	report.Groups = rc.removal.Groups
+	if o.DryRun {
 		return report, nil
 	}
 	if err := rc.run(o, report); err != nil {
@@ -129,11 +135,6 @@ func (rc *recovery) count(p *pinned, e *entry) {
 func (rc *recovery) run(o papyra.RecoverOptions, report *papyra.RecoverReport) error {
 	act := acts.New(papyra.ActRecover, o.Now)
 	report.Act, report.Quarantine = act.ID, rc.place()
-	var err error
-	if rc.removal.Groups, err = rc.sn.touched(rc.damaged); err != nil {
-		return err
-	}
-	report.Groups = rc.removal.Groups
 	lines, err := rc.removal.Reports(act, rc.sn.now())
 	if err != nil {
 		return err

@@ -182,7 +182,7 @@ func TestOpenByURL(t *testing.T) {
 	}
 	w, ok := b.(interface {
 		sink.Warner
-		Groups(ctx context.Context) ([]redis.Group, error)
+		sink.GroupLister
 	})
 	if !ok {
 		t.Fatal("the backend has no Warnings and Groups")

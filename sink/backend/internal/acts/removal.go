@@ -87,10 +87,14 @@ func (r *Removal) Streams() []papyra.StreamSummary {
 			out = append(out, *s)
 		}
 	}
-	slices.SortFunc(out, func(a, b papyra.StreamSummary) int {
+	sortStreams(out)
+	return out
+}
+
+func sortStreams(list []papyra.StreamSummary) {
+	slices.SortFunc(list, func(a, b papyra.StreamSummary) int {
 		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Category, b.Category))
 	})
-	return out
 }
 
 // Reports returns the act's RemovalReports, each a sealed line with its

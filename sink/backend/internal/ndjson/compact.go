@@ -10,10 +10,12 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/sink/backend/internal/acts"
+	"github.com/papyra/papyra/sink/backend/internal/scan"
 )
 
-// Compact removes what is outside the view at o.At: it reads the set once from
-// the end, and then rewrites, from the oldest file on, each one that has
+// Compact removes what is outside the view at o.At, and duplicates if o says so:
+// it reads the set once from the end, a second time if there are duplicates to be
+// compared, and then rewrites, from the oldest file on, each one that has
 // something to lose, so that at every moment a valid store with the same view is
 // there. Appends of this store's own appender go on; somebody else's:
 // papyra.ErrBusy. What is damaged stays where it is. The byte counts of the
@@ -43,14 +45,22 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 			return nil, err
 		}
 	}
+	if c.count.Repeats() {
+		c.total += sn.size()
+		for i := len(sn.files) - 1; i >= 0; i-- {
+			if err := c.lookAgain(sn.files[i], remove[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
 	report := c.count.Report(s.url)
-	if o.DryRun || c.count.Removal.Records() == 0 {
+	if o.DryRun || c.count.Nothing() {
 		c.finished()
 		return report, nil
 	}
 	act := acts.New(papyra.ActCompact, s.now())
 	report.Act = act.ID
-	lines, err := c.count.Removal.Reports(act, s.now())
+	lines, err := c.count.Reports(act, s.now())
 	if err != nil {
 		return nil, err
 	}
@@ -154,26 +164,55 @@ type removal struct {
 	endless bool  // the last line has no newline, and goes
 }
 
+func (rm *removal) remove(number int64, l *line) {
+	rm.lines.Add(uint64(number))
+	rm.endless = rm.endless || !l.ended
+}
+
 // look reads a file from the end and decides about each line.
 func (c *compaction) look(f *file) (*removal, error) {
 	rm := &removal{lines: roaring64.New()}
+	err := c.each(f, func(number int64, l *line) {
+		rm.all = number + 1
+		verdict, damage := judge(&c.rec, l, true)
+		if !c.count.Judged(&c.rec, verdict, damage, l.length+1) {
+			rm.remove(number, l)
+		}
+	})
+	return rm, err
+}
+
+// lookAgain finds the duplicates among the lines that stay.
+func (c *compaction) lookAgain(f *file, rm *removal) error {
+	return c.each(f, func(number int64, l *line) {
+		if rm.lines.Contains(uint64(number)) {
+			return
+		}
+		// Most are told apart by what stands in their seals.
+		if verdict, _ := judge(&c.rec, l, false); verdict != scan.Valid || !c.count.Suspect(&c.rec) {
+			return
+		}
+		if verdict, _ := judge(&c.rec, l, true); verdict == scan.Valid && c.count.Copy(&c.rec) {
+			rm.remove(number, l)
+		}
+	})
+}
+
+// each calls visit with the lines of a file, numbered from the last one back.
+func (c *compaction) each(f *file, visit func(number int64, l *line)) error {
 	r := newBackward(interruptible{c.s.disk, c.ctx}, f.f, f.size)
-	for ; ; rm.all++ {
-		if rm.all%1024 == 0 && c.ctx.Err() != nil {
-			return nil, context.Cause(c.ctx)
+	for number := int64(0); ; number++ {
+		if number%1024 == 0 && c.ctx.Err() != nil {
+			return context.Cause(c.ctx)
 		}
 		l, err := r.next()
 		if errors.Is(err, io.EOF) {
-			return rm, nil
+			return nil
 		}
 		if err != nil {
-			return nil, &papyra.StoreError{Op: "read", Path: c.s.beside(f.base), Offset: r.pos, Err: err, Hint: "nothing was changed"}
+			return &papyra.StoreError{Op: "read", Path: c.s.beside(f.base), Offset: r.pos, Err: err, Hint: "nothing was changed"}
 		}
-		verdict, damage := judge(&c.rec, &l, true)
-		if !c.count.Judged(&c.rec, verdict, damage, l.length+1) {
-			rm.lines.Add(uint64(rm.all))
-			rm.endless = rm.endless || !l.ended
-		}
+		visit(number, &l)
 		c.advance(l.size())
 	}
 }

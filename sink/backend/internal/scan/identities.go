@@ -100,14 +100,19 @@ func (ids *Identities) Merge(o *Identities) {
 // Repeated returns what compares the records whose identity occurs again, or
 // nil if none does. What was seen only once is forgotten.
 func (ids *Identities) Repeated() *Repeated {
-	r := &Repeated{runs: map[string]*roaring64.Bitmap{}, seed: maphash.MakeSeed(), seed2: maphash.MakeSeed(), first: map[[2]uint64][]uint64{}, partial: ids.full}
+	return &Repeated{runs: ids.again(), seed: maphash.MakeSeed(), seed2: maphash.MakeSeed(), first: map[[2]uint64][]uint64{}, partial: ids.full}
+}
+
+// again returns the numbers that occur again, and forgets the others.
+func (ids *Identities) again() map[string]*roaring64.Bitmap {
+	runs := map[string]*roaring64.Bitmap{}
 	for key, run := range ids.runs {
 		if !run.again.IsEmpty() {
-			r.runs[key] = run.again
+			runs[key] = run.again
 		}
 	}
 	ids.runs = nil
-	return r
+	return runs
 }
 
 // Repeated compares records that have one identity, offered in order.
