@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,19 +23,31 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// peer runs a command of the Python side on a file and decodes its answer.
-func peer[T any](t testing.TB, input any, verb, path string, args ...string) T {
+// python returns the interpreter of the other side. What is found on the path may
+// be a script that looks for it, each time.
+func python(t testing.TB) string {
 	t.Helper()
-	python, err := exec.LookPath("python3")
+	path, err := interpreter()
 	if err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatal("python3 is missing: install it, the other side of these tests is written in Python")
 		}
 		t.Skip("python3 is missing: the other side of this test is written in Python")
 	}
+	return path
+}
+
+var interpreter = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("python3", "-c", "import sys; print(sys.executable)").Output()
+	return strings.TrimSpace(string(out)), err
+})
+
+// peer runs a command of the Python side on a place and decodes its answer.
+func peer[T any](t testing.TB, input any, verb, place string, args ...string) T {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, python, append([]string{filepath.Join("testdata", "peer.py"), verb, path}, args...)...)
+	cmd := exec.CommandContext(ctx, python(t), append([]string{"-S", filepath.Join("testdata", "peer.py"), verb, place}, args...)...)
 	cmd.Env = append(os.Environ(), "PYTHONUTF8=1", "PYTHONDONTWRITEBYTECODE=1")
 	if input != nil {
 		text, err := json.Marshal(input)
@@ -47,13 +60,13 @@ func peer[T any](t testing.TB, input any, verb, path string, args ...string) T {
 	cmd.Stderr = &problems
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("peer %s %s: %v\n%s", verb, path, err, problems.String())
+		t.Fatalf("peer %s %s: %v\n%s", verb, place, err, problems.String())
 	}
 	var answer T
 	decoder := json.NewDecoder(bytes.NewReader(out))
 	decoder.UseNumber()
 	if err := decoder.Decode(&answer); err != nil {
-		t.Fatalf("peer %s %s: answer %q: %v", verb, path, out, err)
+		t.Fatalf("peer %s %s: answer %q: %v", verb, place, out, err)
 	}
 	return answer
 }
@@ -64,13 +77,19 @@ type object = map[string]any
 // store opens a file of ours.
 func store(t testing.TB, path string) sink.Backend {
 	t.Helper()
-	b, err := backend.Open("json:" + backend.EscapePath(path))
+	return openStore(t, "json:"+backend.EscapePath(path))
+}
+
+// openStore opens a store of ours that is closed with the test.
+func openStore(t testing.TB, url string) sink.Backend {
+	t.Helper()
+	b, err := backend.Open(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
-			t.Errorf("close %s: %v", path, err)
+			t.Errorf("close %s: %v", url, err)
 		}
 	})
 	return b
@@ -177,7 +196,14 @@ func written(t testing.TB) (lines []byte, want map[string][]object) {
 		RegistryOrphans: []string{"a", "büro"}, DeadLetters: 2}, at))
 	keep(papyra.KindReport, e.Report(id, "orders", &papyra.Report{Name: papyra.ReportPublisher, Payload: papyra.PublisherReport{Final: true}}, at))
 
-	want = map[string][]object{}
+	return lines, decoded(t, lines)
+}
+
+// decoded returns what the Python side must make of lines, by category: the
+// objects of encoding/json.
+func decoded(t testing.TB, lines []byte) map[string][]object {
+	t.Helper()
+	want := map[string][]object{}
 	fields := map[string][]string{
 		"events":       {"system_id", "actor_address", "event_type", "payload", "timestamp"},
 		"dead_letters": {"system_id", "target", "message_type", "payload", "timestamp"},
@@ -200,7 +226,7 @@ func written(t testing.TB) (lines []byte, want map[string][]object) {
 			want[category] = append(want[category], fact)
 		}
 	}
-	return lines, want
+	return want
 }
 
 // same compares two JSON values; numbers are the same if they are as float64, or
@@ -248,7 +274,7 @@ func same(a, b any) bool {
 }
 
 // sameFacts compares what the Python side read with what was written.
-func sameFacts(t *testing.T, category string, got, want []object) {
+func sameFacts(t testing.TB, category string, got, want []object) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Fatalf("%s: the Python side reads %d, want %d", category, len(got), len(want))
@@ -477,16 +503,7 @@ func TestRewriteByPythonKeepsTheIdentity(t *testing.T) {
 			if len(got) != len(sealed) {
 				t.Fatalf("read %d records after the rewrite, want %d: %v", len(got), len(sealed), report.AnomalyCounts)
 			}
-			for i, rec := range got {
-				was := sealed[i]
-				if rec.Sealed || !rec.HasIdentity() || !bytes.Equal(rec.Run, was.Run) || rec.Seq != was.Seq || !bytes.Equal(rec.Node, was.Node) {
-					t.Errorf("record %d: got sealed=%t node=%s run=%s seq=%d, want unsealed node=%s run=%s seq=%d",
-						i, rec.Sealed, rec.Node, rec.Run, rec.Seq, was.Node, was.Run, was.Seq)
-				}
-				if rec.Kind != was.Kind || !bytes.Equal(rec.System, was.System) || !bytes.Equal(rec.Type, was.Type) || rec.Time != was.Time {
-					t.Errorf("record %d\ngot:  %s\nwas:  %s", i, rec.Line, was.Line)
-				}
-			}
+			sameIdentities(t, got, sealed)
 			// Both sides go on with the file.
 			add(t, b, sealedLine(t, 100))
 			if report := scan(t, b); !report.Clean() || report.Sealed != 1 {
@@ -496,5 +513,24 @@ func TestRewriteByPythonKeepsTheIdentity(t *testing.T) {
 				t.Errorf("the Python side reads %d events, want %d", got, want)
 			}
 		})
+	}
+}
+
+// sameIdentities compares what is left after a rewrite by the Python side with
+// what was there.
+func sameIdentities(t *testing.T, got, sealed []papyra.Record) {
+	t.Helper()
+	if len(got) != len(sealed) {
+		t.Fatalf("read %d records after the rewrite, want %d", len(got), len(sealed))
+	}
+	for i, rec := range got {
+		was := sealed[i]
+		if rec.Sealed || !rec.HasIdentity() || !bytes.Equal(rec.Run, was.Run) || rec.Seq != was.Seq || !bytes.Equal(rec.Node, was.Node) {
+			t.Errorf("record %d: got sealed=%t node=%s run=%s seq=%d, want unsealed node=%s run=%s seq=%d",
+				i, rec.Sealed, rec.Node, rec.Run, rec.Seq, was.Node, was.Run, was.Seq)
+		}
+		if rec.Kind != was.Kind || !bytes.Equal(rec.System, was.System) || !bytes.Equal(rec.Type, was.Type) || rec.Time != was.Time {
+			t.Errorf("record %d\ngot:  %s\nwas:  %s", i, rec.Line, was.Line)
+		}
 	}
 }
