@@ -54,6 +54,8 @@ func child(act string, args []string) int {
 		_, err = s.Recover(ctx, papyra.RecoverOptions{Now: sample.Start})
 	case "compact":
 		_, err = s.Compact(ctx, papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 3}}, At: sample.Start})
+	case "dedupe":
+		_, err = s.Compact(ctx, papyra.CompactOptions{Dedupe: true, At: sample.Start})
 	default:
 		err = fmt.Errorf("no act %q", act)
 	}

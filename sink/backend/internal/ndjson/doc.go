@@ -88,10 +88,17 @@
 // line for each; the index is written and synced last and makes the act
 // complete. A crash may leave bytes in two acts, never in none.
 //
+// A compaction of duplicates reads the set a second time from its end, and
+// removes every line of which it has met the same bytes nearer to the end. Of a
+// record the newest copy stays, in the newest of the files that have one: a
+// rotation in between drops older files only, and a crash between the rewrites
+// of two files leaves more copies, never none.
+//
 // # Limits
 //
 // Memory: 1.25 MiB for each of at most 16 scan workers, 2 MiB for a reader, the
 // kept bytes of the writer, and for a compaction one bit for each line before
-// compression. Lines longer than papyra.MaxLine are measured without being
+// compression; where it looks for duplicates at most about 90 MiB more, and what
+// does not fit is named and stays. Lines longer than papyra.MaxLine are measured without being
 // held.
 package ndjson
