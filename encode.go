@@ -1,12 +1,14 @@
 package papyra
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"log/slog"
 	"math"
-	"slices"
+	"math/bits"
+	"reflect"
 	"strconv"
 	"time"
 )
@@ -33,26 +35,30 @@ var (
 // written as strings.
 type Encoder struct {
 	buf       []byte // the line up to and with `"seq":`
+	known     int    // bytes of buf that crc covers while the record is made
 	crc       uint32 // CRC-32C of buf
 	sanitized int
 	depth     int
-	hops      int    // pointers followed since the last level
-	pairs     []pair // members of the maps being written
+	hops      int // pointers followed since the last level
 	err       error
 
+	// Members of the maps being written.
+	pairs []pair[any]
+	elems []pair[reflect.Value]
+
 	// What the last record had and the next one most likely has too.
-	system     string // a system id
-	systemJSON []byte // the same as a JSON string
+	system     string // what heads are for
+	heads      [KindCount][formCount]head
 	second     int64
 	secondText []byte // its decimal digits
+	typ        reflect.Type
+	plan       *plan // of typ
 }
 
 // Event encodes an event of system with fields of its payload. now is its time
 // if it has none. Nothing that is passed is kept.
 func (e *Encoder) Event(id *Identity, system string, ev *Event, fields []slog.Attr, now time.Time) error {
-	e.begin(`{"kind":"event","system_id":`, system)
-	e.raw(`,"actor_address":`)
-	e.address(&ev.Actor, system)
+	e.address(KindEvent, &ev.Actor, system)
 	e.raw(`,"event_type":`)
 	e.str(ev.Type)
 	e.raw(`,"payload":`)
@@ -66,12 +72,11 @@ func (e *Encoder) Event(id *Identity, system string, ev *Event, fields []slog.At
 
 // DeadLetter encodes a dead letter of system, as Event does.
 func (e *Encoder) DeadLetter(id *Identity, system string, d *DeadLetter, fields []slog.Attr, now time.Time) error {
-	e.begin(`{"kind":"dead_letter","system_id":`, system)
-	e.raw(`,"target":`)
 	if d.Target.IsZero() {
+		e.begin(KindDeadLetter, formBare, system)
 		e.raw(`null`)
 	} else {
-		e.address(&d.Target, system)
+		e.address(KindDeadLetter, &d.Target, system)
 	}
 	e.raw(`,"message_type":`)
 	e.str(d.MessageType)
@@ -82,7 +87,7 @@ func (e *Encoder) DeadLetter(id *Identity, system string, d *DeadLetter, fields 
 
 // Audit encodes an audit of system, as Event does.
 func (e *Encoder) Audit(id *Identity, system string, a *Audit, now time.Time) error {
-	e.begin(`{"kind":"audit","system_id":`, system)
+	e.begin(KindAudit, formBare, system)
 	e.timestamp(a.Time, now)
 	e.raw(`,"total_actors":`)
 	e.int(a.TotalActors)
@@ -105,8 +110,7 @@ func (e *Encoder) Audit(id *Identity, system string, a *Audit, now time.Time) er
 
 // Report encodes a report of system, as Event does.
 func (e *Encoder) Report(id *Identity, system string, r *Report, now time.Time) error {
-	e.begin(`{"kind":"report","system_id":`, system)
-	e.raw(`,"report":`)
+	e.begin(KindReport, formBare, system)
 	e.str(r.Name)
 	e.raw(`,"payload":`)
 	e.payload(nil, r.Payload)
@@ -118,23 +122,51 @@ func (e *Encoder) Sanitized() int { return e.sanitized }
 
 // Len returns the length of the line that AppendLine would append.
 func (e *Encoder) Len(seq uint64) int {
-	digits := 1
-	for n := seq; n >= 10; n /= 10 {
-		digits++
-	}
-	return len(e.buf) + digits + crcLen + 1
+	return len(e.buf) + digits(seq) + crcLen + 1
 }
 
 // AppendLine appends the last record as line number seq, sealed and ended by a
 // newline. It may be called only after an encoding call that returned nil.
 func (e *Encoder) AppendLine(dst []byte, seq uint64) []byte {
 	dst = append(dst, e.buf...)
-	digits := len(dst)
+	end := len(dst)
 	dst = strconv.AppendUint(dst, seq, 10)
-	sum := crc32.Update(e.crc, castagnoli, dst[digits:])
-	dst = append(dst, sealed.crc...)
-	dst = hex8(dst, sum)
+	sum := crc32.Update(e.crc, castagnoli, dst[end:])
+	dst = append(dst, `,"crc":"`...)
+	dst = binary.BigEndian.AppendUint64(dst, hex32(sum))
 	return append(dst, "\"}\n"...)
+}
+
+// digits returns how many decimal digits n has.
+func digits(n uint64) int {
+	// 1233/4096 is a little more than log10(2): exact, or one too few.
+	d := bits.Len64(n|1) * 1233 >> 12
+	if n >= powersOf10[d] {
+		d++
+	}
+	return d
+}
+
+var powersOf10 = func() (p [20]uint64) {
+	p[0] = 1
+	for i := 1; i < len(p); i++ {
+		p[i] = 10 * p[i-1]
+	}
+	p[0] = 0 // zero has a digit too
+	return p
+}()
+
+// hex32 returns the eight lower-case hexadecimal digits of v, the first in the
+// highest byte.
+func hex32(v uint32) uint64 {
+	// Spread the eight halves of bytes over eight bytes.
+	x := uint64(v)
+	x = (x | x<<16) & 0x0000ffff0000ffff
+	x = (x | x<<8) & 0x00ff00ff00ff00ff
+	x = (x | x<<4) & 0x0f0f0f0f0f0f0f0f
+	// A byte from 10 on overflows into its bit 4 and becomes a letter.
+	letters := (x + ones*6) >> 4 & ones
+	return x + ones*'0' + letters*('a'-'0'-10)
 }
 
 // SealedReport returns a report as one sealed line with its newline, for
@@ -145,27 +177,6 @@ func SealedReport(id *Identity, system string, seq uint64, r *Report, now time.T
 		return nil, fmt.Errorf("encode %s: %w", r.Name, err)
 	}
 	return e.AppendLine(nil, seq), nil
-}
-
-func (e *Encoder) begin(head, system string) {
-	if cap(e.buf) > 2*MaxPublishedLine {
-		e.buf = nil
-	}
-	e.buf = append(e.buf[:0], head...)
-	e.sanitized, e.depth, e.hops, e.err = 0, 1, 0, nil
-	e.systemID(system)
-}
-
-// systemID writes a system id as a string; it is nearly always the one before.
-func (e *Encoder) systemID(system string) {
-	if system == e.system && len(e.systemJSON) > 0 && e.sanitized == 0 {
-		e.buf = append(e.buf, e.systemJSON...)
-		return
-	}
-	start := len(e.buf)
-	if e.str(system); e.err == nil && e.sanitized == 0 {
-		e.system, e.systemJSON = system, append(e.systemJSON[:0], e.buf[start:]...)
-	}
 }
 
 func (e *Encoder) end(id *Identity, t, now time.Time) error {
@@ -184,7 +195,7 @@ func (e *Encoder) finish(id *Identity) error {
 	if e.err != nil {
 		return e.err
 	}
-	e.crc = crc32.Checksum(e.buf, castagnoli)
+	e.crc = crc32.Update(e.crc, castagnoli, e.buf[e.known:])
 	return nil
 }
 
@@ -226,39 +237,48 @@ func (e *Encoder) timestamp(t, now time.Time) {
 	}
 	// A time that no reader takes is a clock that lies: the nearest legal one
 	// is written rather than a record that counts as damaged.
-	us := min(max(t.UnixMicro(), 0), maxTime-1)
-	sec := us / 1e6
-	frac := uint32(us - sec*1e6)
-	e.raw(`,"timestamp":`)
+	sec, us := t.Unix(), uint32(t.Nanosecond())/1000
+	if sec < 0 {
+		sec, us = 0, 0
+	} else if sec >= maxTime/1e6 {
+		sec, us = maxTime/1e6-1, 999_999
+	}
 	if sec != e.second || len(e.secondText) == 0 {
 		e.second, e.secondText = sec, strconv.AppendInt(e.secondText[:0], sec, 10)
 	}
-	e.buf = append(e.buf, e.secondText...)
-	hi, mid, lo := frac/10_000, frac/100%100, frac%100
-	e.buf = append(e.buf, '.',
+	b := append(append(e.buf, `,"timestamp":`...), e.secondText...)
+	hi, mid, lo := us/10_000, us/100%100, us%100
+	b = append(b, '.',
 		byte('0'+hi/10), byte('0'+hi%10), byte('0'+mid/10), byte('0'+mid%10), byte('0'+lo/10), byte('0'+lo%10))
-	for n := 0; n < 5 && e.buf[len(e.buf)-1] == '0'; n++ {
-		e.buf = e.buf[:len(e.buf)-1]
+	for n := 0; n < 5 && b[len(b)-1] == '0'; n++ {
+		b = b[:len(b)-1]
 	}
+	e.buf = b
 }
 
-func (e *Encoder) address(a *Address, system string) {
-	if a.System != "" {
-		system = a.System
-	}
-	if a.Name != "" {
+// address begins a record of kind and writes its address behind the head.
+func (e *Encoder) address(kind Kind, a *Address, system string) {
+	f := formOf(a, system)
+	e.begin(kind, f, system)
+	switch {
+	case f == formBare && a.Name != "":
 		e.buf = append(e.buf, '"')
-		e.text(system)
+		e.text(a.System)
 		e.buf = append(e.buf, ':')
 		e.text(a.Name)
 		e.buf = append(e.buf, '"')
-		return
+	case f == formName:
+		e.text(a.Name)
+		e.buf = append(e.buf, '"')
+	default:
+		if f == formBare {
+			e.raw(`{"system":`)
+			e.str(a.System)
+			e.raw(`,"actor_id":`)
+		}
+		e.int(a.ID)
+		e.buf = append(e.buf, '}')
 	}
-	e.raw(`{"system":`)
-	e.systemID(system)
-	e.raw(`,"actor_id":`)
-	e.int(a.ID)
-	e.buf = append(e.buf, '}')
 }
 
 // float writes a number as the shortest text that reads back to it.
@@ -279,8 +299,40 @@ func appendFloat(dst []byte, f float64, bits int) []byte {
 	format := byte('f')
 	if a := math.Abs(f); a != 0 && (a < 1e-6 || a >= 1e21) {
 		format = 'e'
+	} else if bits == 64 && a < 1e9 {
+		if short, ok := appendShort(dst, f); ok {
+			return short
+		}
 	}
 	return strconv.AppendFloat(dst, f, format, -1, bits)
+}
+
+// appendShort appends a number below 1e9 that has at most six decimals, as
+// prices, shares and seconds do, and reports whether f is one.
+func appendShort(dst []byte, f float64) ([]byte, bool) {
+	const decimals = 1e6
+	n := int64(math.Abs(f)*decimals + 0.5)
+	// Two numbers of at most 15 digits are never the same float64. So when n
+	// millionths, correctly rounded by the division, are f, no shorter text and
+	// no other one of the same length is.
+	if f == 0 || float64(n)/decimals != math.Abs(f) {
+		return dst, false
+	}
+	if f < 0 {
+		dst = append(dst, '-')
+	}
+	whole, part := n/decimals, uint32(n%decimals)
+	dst = strconv.AppendInt(dst, whole, 10)
+	if part == 0 {
+		return dst, true
+	}
+	hi, mid, lo := part/10_000, part/100%100, part%100
+	dst = append(dst, '.',
+		byte('0'+hi/10), byte('0'+hi%10), byte('0'+mid/10), byte('0'+mid%10), byte('0'+lo/10), byte('0'+lo%10))
+	for dst[len(dst)-1] == '0' {
+		dst = dst[:len(dst)-1]
+	}
+	return dst, true
 }
 
 // payload writes the fields as an object, a value as itself, both as an object
@@ -305,13 +357,15 @@ func (e *Encoder) payload(fields []slog.Attr, value any) {
 
 // name writes a member's name, with a comma before it unless it is the first.
 func (e *Encoder) name(name string, first bool) {
+	b := e.buf
 	if !first {
-		e.buf = append(e.buf, ',')
+		b = append(b, ',')
 	}
-	if allPlain(name) && e.room(len(name)) {
-		e.buf = append(append(append(e.buf, '"'), name...), '"', ':')
+	if allPlain(name) && len(b)+len(name) <= MaxPublishedLine {
+		e.buf = append(append(append(b, '"'), name...), '"', ':')
 		return
 	}
+	e.buf = b
 	e.str(name)
 	e.buf = append(e.buf, ':')
 }
@@ -325,14 +379,27 @@ func (e *Encoder) attrs(fields []slog.Attr, first bool) bool {
 			return first
 		}
 		a := &fields[i]
-		if a.Key == "" && a.Value.Kind() == slog.KindAny && a.Value.Any() == nil {
+		v, kind := a.Value, a.Value.Kind()
+		switch kind {
+		case slog.KindString: // the most frequent ones first
+			e.name(a.Key, first)
+			e.str(v.String())
+			first = false
 			continue
-		}
-		v := a.Value
-		if v.Kind() == slog.KindLogValuer {
+		case slog.KindInt64:
+			e.name(a.Key, first)
+			e.int(v.Int64())
+			first = false
+			continue
+		case slog.KindAny:
+			if a.Key == "" && v.Any() == nil {
+				continue
+			}
+		case slog.KindLogValuer:
 			v = v.Resolve() // recovers panics and ends cycles by itself
+			kind = v.Kind()
 		}
-		if v.Kind() == slog.KindGroup {
+		if kind == slog.KindGroup {
 			if group := v.Group(); a.Key == "" {
 				first = e.attrs(group, first)
 				continue
@@ -342,13 +409,13 @@ func (e *Encoder) attrs(fields []slog.Attr, first bool) bool {
 		}
 		e.name(a.Key, first)
 		first = false
-		e.slogValue(v)
+		e.slogValue(v, kind)
 	}
 	return first
 }
 
-func (e *Encoder) slogValue(v slog.Value) {
-	switch v.Kind() {
+func (e *Encoder) slogValue(v slog.Value, kind slog.Kind) {
+	switch kind {
 	case slog.KindString:
 		e.str(v.String())
 	case slog.KindInt64:
@@ -380,18 +447,4 @@ func (e *Encoder) time(t time.Time) {
 	e.buf = append(e.buf, '"')
 	e.buf = t.AppendFormat(e.buf, time.RFC3339Nano)
 	e.buf = append(e.buf, '"')
-}
-
-// sortPairs orders the members of a map by name, so that equal maps are equal
-// bytes.
-func sortPairs(pairs []pair) {
-	slices.SortFunc(pairs, func(a, b pair) int {
-		switch {
-		case a.name < b.name:
-			return -1
-		case a.name > b.name:
-			return 1
-		}
-		return 0
-	})
 }

@@ -287,8 +287,8 @@ func TestHostileValues(t *testing.T) {
 	if err := e.Event(testIdentity(t), "orders", &ev, nil, testNow); !errors.Is(err, ErrEncode) {
 		t.Fatal(err)
 	}
-	if len(e.pairs) != 0 {
-		t.Errorf("%d members are kept", len(e.pairs))
+	if n := len(e.pairs) + len(e.elems); n != 0 {
+		t.Errorf("%d members are kept", n)
 	}
 	if err := e.Event(testIdentity(t), "orders", &Event{Type: "T"}, nil, testNow); err != nil {
 		t.Error(err)
@@ -477,7 +477,7 @@ func BenchmarkEncodeAny(b *testing.B) {
 			b.ReportAllocs()
 			var e Encoder
 			for b.Loop() {
-				e.begin("", "")
+				e.begin(KindEvent, formBare, "orders")
 				e.value(v)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // method says how a type writes itself.
@@ -22,20 +23,40 @@ const (
 // plan is how the values of one type are written, found out once.
 type plan struct {
 	method method
-	// scalar is String, Int (of any size), Bool or Float64 for a type that is
-	// just that, without a method of its own; otherwise Invalid.
-	scalar reflect.Kind
+	short  short
 	number bool // json.Number
 	bytes  bool // a slice of bytes
 	fields []field
 	elem   *plan // of what a pointer, slice, array or map holds
 }
 
+// short says that a type is written without looking at its kind and methods.
+type short uint8
+
+const (
+	shortNone    short = iota
+	shortString        // of kind String, without a method
+	shortInt           // of a signed kind, without one
+	shortBool          // of kind Bool, without one
+	shortFloat         // of kind Float64, without one
+	shortStruct        // of kind Struct, without one
+	shortStrings       // []string itself
+	shortMap           // map[string]any itself
+	shortTime          // time.Time itself
+)
+
+// nameSize is the length of a name, with its quotes, comma and colon, up to
+// which it is copied as a whole.
+const nameSize = 24
+
 // field is one member of a struct, its own or one of an embedded struct's.
 type field struct {
 	name      string // `,"name":`
+	padded    [nameSize]byte
+	short     int // the length of name if padded holds it
 	key       string
 	index     []int
+	at        int // index if it has one part, otherwise -1
 	tagged    bool
 	omits     bool // one of the next two
 	omitEmpty bool
@@ -94,14 +115,7 @@ func (b planner) plan(t reflect.Type) *plan {
 	case t.Kind() != reflect.Pointer && hasMethod(reflect.PointerTo(t)):
 		p.method = pointerMethod
 	}
-	if p.method == noMethod && !p.number {
-		switch k := t.Kind(); k {
-		case reflect.String, reflect.Bool, reflect.Float64:
-			p.scalar = k
-		case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-			p.scalar = reflect.Int
-		}
-	}
+	p.short = shortOf(t, p)
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
 		p.elem = b.plan(t.Elem())
@@ -110,6 +124,33 @@ func (b planner) plan(t reflect.Type) *plan {
 		p.fields = b.fields(t)
 	}
 	return p
+}
+
+func shortOf(t reflect.Type, p *plan) short {
+	switch t {
+	case reflect.TypeFor[time.Time]():
+		return shortTime
+	case reflect.TypeFor[[]string]():
+		return shortStrings
+	case reflect.TypeFor[map[string]any]():
+		return shortMap
+	}
+	if p.method != noMethod || p.number {
+		return shortNone
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return shortString
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return shortInt
+	case reflect.Bool:
+		return shortBool
+	case reflect.Float64:
+		return shortFloat
+	case reflect.Struct:
+		return shortStruct
+	}
+	return shortNone
 }
 
 // fields lists the members of a struct by the rules of encoding/json: tags
@@ -164,7 +205,7 @@ func (b planner) collect(found *[]field, t reflect.Type, index []int, above map[
 		if !sf.IsExported() {
 			continue
 		}
-		f := field{key: key, index: at, tagged: key != "", plan: b.plan(sf.Type), zero: sf.Type.Implements(zeroer)}
+		f := field{key: key, index: at, at: -1, tagged: key != "", plan: b.plan(sf.Type), zero: sf.Type.Implements(zeroer)}
 		if key == "" {
 			f.key = sf.Name
 		}
@@ -182,6 +223,12 @@ func (b planner) collect(found *[]field, t reflect.Type, index []int, above map[
 		var e Encoder
 		e.name(f.key, false)
 		f.name = string(e.buf)
+		if len(f.name) <= nameSize {
+			f.short = copy(f.padded[:], f.name)
+		}
+		if len(at) == 1 {
+			f.at = at[0]
+		}
 		*found = append(*found, f)
 	}
 }
@@ -189,9 +236,6 @@ func (b planner) collect(found *[]field, t reflect.Type, index []int, above map[
 // of returns the field of a struct; false if an embedded pointer on the way is
 // nil.
 func (f *field) of(v reflect.Value) (reflect.Value, bool) {
-	if len(f.index) == 1 {
-		return v.Field(f.index[0]), true
-	}
 	for _, i := range f.index {
 		if v.Kind() == reflect.Pointer {
 			if v.IsNil() {

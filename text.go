@@ -3,6 +3,9 @@ package papyra
 import "unicode/utf8"
 
 func (e *Encoder) strings(list []string) {
+	if !e.push() {
+		return
+	}
 	e.buf = append(e.buf, '[')
 	for i, s := range list {
 		if i > 0 {
@@ -13,11 +16,12 @@ func (e *Encoder) strings(list []string) {
 		}
 	}
 	e.buf = append(e.buf, ']')
+	e.pop()
 }
 
 // str writes a string with its quotes.
 func (e *Encoder) str(s string) {
-	if allPlain(s) && e.room(len(s)) {
+	if allPlain(s) && len(e.buf)+len(s) <= MaxPublishedLine {
 		e.buf = append(append(append(e.buf, '"'), s...), '"')
 		return
 	}
@@ -28,29 +32,43 @@ func (e *Encoder) str(s string) {
 
 // allPlain reports whether every byte of s is ASCII that stands for itself.
 func allPlain(s string) bool {
-	if len(s) < 8 {
-		if n := len(s); n >= 4 { // two loads that overlap
-			return plain(uint64(load32(s, 0))|uint64(load32(s, n-4))<<32) == 8
-		}
-		for i := range len(s) {
-			if c := s[i]; c < 0x20 || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+	n := len(s)
+	switch {
+	case n >= 8:
+		found := special(load64(s, n-8))
+		for i := 0; i+8 < n; i += 8 {
+			if found |= special(load64(s, i)); found&highs != 0 {
 				return false
 			}
 		}
-		return true
+		return found&highs == 0
+	case n >= 4: // two loads that overlap
+		return special(uint64(load32(s, 0))|uint64(load32(s, n-4))<<32)&highs == 0
 	}
-	for i := 0; i+8 < len(s); i += 8 {
-		if plain(load64(s, i)) < 8 {
+	for i := range n {
+		if c := s[i]; c < 0x20 || c >= utf8.RuneSelf || c == '"' || c == '\\' {
 			return false
 		}
 	}
-	return plain(load64(s, len(s)-8)) == 8
+	return true
+}
+
+// special returns a word in which the high bit of a byte is set if one of the
+// eight bytes of w does not stand for itself, and of none otherwise.
+func special(w uint64) uint64 {
+	// The high bit is set where the byte is above 0x7f, below 0x20, or becomes
+	// zero by the xor.
+	return w | (w - ones*0x20) | ((w ^ ones*'"') - ones) | ((w ^ ones*'\\') - ones)
 }
 
 // text writes the inside of a string: it escapes '"', '\' and bytes below
 // 0x20, replaces what is not UTF-8 and copies all else.
 func (e *Encoder) text(s string) {
 	if !e.room(len(s)) {
+		return
+	}
+	if allPlain(s) {
+		e.raw(s)
 		return
 	}
 	start := 0

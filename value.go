@@ -7,15 +7,39 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // pair is a member of a map that is being written.
-type pair struct {
+type pair[V any] struct {
 	name  string
-	value any           // for map[string]any
-	elem  reflect.Value // for other maps
+	value V
+}
+
+// sortPairs orders the members of a map by name, so that equal maps are equal
+// bytes.
+func sortPairs[V any](pairs []pair[V]) {
+	if len(pairs) > 16 {
+		slices.SortFunc(pairs, func(a, b pair[V]) int { return strings.Compare(a.name, b.name) })
+		return
+	}
+	for i := 1; i < len(pairs); i++ { // few are sorted soonest by insertion
+		p, at := pairs[i], i
+		for ; at > 0 && pairs[at-1].name > p.name; at-- {
+			pairs[at] = pairs[at-1]
+		}
+		pairs[at] = p
+	}
+}
+
+// dropPairs forgets the members of a map, so that an idle encoder keeps nothing
+// of the caller's alive.
+func dropPairs[V any](pairs *[]pair[V], base int) {
+	clear((*pairs)[base:])
+	*pairs = (*pairs)[:base]
 }
 
 // value writes any value in one pass. What encoding/json would write is
@@ -30,11 +54,18 @@ func (e *Encoder) value(v any) {
 	defer func() {
 		if r := recover(); r != nil {
 			e.err = fmt.Errorf("%w: a method of %T panicked: %v", ErrEncode, v, r)
-			clear(e.pairs)
-			e.pairs = e.pairs[:0]
+			dropPairs(&e.pairs, 0)
+			dropPairs(&e.elems, 0)
 		}
 	}()
-	e.any(v)
+	e.compound(v)
+}
+
+// any is value within one.
+func (e *Encoder) any(v any) {
+	if e.err == nil && !e.simple(v) {
+		e.compound(v)
+	}
 }
 
 // simple writes the types that run no code of the caller's, and reports whether
@@ -81,11 +112,8 @@ func (e *Encoder) simple(v any) bool {
 	return true
 }
 
-// any writes what simple does not.
-func (e *Encoder) any(v any) {
-	if e.err != nil || e.simple(v) {
-		return
-	}
+// compound writes what simple does not.
+func (e *Encoder) compound(v any) {
 	switch v := v.(type) {
 	case map[string]any:
 		e.stringMap(v)
@@ -100,8 +128,16 @@ func (e *Encoder) any(v any) {
 		}
 	default:
 		rv := reflect.ValueOf(v)
-		e.reflect(rv, planOf(rv.Type()))
+		e.reflect(rv, e.planOf(rv.Type()))
 	}
+}
+
+// planOf looks a type up; it is often the one before.
+func (e *Encoder) planOf(t reflect.Type) *plan {
+	if t != e.typ {
+		e.typ, e.plan = t, planOf(t)
+	}
+	return e.plan
 }
 
 func (e *Encoder) stringMap(m map[string]any) {
@@ -114,7 +150,7 @@ func (e *Encoder) stringMap(m map[string]any) {
 	}
 	base := len(e.pairs)
 	for k, v := range m {
-		e.pairs = append(e.pairs, pair{name: k, value: v})
+		e.pairs = append(e.pairs, pair[any]{k, v})
 	}
 	sortPairs(e.pairs[base:])
 	e.buf = append(e.buf, '{')
@@ -123,15 +159,8 @@ func (e *Encoder) stringMap(m map[string]any) {
 		e.any(e.pairs[i].value)
 	}
 	e.buf = append(e.buf, '}')
-	e.dropPairs(base)
+	dropPairs(&e.pairs, base)
 	e.pop()
-}
-
-// dropPairs forgets the members of a map, so that an idle encoder keeps nothing
-// of the caller's alive.
-func (e *Encoder) dropPairs(base int) {
-	clear(e.pairs[base:])
-	e.pairs = e.pairs[:base]
 }
 
 func (e *Encoder) slice(list []any) {
@@ -228,7 +257,8 @@ func (e *Encoder) marshal(v any) {
 		}
 		e.str(string(text))
 	case slog.LogValuer:
-		e.slogValue(slog.AnyValue(v).Resolve())
+		resolved := slog.AnyValue(v).Resolve()
+		e.slogValue(resolved, resolved.Kind())
 	}
 }
 
@@ -238,18 +268,63 @@ func (e *Encoder) element(v reflect.Value, p *plan) {
 	if !e.room(0) { // a list without end must not grow without bound
 		return
 	}
-	switch p.scalar {
-	case reflect.String:
+	switch p.short {
+	case shortString:
 		e.str(v.String())
-	case reflect.Int:
+	case shortInt:
 		e.int(v.Int())
-	case reflect.Bool:
+	case shortBool:
 		e.buf = strconv.AppendBool(e.buf, v.Bool())
-	case reflect.Float64:
+	case shortFloat:
 		e.float(v.Float(), 64)
+	case shortStruct:
+		e.structure(v, p)
+	case shortStrings:
+		list, ok := direct[[]string](v)
+		switch {
+		case !ok:
+			e.reflect(v, p)
+		case list == nil:
+			e.raw("null")
+		default:
+			e.strings(list)
+		}
+	case shortMap:
+		if m, ok := direct[map[string]any](v); ok {
+			e.stringMap(m)
+		} else {
+			e.reflect(v, p)
+		}
+	case shortTime:
+		if t, ok := direct[time.Time](v); ok && ordinary(t) {
+			e.time(t)
+		} else {
+			e.reflect(v, p)
+		}
 	default:
 		e.reflect(v, p)
 	}
+}
+
+// direct returns v, which is of type T, without a copy on the heap; false for
+// what package reflect does not give away. A value that has an address is read
+// by it, because Interface would copy it.
+func direct[T any](v reflect.Value) (t T, ok bool) {
+	switch {
+	case !v.CanInterface():
+		return t, false
+	case v.CanAddr():
+		return *v.Addr().Interface().(*T), true
+	default:
+		return v.Interface().(T), true
+	}
+}
+
+// ordinary reports whether MarshalJSON is sure to take t as it is.
+func ordinary(t time.Time) bool {
+	_, offset := t.Zone()
+	year := t.Year()
+	return year >= 0 && year <= 9999 && offset > -24*60*60 && offset < 24*60*60
 }
 
 // reflect writes a value of a type with this plan.
@@ -294,10 +369,21 @@ func (e *Encoder) reflect(v reflect.Value, p *plan) {
 			e.raw("null")
 			return
 		}
-		elem := v.Elem()
-		if elem.CanInterface() && e.simple(elem.Interface()) {
-			return
+		if v.CanInterface() {
+			switch x := v.Interface().(type) {
+			case map[string]any:
+				e.stringMap(x)
+				return
+			case []any:
+				e.slice(x)
+				return
+			default:
+				if e.simple(x) {
+					return
+				}
+			}
 		}
+		elem := v.Elem()
 		e.reflect(elem, planOf(elem.Type()))
 	case reflect.Struct:
 		e.structure(v, p)
@@ -342,7 +428,7 @@ func (e *Encoder) pointer(v reflect.Value, p *plan) {
 		e.fail(fmt.Errorf("%w: a chain of more than %d pointers, or a cycle", ErrEncode, MaxDepth))
 		return
 	}
-	e.reflect(v.Elem(), p.elem)
+	e.element(v.Elem(), p.elem)
 }
 
 func (e *Encoder) list(v reflect.Value, p *plan) {
@@ -366,20 +452,23 @@ func (e *Encoder) structure(v reflect.Value, p *plan) {
 	if !e.push() {
 		return
 	}
-	e.buf = append(e.buf, '{')
-	first := true
+	open := byte('{')
 	for i := range p.fields {
 		f := &p.fields[i]
-		fv, ok := f.of(v)
-		if !ok || f.omits && (f.omitEmpty && isEmpty(fv) || f.omitZero && f.isZero(fv)) {
+		var fv reflect.Value
+		if f.at >= 0 {
+			fv = v.Field(f.at)
+		} else {
+			var ok bool
+			if fv, ok = f.of(v); !ok {
+				continue
+			}
+		}
+		if f.omits && (f.omitEmpty && isEmpty(fv) || f.omitZero && f.isZero(fv)) {
 			continue
 		}
-		if first {
-			e.raw(f.name[1:]) // without the comma
-			first = false
-		} else {
-			e.raw(f.name)
-		}
+		e.member(f, open)
+		open = ','
 		if f.quoted {
 			e.buf = append(e.buf, '"')
 		}
@@ -391,8 +480,26 @@ func (e *Encoder) structure(v reflect.Value, p *plan) {
 			return
 		}
 	}
+	if open == '{' {
+		e.buf = append(e.buf, '{')
+	}
 	e.buf = append(e.buf, '}')
 	e.pop()
+}
+
+// member writes the name of a field, with open before it.
+func (e *Encoder) member(f *field, open byte) {
+	b, n := e.buf, len(e.buf)
+	if f.short > 0 && cap(b)-n >= nameSize {
+		// A fixed number of bytes, some of them for nothing, is a few loads and
+		// stores.
+		*(*[nameSize]byte)(b[n : n+nameSize]) = f.padded
+		b = b[:n+f.short]
+	} else {
+		b = append(b, f.name...)
+	}
+	b[n] = open
+	e.buf = b
 }
 
 func (e *Encoder) mapping(v reflect.Value, p *plan) {
@@ -403,24 +510,24 @@ func (e *Encoder) mapping(v reflect.Value, p *plan) {
 	if !e.push() {
 		return
 	}
-	base := len(e.pairs)
+	base := len(e.elems)
 	for it := v.MapRange(); it.Next(); {
 		name, err := keyName(it.Key())
 		if err != nil {
 			e.fail(err)
 			return
 		}
-		e.pairs = append(e.pairs, pair{name: name, elem: it.Value()})
+		e.elems = append(e.elems, pair[reflect.Value]{name, it.Value()})
 	}
-	end := len(e.pairs)
-	sortPairs(e.pairs[base:end])
+	end := len(e.elems)
+	sortPairs(e.elems[base:end])
 	e.buf = append(e.buf, '{')
 	for i := base; i < end && e.err == nil; i++ {
-		e.name(e.pairs[i].name, i == base)
-		e.element(e.pairs[i].elem, p.elem)
+		e.name(e.elems[i].name, i == base)
+		e.element(e.elems[i].value, p.elem)
 	}
 	e.buf = append(e.buf, '}')
-	e.dropPairs(base)
+	dropPairs(&e.elems, base)
 	e.pop()
 }
 
