@@ -51,19 +51,21 @@ const nameSize = 24
 
 // field is one member of a struct, its own or one of an embedded struct's.
 type field struct {
-	name      string // `,"name":`
-	padded    [nameSize]byte
-	short     int // the length of name if padded holds it
+	special bool  // what specialField is for
+	short   short // of plan
+	at      int   // the field's index in its struct; unless special
+	length  int   // of name if padded holds it, otherwise 0
+	padded  [nameSize]byte
+	plan    *plan
+	name    string // `,"name":`
+
 	key       string
 	index     []int
-	at        int // index if it has one part, otherwise -1
 	tagged    bool
-	omits     bool // one of the next two
 	omitEmpty bool
 	omitZero  bool
 	quoted    bool
 	zero      bool // has a method IsZero
-	plan      *plan
 }
 
 // plans holds a finished *plan for each reflect.Type that was ever written; a
@@ -205,16 +207,16 @@ func (b planner) collect(found *[]field, t reflect.Type, index []int, above map[
 		if !sf.IsExported() {
 			continue
 		}
-		f := field{key: key, index: at, at: -1, tagged: key != "", plan: b.plan(sf.Type), zero: sf.Type.Implements(zeroer)}
+		f := field{key: key, index: at, at: i, tagged: key != "", plan: b.plan(sf.Type), zero: sf.Type.Implements(zeroer)}
 		if key == "" {
 			f.key = sf.Name
 		}
 		for option := range strings.SplitSeq(options, ",") {
 			switch option {
 			case "omitempty":
-				f.omits, f.omitEmpty = true, true
+				f.omitEmpty = true
 			case "omitzero":
-				f.omits, f.omitZero = true, true
+				f.omitZero = true
 			case "string":
 				k := sf.Type.Kind()
 				f.quoted = k == reflect.Bool || k >= reflect.Int && k <= reflect.Float64
@@ -224,11 +226,10 @@ func (b planner) collect(found *[]field, t reflect.Type, index []int, above map[
 		e.name(f.key, false)
 		f.name = string(e.buf)
 		if len(f.name) <= nameSize {
-			f.short = copy(f.padded[:], f.name)
+			f.length = copy(f.padded[:], f.name)
 		}
-		if len(at) == 1 {
-			f.at = at[0]
-		}
+		f.short = f.plan.short
+		f.special = len(at) > 1 || f.omitEmpty || f.omitZero || f.quoted
 		*found = append(*found, f)
 	}
 }

@@ -1,6 +1,9 @@
 package papyra
 
-import "unicode/utf8"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 func (e *Encoder) strings(list []string) {
 	if !e.push() {
@@ -21,11 +24,25 @@ func (e *Encoder) strings(list []string) {
 
 // str writes a string with its quotes.
 func (e *Encoder) str(s string) {
-	if allPlain(s) && len(e.buf)+len(s) <= MaxPublishedLine {
-		e.buf = append(append(append(e.buf, '"'), s...), '"')
+	b, n := e.buf, len(s)
+	if at := len(b) + 1; n >= 8 && n <= 16 && cap(b)-at > 16 {
+		// Two words that overlap, checked and copied at once.
+		lo, hi := load64(s, 0), load64(s, n-8)
+		if (special(lo)|special(hi))&highs == 0 {
+			b = b[:at+n+1]
+			b[at-1] = '"'
+			binary.LittleEndian.PutUint64(b[at:], lo)
+			binary.LittleEndian.PutUint64(b[at+n-8:], hi)
+			b[at+n] = '"'
+			e.buf = b
+			return
+		}
+	}
+	if allPlain(s) && len(b)+n <= MaxPublishedLine {
+		e.buf = append(append(append(b, '"'), s...), '"')
 		return
 	}
-	e.buf = append(e.buf, '"')
+	e.buf = append(b, '"')
 	e.text(s)
 	e.buf = append(e.buf, '"')
 }

@@ -280,18 +280,18 @@ func (e *Encoder) element(v reflect.Value, p *plan) {
 	case shortStruct:
 		e.structure(v, p)
 	case shortStrings:
-		list, ok := direct[[]string](v)
-		switch {
-		case !ok:
+		if v.CanAddr() && v.Len() < 8 {
+			e.reflect(v, p) // sooner done than asked for its address
+		} else if list, ok := direct[[]string](v); !ok {
 			e.reflect(v, p)
-		case list == nil:
+		} else if list == nil {
 			e.raw("null")
-		default:
+		} else {
 			e.strings(list)
 		}
 	case shortMap:
-		if m, ok := direct[map[string]any](v); ok {
-			e.stringMap(m)
+		if v.CanInterface() {
+			e.stringMap(v.Interface().(map[string]any)) // a map is a pointer: no copy
 		} else {
 			e.reflect(v, p)
 		}
@@ -452,31 +452,26 @@ func (e *Encoder) structure(v reflect.Value, p *plan) {
 	if !e.push() {
 		return
 	}
-	open := byte('{')
+	open := byte('{') // stands where the first name's comma would
 	for i := range p.fields {
 		f := &p.fields[i]
-		var fv reflect.Value
-		if f.at >= 0 {
-			fv = v.Field(f.at)
-		} else {
-			var ok bool
-			if fv, ok = f.of(v); !ok {
+		if f.special {
+			if !e.specialField(v, f, open) {
 				continue
 			}
+		} else {
+			e.member(f, open)
+			switch fv := v.Field(f.at); f.short {
+			case shortString:
+				e.str(fv.String())
+			case shortInt:
+				e.int(fv.Int())
+			default:
+				e.element(fv, f.plan)
+			}
 		}
-		if f.omits && (f.omitEmpty && isEmpty(fv) || f.omitZero && f.isZero(fv)) {
-			continue
-		}
-		e.member(f, open)
 		open = ','
-		if f.quoted {
-			e.buf = append(e.buf, '"')
-		}
-		e.element(fv, f.plan)
-		if f.quoted {
-			e.buf = append(e.buf, '"')
-		}
-		if e.err != nil {
+		if !e.room(0) {
 			return
 		}
 	}
@@ -487,14 +482,32 @@ func (e *Encoder) structure(v reflect.Value, p *plan) {
 	e.pop()
 }
 
+// specialField writes a field that may be absent or that stands in quotes; it
+// reports whether it wrote one.
+func (e *Encoder) specialField(v reflect.Value, f *field, open byte) bool {
+	fv, ok := f.of(v)
+	if !ok || f.omitEmpty && isEmpty(fv) || f.omitZero && f.isZero(fv) {
+		return false
+	}
+	e.member(f, open)
+	if f.quoted {
+		e.buf = append(e.buf, '"')
+	}
+	e.element(fv, f.plan)
+	if f.quoted {
+		e.buf = append(e.buf, '"')
+	}
+	return true
+}
+
 // member writes the name of a field, with open before it.
 func (e *Encoder) member(f *field, open byte) {
 	b, n := e.buf, len(e.buf)
-	if f.short > 0 && cap(b)-n >= nameSize {
+	if f.length > 0 && cap(b)-n >= nameSize {
 		// A fixed number of bytes, some of them for nothing, is a few loads and
 		// stores.
 		*(*[nameSize]byte)(b[n : n+nameSize]) = f.padded
-		b = b[:n+f.short]
+		b = b[:n+f.length]
 	} else {
 		b = append(b, f.name...)
 	}

@@ -124,7 +124,7 @@ type memory struct {
 }
 
 func newMemory(bound int) memory {
-	return memory{bound: bound, reserve: min(16, bound/(64*chunkSize))}
+	return memory{bound: bound, reserve: min(64, bound/(16*chunkSize))}
 }
 
 // class returns the index of the smallest size that holds n bytes.
@@ -159,6 +159,13 @@ func (m *memory) get(n int) *chunk {
 		m.low = min(m.low, m.small)
 	}
 	return c
+}
+
+// lacks reports whether a chunk for n bytes would have to be made, and the bound
+// allows it.
+func (m *memory) lacks(n int) bool {
+	k := class(n)
+	return k < chunkClasses && m.free[k] == nil && m.makeRoom(classSize(k))
 }
 
 // makeRoom reports whether n more bytes fit in the bound, after giving up free
@@ -200,26 +207,39 @@ func (m *memory) wanted() int {
 	return m.reserve - m.small
 }
 
-// give adds a chunk that the background made, unless the bound forbids it now.
+// give adds a chunk that was made for it, unless the bound forbids it now.
 func (m *memory) give(c *chunk) {
-	if m.held+chunkSize <= m.bound {
-		m.held += chunkSize
+	if m.held+cap(c.buf) <= m.bound {
+		m.held += cap(c.buf)
 		m.put(c)
 	}
 }
 
-// trim gives up half of the ordinary chunks that were not needed since the last
-// trim, and the larger ones.
-func (m *memory) trim() {
-	for k := 1; k < chunkClasses; k++ {
-		for m.free[k] != nil {
+// surplus returns how many ordinary chunks to trim: half of those that were not
+// needed since the last trim.
+func (m *memory) surplus() int { return (m.low - m.reserve + 1) / 2 }
+
+// trim gives up free chunks, at most so many in one call: all of the larger ones
+// and n ordinary ones, which it counts down. It reports whether more are left to
+// give up.
+func (m *memory) trim(n *int, most int) bool {
+	for k := chunkClasses - 1; k > 0; k-- {
+		for ; m.free[k] != nil; most-- {
+			if most == 0 {
+				return true
+			}
 			m.discard(k)
 		}
 	}
-	for n := (m.low - m.reserve + 1) / 2; n > 0; n-- {
+	for ; *n > 0 && m.free[0] != nil; *n-- {
+		if most == 0 {
+			return true
+		}
 		m.discard(0)
+		most--
 	}
 	m.low = m.small
+	return false
 }
 
 func newChunk(class int) *chunk {

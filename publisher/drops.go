@@ -44,9 +44,15 @@ func (d *dropLog) add(seq uint64) {
 	}
 }
 
-// report returns the total and the ranges since the last report.
-func (d *dropLog) report() *papyra.Drops {
-	return &papyra.Drops{N: d.n, Ranges: append([]papyra.Range(nil), d.ranges...)}
+// report returns the total and the ranges since the last report, which it copies
+// into room, and the rest of room.
+func (d *dropLog) report(room []papyra.Range) (papyra.Drops, []papyra.Range) {
+	if len(d.ranges) == 0 {
+		return papyra.Drops{N: d.n}, room
+	}
+	room = append(room, d.ranges...)
+	n := len(d.ranges)
+	return papyra.Drops{N: d.n, Ranges: room[:n:n]}, room[n:]
 }
 
 // reported forgets the ranges that a report carries, but not what came after

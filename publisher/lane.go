@@ -23,7 +23,6 @@ type lane struct {
 	queue  chunkList // full, or given back by the background
 	count  counts
 	drops  [dropReasons]dropLog
-	asked  bool // the background was asked for chunks
 	hold   hold
 }
 
@@ -57,26 +56,42 @@ func newLane(kind papyra.Kind, system string, bound int) *lane {
 
 // outcome is what the caller's side learns from record.
 type outcome struct {
-	taken bool // has a number
-	ask   bool // the background should make chunks
+	taken  bool // has a number
+	hungry bool // the background should make chunks
 }
 
 // record gives the encoder's record a number and copies it into the open chunk,
 // or counts why not. err is what encoding returned.
 func (l *lane) record(enc *papyra.Encoder, err error) outcome {
 	l.mu.Lock()
+	if err == nil {
+		l.provide(enc)
+	}
 	if l.closed {
 		l.count.refused++
 		l.mu.Unlock()
 		return outcome{}
 	}
 	l.add(enc, err)
-	o := outcome{taken: true}
-	if !l.asked && l.mem.wanted() > 0 {
-		l.asked, o.ask = true, true
-	}
+	o := outcome{taken: true, hungry: l.mem.wanted() > 0}
 	l.mu.Unlock()
 	return o
+}
+
+// provide makes a chunk for the encoder's record if there is none and the bound
+// allows one. The mutex is held, but not while memory is made: that can take
+// long, when the garbage collector lets the caller work for it.
+func (l *lane) provide(enc *papyra.Encoder) {
+	for !l.closed {
+		n := max(enc.Len(l.count.accepted+1), chunkSize)
+		if l.fits(enc.Len(l.count.accepted+1)) || !l.mem.lacks(n) {
+			return
+		}
+		l.mu.Unlock()
+		c := newChunk(class(n))
+		l.mu.Lock()
+		l.mem.give(c)
+	}
 }
 
 // add is record without its checks; the mutex is held. It reports whether the
@@ -105,14 +120,21 @@ func (l *lane) add(enc *papyra.Encoder, err error) bool {
 	return true
 }
 
+// fits reports whether the open chunk takes n more bytes.
+func (l *lane) fits(n int) bool {
+	c := l.open
+	if c == nil {
+		return false
+	}
+	used := len(c.buf)
+	return used+n <= cap(c.buf) && (used == 0 || used+n <= l.limit)
+}
+
 // roomFor makes the open chunk one that takes n more bytes. When the memory is
 // used up the open chunk stays, since a smaller record may still fit.
 func (l *lane) roomFor(n int) bool {
-	if c := l.open; c != nil {
-		used := len(c.buf)
-		if used+n <= cap(c.buf) && (used == 0 || used+n <= l.limit) {
-			return true
-		}
+	if l.fits(n) {
+		return true
 	}
 	c := l.mem.get(max(n, chunkSize))
 	if c == nil {
@@ -160,6 +182,9 @@ func (l *lane) take(dst *chunkList, bytes, chunks int) (taken int) {
 		chunks--
 		taken += len(c.buf)
 		dst.push(c)
+		if dst.n%bite == 0 {
+			l.yield()
+		}
 	}
 	return taken
 }
@@ -219,12 +244,25 @@ func (l *lane) settle(w *settled) {
 	l.count.resent += w.resent
 	l.count.unheard += w.unheard
 	l.count.denied += w.denied
-	for c := w.done.pop(); c != nil; c = w.done.pop() {
+	for n := 1; w.done.n > 0; n++ {
+		c := w.done.pop()
 		l.count.confirmed += uint64(c.records)
 		l.count.buffered -= uint64(c.records)
 		l.mem.put(c)
+		if n%bite == 0 {
+			l.yield()
+		}
 	}
 	l.queue.prepend(&w.back)
+}
+
+// bite is how many chunks the background handles before it lets callers in.
+const bite = 16
+
+// yield lets go of the mutex for a moment.
+func (l *lane) yield() {
+	l.mu.Unlock()
+	l.mu.Lock()
 }
 
 // abandon empties the lane at the end, after close: what may have reached a
@@ -262,32 +300,32 @@ func (l *lane) abandon() (closed, unconfirmed uint64) {
 	return drops.n, unconfirmed
 }
 
-// refill makes the chunks that the lane wants. It runs in the background; the
-// memory is touched here, so that a caller does not wait for the kernel.
-func (l *lane) refill() {
+// refill makes the chunks that the lane wants, and reports whether it wanted
+// any. It runs in the background; the memory is touched here, so that a caller
+// does not wait for the kernel.
+func (l *lane) refill() bool {
 	l.mu.Lock()
 	want := l.mem.wanted()
 	l.mu.Unlock()
-	made := make([]*chunk, want)
-	for i := range made {
-		made[i] = newChunk(0)
+	for range want {
+		c := newChunk(0)
 		for page := 0; page < chunkSize; page += 4096 {
-			made[i].buf[:chunkSize][page] = 0
+			c.buf[:chunkSize][page] = 0
 		}
-	}
-	l.mu.Lock()
-	for _, c := range made {
+		l.mu.Lock()
 		l.mem.give(c)
+		l.mu.Unlock()
 	}
-	l.asked = false
-	l.mu.Unlock()
+	return want > 0
 }
 
 // trim gives memory back that was not needed lately.
 func (l *lane) trim() {
 	l.mu.Lock()
-	l.mem.trim()
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	for n := l.mem.surplus(); l.mem.trim(&n, bite); {
+		l.yield()
+	}
 }
 
 // held returns why the lane waits, and until when.

@@ -18,6 +18,7 @@ type Publisher struct {
 	system  string
 	id      *papyra.Identity
 	now     func() time.Time
+	clocks  bool // each scratch tells the time, since the user gave no clock
 	started time.Time
 
 	lanes      [papyra.KindCount]*lane // by kind; nil for KindUnknown
@@ -28,7 +29,11 @@ type Publisher struct {
 	// sends into wakeup.
 	idle   atomic.Bool
 	wakeup chan struct{}
-	refill chan *lane
+
+	// feeding is set while the feeder looks by itself for lanes that want
+	// memory; whoever sets it sends into hungry.
+	feeding atomic.Bool
+	hungry  chan struct{}
 
 	link        *link
 	notices     *notices
@@ -55,6 +60,7 @@ type Publisher struct {
 // scratch is what one record call needs for itself.
 type scratch struct {
 	enc    papyra.Encoder
+	clock  clock
 	fields []slog.Attr // of Crashed, which adds one
 }
 
@@ -74,6 +80,7 @@ func Connect(url string, c Config) (*Publisher, error) {
 
 // newPublisher makes a publisher whose background does not run yet.
 func newPublisher(url string, c Config) (*Publisher, error) {
+	noClock := c.Now == nil
 	c, err := c.withDefaults()
 	if err != nil {
 		return nil, err
@@ -86,9 +93,10 @@ func newPublisher(url string, c Config) (*Publisher, error) {
 		system:      c.System,
 		id:          papyra.NewIdentity(c.Node),
 		now:         c.Now,
+		clocks:      noClock,
 		started:     time.Now(),
 		wakeup:      make(chan struct{}, 1),
-		refill:      make(chan *lane, papyra.KindCount),
+		hungry:      make(chan struct{}, 1),
 		reportEvery: c.ReportEvery,
 		auditAsked:  make(chan struct{}, 1),
 		closing:     make(chan struct{}),
@@ -126,19 +134,19 @@ func (p *Publisher) Run() string { return p.id.Run() }
 // before the call returns and not kept; the fields stay on the caller's stack.
 func (p *Publisher) Event(e papyra.Event, fields ...slog.Attr) {
 	s := p.scratch.Get().(*scratch)
-	p.record(papyra.KindEvent, s, s.enc.Event(p.id, p.system, &e, fields, p.stamp(e.Time)))
+	p.record(papyra.KindEvent, s, s.enc.Event(p.id, p.system, &e, fields, p.stamp(s, e.Time)))
 }
 
 // DeadLetter records a message that reached nobody, as Event does.
 func (p *Publisher) DeadLetter(d papyra.DeadLetter, fields ...slog.Attr) {
 	s := p.scratch.Get().(*scratch)
-	p.record(papyra.KindDeadLetter, s, s.enc.DeadLetter(p.id, p.system, &d, fields, p.stamp(d.Time)))
+	p.record(papyra.KindDeadLetter, s, s.enc.DeadLetter(p.id, p.system, &d, fields, p.stamp(s, d.Time)))
 }
 
 // Audit records a count of the system's actors.
 func (p *Publisher) Audit(a papyra.Audit) {
 	s := p.scratch.Get().(*scratch)
-	p.record(papyra.KindAudit, s, s.enc.Audit(p.id, p.system, &a, p.stamp(a.Time)))
+	p.record(papyra.KindAudit, s, s.enc.Audit(p.id, p.system, &a, p.stamp(s, a.Time)))
 }
 
 // Started records that an actor started now.
@@ -169,7 +177,7 @@ func (p *Publisher) Crashed(a papyra.Address, err error, fields ...slog.Attr) {
 	}
 	s.fields = append(append(s.fields[:0], slog.Attr{Key: "error", Value: text}), fields...)
 	e := papyra.Event{Actor: a, Type: papyra.ActorCrashed}
-	bad := s.enc.Event(p.id, p.system, &e, s.fields, p.now())
+	bad := s.enc.Event(p.id, p.system, &e, s.fields, p.stamp(s, e.Time))
 	clear(s.fields) // keeps nothing of the caller's alive
 	p.record(papyra.KindEvent, s, bad)
 }
@@ -184,39 +192,34 @@ func errorText(err error) (text slog.Value, ok bool) {
 }
 
 // stamp returns the time for a fact that has none.
-func (p *Publisher) stamp(t time.Time) time.Time {
-	if t.IsZero() {
+func (p *Publisher) stamp(s *scratch, t time.Time) time.Time {
+	switch {
+	case !t.IsZero():
+		return t
+	case p.clocks:
+		return s.clock.now()
+	default:
 		return p.now()
 	}
-	return t
 }
 
 // record puts what s has encoded, or the reason why it could not, into its lane.
 func (p *Publisher) record(kind papyra.Kind, s *scratch, err error) {
-	l := p.lanes[kind]
-	o := l.record(&s.enc, err)
+	o := p.lanes[kind].record(&s.enc, err)
 	p.scratch.Put(s)
-	if o.ask {
-		p.refill <- l // never full: each lane asks once until it was served
+	if o.hungry && !p.feeding.Load() && p.feeding.CompareAndSwap(false, true) {
+		wake(p.hungry)
 	}
 	if o.taken && p.idle.Load() && p.idle.CompareAndSwap(true, false) {
-		select {
-		case p.wakeup <- struct{}{}:
-		default:
-		}
+		wake(p.wakeup)
 	}
 }
 
-// feeder makes memory for the lanes, so that their callers seldom need to.
-func (p *Publisher) feeder() {
-	defer close(p.feederDone)
-	for {
-		select {
-		case l := <-p.refill:
-			l.refill()
-		case <-p.closing:
-			return
-		}
+// wake sends into a channel that holds one.
+func wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 

@@ -120,23 +120,33 @@ func (r *reporter) encode(payload *papyra.PublisherReport) error {
 	return r.enc.Report(r.p.id, r.p.system, &report, r.p.now())
 }
 
-// account returns the lane's part of a report.
+// account returns the lane's part of a report. No memory is made while callers
+// may wait for the mutex.
 func (l *lane) account() papyra.PublisherCategory {
+	var (
+		count counts
+		drops [dropReasons]papyra.Drops
+	)
+	room := make([]papyra.Range, 0, dropReasons*maxRanges)
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	c := papyra.PublisherCategory{
-		Accepted:    l.count.accepted,
-		Confirmed:   l.count.confirmed,
-		Resent:      l.count.resent,
-		Buffered:    l.count.buffered,
-		Unconfirmed: l.count.unconfirmed,
-	}
+	count = l.count
 	for i := range l.drops {
-		if l.drops[i].n > 0 {
+		drops[i], room = l.drops[i].report(room)
+	}
+	l.mu.Unlock()
+	c := papyra.PublisherCategory{
+		Accepted:    count.accepted,
+		Confirmed:   count.confirmed,
+		Resent:      count.resent,
+		Buffered:    count.buffered,
+		Unconfirmed: count.unconfirmed,
+	}
+	for i := range drops {
+		if drops[i].N > 0 {
 			if c.Dropped == nil {
 				c.Dropped = map[papyra.DropReason]*papyra.Drops{}
 			}
-			c.Dropped[dropNames[i]] = l.drops[i].report()
+			c.Dropped[dropNames[i]] = &drops[i]
 		}
 	}
 	return c
