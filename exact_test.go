@@ -218,10 +218,10 @@ type wide struct {
 	Long                               []string       `json:"long"`
 	Map                                map[string]any `json:"map"`
 	Texts                              map[string]string
-	Any                                any            `json:"any,omitempty"`
-	Fee                                float64        `json:"fee,string"`
-	Zero                               time.Time      `json:"zero,omitzero"`
-	Places                             []place        `json:"places"`
+	Any                                any       `json:"any,omitempty"`
+	Fee                                float64   `json:"fee,string"`
+	Zero                               time.Time `json:"zero,omitzero"`
+	Places                             []place   `json:"places"`
 	ByName                             map[string]*wide
 	hidden                             int
 }
