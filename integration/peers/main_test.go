@@ -12,7 +12,7 @@ func TestTables(t *testing.T) {
 	if err := run(&out, 1, 500); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"papyra publisher", "papyra encoder", "zerolog", "zerolog + diode", "zap", "log/slog", "encoding/json", "papyra, map", "papyra, struct"} {
+	for _, name := range []string{"papyra publisher", "papyra encoder", "zerolog", "zerolog + diode", "zap", "log/slog", "encoding/json", "A map as", "A struct as", "A pointer to a struct as", "papyra, null"} {
 		if !strings.Contains(out.String(), name) {
 			t.Errorf("no line of %q in\n%s", name, &out)
 		}
