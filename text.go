@@ -42,7 +42,7 @@ func (e *Encoder) str(s string) {
 		e.buf = append(append(append(b, '"'), s...), '"')
 		return
 	}
-	e.buf = append(b, '"')
+	e.buf = append(e.buf, '"')
 	e.text(s)
 	e.buf = append(e.buf, '"')
 }
