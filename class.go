@@ -58,3 +58,13 @@ const (
 	RejectReserved       RejectReason = "reserved_system" // the system is the pipeline's own
 	RejectCarriageReturn RejectReason = "carriage_return" // the line ends in a CR
 )
+
+// RejectReasons returns those that a line may have, in a fixed order: the classes
+// that are only of files are not among them.
+func RejectReasons() []RejectReason {
+	return []RejectReason{
+		ClassTruncated, ClassCorrupted, ClassInvalidUTF8, ClassNULRun, ClassOversize, ClassMissingField,
+		ClassBadTimestamp, ClassDuplicateKey, ClassChecksumMismatch,
+		RejectSubject, RejectKindMismatch, RejectSystemMismatch, RejectReserved, RejectCarriageReturn,
+	}
+}

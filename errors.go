@@ -29,7 +29,10 @@ type StoreError struct {
 	Path   string // a file's path or a Redis key
 	Offset int64  // byte offset in the file; -1 where there is none
 	Hint   string // what the operator does next; may be empty
-	Err    error
+	// Cause is set where the store knows it and Err does not tell, as where a
+	// server refused; otherwise it may be empty.
+	Cause Cause
+	Err   error
 }
 
 // Error returns "op path[ at offset]: cause[: hint]".

@@ -118,15 +118,8 @@ const maxReported = 16
 // check runs the startup check and tells the log, and later the store, what it
 // found.
 func (s *Sink) check(ctx context.Context) error {
-	r, err := StartupCheck(ctx, s.backend, s.config.StartupCheck, s.config.Now(), nil)
+	r, err := StartupCheck(ctx, s.Maintainer(), s.config.StartupCheck, s.config.Now(), nil)
 	if r.Before != nil && !r.Before.Clean() {
-		var total int64
-		for _, n := range r.Before.AnomalyCounts {
-			total += n
-		}
-		s.mu.Lock()
-		s.stats.Anomalies = total
-		s.mu.Unlock()
 		s.log.Warn("the store is damaged", "found", describe(r.Before), "counts", r.Before.AnomalyCounts)
 		s.early = append(s.early, papyra.Report{
 			Name: papyra.ReportCorruptionDetected,

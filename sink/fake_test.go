@@ -18,6 +18,7 @@ type fakeStore struct {
 	onSync  func() error
 	openErr error
 	scans   []*papyra.ScanReport // what the next scans find; none: not found
+	scanErr error
 	recover func() error
 
 	mu      sync.Mutex
@@ -40,6 +41,9 @@ func (f *fakeStore) Read(context.Context, papyra.Query, func(*papyra.Record, pap
 func (f *fakeStore) Scan(context.Context, papyra.ScanOptions) (*papyra.ScanReport, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.scanErr != nil {
+		return nil, f.scanErr
+	}
 	if len(f.scans) == 0 {
 		return nil, papyra.ErrNotFound
 	}

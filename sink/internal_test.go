@@ -2,6 +2,7 @@ package sink
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -392,4 +393,73 @@ func TestCleanInstance(t *testing.T) {
 			t.Errorf("cleanInstance(%q) = %q, want %q", in, got, want)
 		}
 	}
+}
+
+// hangingStore is a store whose Append does not return.
+type hangingStore struct {
+	Backend
+	appending chan struct{}
+	release   chan struct{}
+}
+
+func (h *hangingStore) URL() string { return "hanging:" }
+
+func (h *hangingStore) Read(context.Context, papyra.Query, func(*papyra.Record, papyra.Place) error) (int64, error) {
+	return 0, papyra.ErrNotFound
+}
+
+func (h *hangingStore) Appender(context.Context) (Appender, error) { return h, nil }
+
+func (h *hangingStore) Append(_ context.Context, b *papyra.Batch) (int, error) {
+	h.appending <- struct{}{}
+	<-h.release
+	return b.Len(), nil
+}
+
+func (h *hangingStore) Sync(context.Context) error { return nil }
+func (h *hangingStore) Close() error               { return nil }
+
+// A disk that hangs returns no error: the time that it takes makes the sink
+// unready, and its answer ready again.
+func TestStoreThatDoesNotAnswerIsNotReady(t *testing.T) {
+	b, err := broker.Start(broker.Config{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	store := &hangingStore{appending: make(chan struct{}), release: make(chan struct{})}
+	s, err := New(Config{URL: b.URL(), SyncEvery: time.Hour, ReportEvery: time.Hour}, store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	<-s.Receiving()
+	<-store.appending // of the first report
+	if err := s.Ready(); err != nil {
+		t.Errorf("Ready() = %v while the store may still answer in time", err)
+	}
+	s.mu.Lock()
+	s.askedAt = s.askedAt.Add(-2 * storeSilence) // as if so much time had passed
+	s.mu.Unlock()
+	if err := s.Ready(); err == nil || !strings.Contains(err.Error(), "the store has not answered for 20s") {
+		t.Errorf("Ready() = %v, want that the store does not answer", err)
+	}
+	store.release <- struct{}{}
+	for deadline := time.Now().Add(20 * time.Second); s.Ready() != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("Ready() = %v after the store has answered", s.Ready())
+		}
+	}
+	cancel()
+	go func() {
+		for range store.appending {
+		}
+	}()
+	close(store.release)
+	if err := <-ended; err != nil {
+		t.Errorf("Run() = %v", err)
+	}
+	close(store.appending)
 }

@@ -49,6 +49,7 @@ type Sink struct {
 	backlog            backlog
 	writing            written   // the block that the writer has taken out of the backlog
 	storedAt           time.Time // when the store last took records
+	askedAt            time.Time // when the store was asked what it has not answered yet; zero if it has
 	closed             bool      // nothing more goes into the backlog
 	connected          bool
 	appendErr, syncErr error // of the last try; nil when it worked
@@ -71,6 +72,8 @@ func New(c Config, b Backend) (*Sink, error) {
 			State:    "starting",
 			Rejected: map[papyra.RejectReason]uint64{},
 			Dropped:  map[papyra.DropReason]uint64{},
+
+			AppendErrors: map[papyra.Cause]uint64{},
 		},
 	}
 	s.rejects = newRejectFile(c.RejectFile, s.log)
@@ -304,6 +307,17 @@ func (s *Sink) disconnected() bool {
 	return true
 }
 
+// asks notes that the store is asked something now.
+func (s *Sink) asks() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.askedAt = time.Now()
+}
+
+// storeSilence is how long a store may take for one answer while the sink is said
+// to be ready: a disk that hangs returns no error.
+const storeSilence = 10 * time.Second
+
 // notReady is called with mu held.
 func (s *Sink) notReady() error {
 	switch {
@@ -312,9 +326,12 @@ func (s *Sink) notReady() error {
 	case !s.connected:
 		return errors.New("there is no connection to the NATS server")
 	case s.appendErr != nil:
-		return fmt.Errorf("the store takes no records: %w", s.appendErr)
+		return fmt.Errorf("the store takes no records (%s): %w", CauseOf(s.appendErr), s.appendErr)
 	case s.syncErr != nil:
-		return fmt.Errorf("the store cannot make records durable: %w", s.syncErr)
+		return fmt.Errorf("the store cannot make records durable (%s): %w", CauseOf(s.syncErr), s.syncErr)
+	}
+	if silent := time.Since(s.askedAt); !s.askedAt.IsZero() && silent > storeSilence {
+		return fmt.Errorf("the store has not answered for %v", silent.Round(time.Second))
 	}
 	return nil
 }

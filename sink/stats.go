@@ -31,8 +31,8 @@ type Stats struct {
 	// Disconnects counts lost connections to the server, whoever ended them.
 	Disconnects uint64
 
-	AppendErrors uint64 // failed Appends; each is tried again
-	SyncErrors   uint64 // failed Syncs; each is tried again
+	AppendErrors map[papyra.Cause]uint64 // failed Appends, as CauseOf says; each is tried again
+	SyncErrors   uint64                  // failed Syncs; each is tried again
 	// Files is what the store's files went through since the sink opened them,
 	// and what their rotation dropped of stored records. It is as of the last
 	// sync and stays zero for a store that does not count.
@@ -42,7 +42,21 @@ type Stats struct {
 	RejectsNotKept uint64
 	// RejectFilesReplaced counts older reject files that a newer one replaced.
 	RejectFilesReplaced uint64
-	Anomalies           int64 // found by the startup check
+
+	// Acts are the scans, recoveries and compactions of the startup check and of
+	// Sink.Maintainer.
+	Acts ActStats
+}
+
+// ActStats counts what was done to a store beside appending.
+type ActStats struct {
+	Scans            uint64
+	ScanErrors       uint64 // scans that ended with an error, those of a store that does not exist left out
+	Anomalies        uint64 // found by the scans; each scan counts all that it sees
+	Recoveries       uint64
+	RecoveryErrors   uint64
+	Compactions      uint64
+	CompactionErrors uint64
 }
 
 // RejectedTotal is the sum of Rejected.
@@ -50,6 +64,9 @@ func (s Stats) RejectedTotal() uint64 { return sum(s.Rejected) }
 
 // DroppedTotal is the sum of Dropped.
 func (s Stats) DroppedTotal() uint64 { return sum(s.Dropped) }
+
+// AppendErrorsTotal is the sum of AppendErrors.
+func (s Stats) AppendErrorsTotal() uint64 { return sum(s.AppendErrors) }
 
 func sum[K comparable](m map[K]uint64) (total uint64) {
 	for _, n := range m {
@@ -67,6 +84,7 @@ func (s *Sink) Stats() Stats {
 	st := s.stats
 	st.Rejected = maps.Clone(st.Rejected)
 	st.Dropped = maps.Clone(st.Dropped)
+	st.AppendErrors = maps.Clone(st.AppendErrors)
 	st.LostMessages = lost
 	st.Pending, st.PendingBytes = s.pending()
 	st.RejectsNotKept, st.RejectFilesReplaced = s.rejects.counts()

@@ -148,6 +148,7 @@ func (s *Sink) countWritten(b *block) {
 
 // append hands out to the store and takes away what it stored.
 func (w *writer) append(ctx context.Context) error {
+	w.s.asks()
 	n, err := w.appender.Append(ctx, &w.out.batch)
 	n = min(max(n, 0), w.out.batch.Len())
 	if err == nil && n < w.out.batch.Len() {
@@ -160,12 +161,13 @@ func (w *writer) append(ctx context.Context) error {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.askedAt = time.Time{}
 	s.stats.Stored += uint64(n - own)
 	s.stats.StoredBytes += uint64(size)
 	s.countWritten(w.out)
 	recovered := err == nil && s.appendErr != nil
 	if s.appendErr = err; err != nil {
-		s.stats.AppendErrors++
+		s.stats.AppendErrors[CauseOf(err)]++
 	}
 	if recovered {
 		s.log.Info("the store takes records again")
@@ -192,7 +194,7 @@ func (w *writer) fail(err error) {
 		w.s.mu.Lock()
 		lines, size := w.s.pending()
 		w.s.mu.Unlock()
-		w.s.log.Error("the store takes no records: keeping them and trying again", "error", err,
+		w.s.log.Error("the store takes no records: keeping them and trying again", "cause", string(CauseOf(err)), "error", err,
 			"pending", lines, "pending_bytes", size, "again_in", wait.Round(time.Millisecond).String(), "suppressed", n)
 	}
 	w.retry.Reset(wait)
@@ -223,9 +225,11 @@ func (w *writer) sync(ctx context.Context) {
 	if !w.dirty && !failing {
 		return
 	}
+	s.asks()
 	err := w.appender.Sync(ctx)
 	w.dirty = err != nil
 	s.mu.Lock()
+	s.askedAt = time.Time{}
 	if s.syncErr = err; err != nil {
 		s.stats.SyncErrors++
 	}
@@ -233,7 +237,7 @@ func (w *writer) sync(ctx context.Context) {
 	switch {
 	case err != nil:
 		if n, ok := w.logged.allow(); ok {
-			s.log.Error("the store cannot make records durable: trying again", "error", err, "suppressed", n)
+			s.log.Error("the store cannot make records durable: trying again", "cause", string(CauseOf(err)), "error", err, "suppressed", n)
 		}
 	case failing:
 		s.log.Info("the store makes records durable again")

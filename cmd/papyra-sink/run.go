@@ -169,7 +169,7 @@ func numbers(st sink.Stats) []any {
 		{"lost_messages", st.LostMessages},
 		{"rejects_not_kept", st.RejectsNotKept},
 		{"disconnects", st.Disconnects},
-		{"append_errors", st.AppendErrors},
+		{"append_errors", st.AppendErrorsTotal()},
 		{"sync_errors", st.SyncErrors},
 		{"rotations", uint64(st.Files.Rotations)},
 		{"rotation_dropped_files", uint64(st.Files.DroppedFiles)},
@@ -185,6 +185,9 @@ func numbers(st sink.Stats) []any {
 		if count.n > 0 {
 			list = append(list, count.name, count.n)
 		}
+	}
+	if len(st.AppendErrors) > 0 {
+		list = append(list, "append_errors_by_cause", st.AppendErrors)
 	}
 	return list
 }

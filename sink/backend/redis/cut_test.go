@@ -308,7 +308,7 @@ func TestLostAnswerThenRefused(t *testing.T) {
 		if f.try(5 * time.Second) {
 			t.Fatal("an append without permission succeeded")
 		}
-		if redis.FaultOf(f.last) == redis.FaultPermission {
+		if redis.CauseOf(f.last) == papyra.CauseNOPERM {
 			refused++
 		}
 		return refused == 3

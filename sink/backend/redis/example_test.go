@@ -22,8 +22,8 @@ func ExampleOpen() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	_, err = store.Scan(ctx, papyra.ScanOptions{})
-	fmt.Println(errors.Is(err, papyra.ErrUnavailable), redis.FaultOf(err))
+	fmt.Println(errors.Is(err, papyra.ErrUnavailable), redis.CauseOf(err))
 	// Output:
 	// redis://127.0.0.1:1/0?prefix=fleet
-	// true connection
+	// true unreachable
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend/internal/sample"
 	"github.com/papyra/papyra/sink/backend/redis"
 	"github.com/papyra/papyra/sink/backend/redis/redistest"
@@ -27,25 +28,25 @@ func TestFaults(t *testing.T) {
 	admin := "ACL SETUSER sink on >" + canary + " ~* &* +@all"
 	for _, c := range []struct {
 		name  string
-		fault redis.Fault
+		fault papyra.Cause
 		again bool   // wraps papyra.ErrUnavailable
 		hint  string // a part of the message
 		// cause and cure are commands, a word each between spaces.
 		cause, cure []string
 	}{
-		{"login revoked", redis.FaultAuth, true, "check the user and password",
+		{"login revoked", papyra.CauseNOAUTH, true, "check the user and password",
 			[]string{"ACL SETUSER sink resetpass >other", "CLIENT KILL USER sink"}, []string{admin}},
-		{"user gone", redis.FaultAuth, true, "check the user and password", []string{"ACL DELUSER sink"}, []string{admin}},
-		{"no XADD", redis.FaultPermission, true, "give the user", []string{"ACL SETUSER sink -xadd"}, []string{admin}},
-		{"no scripts", redis.FaultPermission, true, "give the user", []string{"ACL SETUSER sink -evalsha -eval"}, []string{admin}},
-		{"not these keys", redis.FaultPermission, true, "give the user", []string{"ACL SETUSER sink resetkeys ~other:*"}, []string{admin}},
-		{"no fences", redis.FaultPermission, true, "give the user", []string{"ACL SETUSER sink -set"}, []string{admin}},
-		{"memory full", redis.FaultMemory, true, "raise maxmemory", []string{"CONFIG SET maxmemory 1"}, []string{"CONFIG SET maxmemory 0"}},
-		{"replica", redis.FaultReadOnly, true, "point the URL at the master", []string{"REPLICAOF 127.0.0.1 1"}, []string{"REPLICAOF NO ONE"}},
-		{"too few replicas", redis.FaultReplicas, true, "min-replicas-to-write", []string{"CONFIG SET min-replicas-to-write 1"}, []string{"CONFIG SET min-replicas-to-write 0"}},
-		{"something else under the key", redis.FaultWrongType, false, "rename or delete it",
+		{"user gone", papyra.CauseNOAUTH, true, "check the user and password", []string{"ACL DELUSER sink"}, []string{admin}},
+		{"no XADD", papyra.CauseNOPERM, true, "give the user", []string{"ACL SETUSER sink -xadd"}, []string{admin}},
+		{"no scripts", papyra.CauseNOPERM, true, "give the user", []string{"ACL SETUSER sink -evalsha -eval"}, []string{admin}},
+		{"not these keys", papyra.CauseNOPERM, true, "give the user", []string{"ACL SETUSER sink resetkeys ~other:*"}, []string{admin}},
+		{"no fences", papyra.CauseNOPERM, true, "give the user", []string{"ACL SETUSER sink -set"}, []string{admin}},
+		{"memory full", papyra.CauseOOM, true, "raise maxmemory", []string{"CONFIG SET maxmemory 1"}, []string{"CONFIG SET maxmemory 0"}},
+		{"replica", papyra.CauseREADONLY, true, "point the URL at the master", []string{"REPLICAOF 127.0.0.1 1"}, []string{"REPLICAOF NO ONE"}},
+		{"too few replicas", papyra.CauseNOREPLICAS, true, "min-replicas-to-write", []string{"CONFIG SET min-replicas-to-write 1"}, []string{"CONFIG SET min-replicas-to-write 0"}},
+		{"something else under the key", papyra.CauseWRONGTYPE, false, "rename or delete it",
 			[]string{"RENAME papyra:orders:events saved", "SET papyra:orders:events x"}, []string{"RENAME saved papyra:orders:events"}},
-		{"stands still", redis.FaultTimeout, true, "too slow", []string{"SIGSTOP"}, []string{"SIGCONT"}},
+		{"stands still", papyra.CauseTimeout, true, "too slow", []string{"SIGSTOP"}, []string{"SIGCONT"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := redistest.Start(t)
@@ -74,11 +75,14 @@ func TestFaults(t *testing.T) {
 			}
 			b, err := push()
 			for range 3 {
-				if redis.FaultOf(err) == redis.FaultConnection && c.fault == redis.FaultAuth {
+				if redis.CauseOf(err) == papyra.CauseUnreachable && c.fault == papyra.CauseNOAUTH {
 					_, err = a.Append(context.Background(), &b) // the server has ended the old connections
 				}
 			}
-			if got := redis.FaultOf(err); err == nil || got != c.fault || errors.Is(err, papyra.ErrUnavailable) != c.again || !strings.Contains(err.Error(), c.hint) {
+			if got := sink.CauseOf(err); got != c.fault {
+				t.Errorf("a sink counts %v as %q, want %q", err, got, c.fault)
+			}
+			if got := redis.CauseOf(err); err == nil || got != c.fault || errors.Is(err, papyra.ErrUnavailable) != c.again || !strings.Contains(err.Error(), c.hint) {
 				t.Errorf("append: %v\ngot fault %q, again %v; want %q, %v and the hint %q", err, got, errors.Is(err, papyra.ErrUnavailable), c.fault, c.again, c.hint)
 			}
 			if err != nil && strings.Contains(err.Error(), canary) {
@@ -124,7 +128,7 @@ func words(cmd string) []any {
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	check := func(t *testing.T, url string, fault redis.Fault, hint string) {
+	check := func(t *testing.T, url string, fault papyra.Cause, hint string) {
 		t.Helper()
 		store := open(t, url)
 		for name, call := range map[string]func() error{
@@ -143,14 +147,14 @@ func TestUnreachable(t *testing.T) {
 			"groups":   func() error { _, err := store.Groups(ctx); return err },
 		} {
 			err := call()
-			if name == "warnings" && fault == redis.FaultCluster {
+			if name == "warnings" && fault == papyra.CauseCLUSTERDOWN {
 				continue // the server's own settings are to be had
 			}
-			if fault == redis.FaultClients && redis.FaultOf(err) == redis.FaultConnection {
+			if fault == papyra.CauseMaxClients && redis.CauseOf(err) == papyra.CauseUnreachable {
 				continue // the server said it, and closed before the client read it
 			}
-			if !errors.Is(err, papyra.ErrUnavailable) || redis.FaultOf(err) != fault || !strings.Contains(err.Error(), hint) {
-				t.Errorf("%s: got %v (fault %q), want papyra.ErrUnavailable, fault %q and the hint %q", name, err, redis.FaultOf(err), fault, hint)
+			if !errors.Is(err, papyra.ErrUnavailable) || redis.CauseOf(err) != fault || sink.CauseOf(err) != fault || !strings.Contains(err.Error(), hint) {
+				t.Errorf("%s: got %v (fault %q), want papyra.ErrUnavailable, fault %q and the hint %q", name, err, redis.CauseOf(err), fault, hint)
 			}
 			if err != nil && strings.Contains(err.Error(), canary) {
 				t.Errorf("%s: the password is in the message: %v", name, err)
@@ -160,22 +164,22 @@ func TestUnreachable(t *testing.T) {
 	t.Run("refused", func(t *testing.T) {
 		s := redistest.Start(t)
 		s.Kill()
-		check(t, "redis://:"+canary+"@"+s.Addr(), redis.FaultConnection, "check that the server runs")
+		check(t, "redis://:"+canary+"@"+s.Addr(), papyra.CauseUnreachable, "check that the server runs")
 	})
 	t.Run("no socket", func(t *testing.T) {
-		check(t, "unix://"+t.TempDir()+"/none", redis.FaultConnection, "check that the server runs")
+		check(t, "unix://"+t.TempDir()+"/none", papyra.CauseUnreachable, "check that the server runs")
 	})
 	t.Run("wrong password", func(t *testing.T) {
 		s := redistest.Start(t, "--requirepass", "right")
-		check(t, "redis://:"+canary+"@"+s.Addr(), redis.FaultAuth, "check the user and password")
+		check(t, "redis://:"+canary+"@"+s.Addr(), papyra.CauseNOAUTH, "check the user and password")
 	})
 	t.Run("no password", func(t *testing.T) {
 		s := redistest.Start(t, "--requirepass", canary)
-		check(t, "redis://"+s.Addr(), redis.FaultAuth, "check the user and password")
+		check(t, "redis://"+s.Addr(), papyra.CauseNOAUTH, "check the user and password")
 	})
 	t.Run("a cluster without its slots", func(t *testing.T) {
 		s := redistest.Start(t, "--cluster-enabled", "yes")
-		check(t, "redis://"+s.Addr(), redis.FaultCluster, "bring its node back")
+		check(t, "redis://"+s.Addr(), papyra.CauseCLUSTERDOWN, "bring its node back")
 	})
 	t.Run("one of a cluster, as if it were alone", func(t *testing.T) {
 		servers := redistest.Cluster(t, 3)
@@ -188,10 +192,10 @@ func TestUnreachable(t *testing.T) {
 				_, err = a.Append(ctx, b)
 				_ = a.Close()
 			}
-			if redis.FaultOf(err) == redis.FaultMoved && errors.Is(err, papyra.ErrUnavailable) && strings.Contains(err.Error(), "redis+cluster://") {
+			if redis.CauseOf(err) == papyra.CauseMOVED && errors.Is(err, papyra.ErrUnavailable) && strings.Contains(err.Error(), "redis+cluster://") {
 				moved++
 			} else if err != nil {
-				t.Errorf("append: %v (fault %q)", err, redis.FaultOf(err))
+				t.Errorf("append: %v (fault %q)", err, redis.CauseOf(err))
 			}
 		}
 		if moved == 0 {
@@ -205,7 +209,7 @@ func TestUnreachable(t *testing.T) {
 		if err := c.Ping(ctx).Err(); err != nil {
 			t.Fatal(err)
 		}
-		check(t, "redis://"+s.Addr(), redis.FaultClients, "raise maxclients")
+		check(t, "redis://"+s.Addr(), papyra.CauseMaxClients, "raise maxclients")
 	})
 }
 
@@ -228,11 +232,11 @@ func TestLoading(t *testing.T) {
 	s.RestartWith(t, "--appendonly", "no", "--key-load-delay", "200", "--loading-process-events-interval-bytes", "1024")
 	b := sample.Batch(lines[10:]...)
 	n, err := a.Append(context.Background(), b)
-	for n == 0 && redis.FaultOf(err) == redis.FaultConnection { // the pooled connection was lost
+	for n == 0 && redis.CauseOf(err) == papyra.CauseUnreachable { // the pooled connection was lost
 		n, err = a.Append(context.Background(), b)
 	}
-	if redis.FaultOf(err) != redis.FaultLoading || !errors.Is(err, papyra.ErrUnavailable) || !strings.Contains(err.Error(), "try again") {
-		t.Errorf("append while the server loads: %v (fault %q)", err, redis.FaultOf(err))
+	if redis.CauseOf(err) != papyra.CauseLOADING || !errors.Is(err, papyra.ErrUnavailable) || !strings.Contains(err.Error(), "try again") {
+		t.Errorf("append while the server loads: %v (fault %q)", err, redis.CauseOf(err))
 	}
 	s.Do(t, "CONFIG", "SET", "key-load-delay", "0")
 	redistest.Await(t, "the server to have loaded", func() bool {
@@ -266,8 +270,8 @@ func TestMisconf(t *testing.T) {
 		return strings.Contains(fmt.Sprint(s.Do(t, "INFO", "persistence")), "rdb_last_bgsave_status:err")
 	})
 	_, err := a.Append(context.Background(), sample.Batch(sample.New(2).Events(1)...))
-	if redis.FaultOf(err) != redis.FaultPersistence || !errors.Is(err, papyra.ErrUnavailable) || !strings.Contains(err.Error(), "cannot save to its disk") {
-		t.Errorf("append: %v (fault %q)", err, redis.FaultOf(err))
+	if redis.CauseOf(err) != papyra.CauseMISCONF || !errors.Is(err, papyra.ErrUnavailable) || !strings.Contains(err.Error(), "cannot save to its disk") {
+		t.Errorf("append: %v (fault %q)", err, redis.CauseOf(err))
 	}
 }
 
@@ -290,8 +294,8 @@ func TestBusyScript(t *testing.T) {
 		b.Drop(n)
 		return err != nil
 	})
-	if redis.FaultOf(err) != redis.FaultBusy || !errors.Is(err, papyra.ErrUnavailable) {
-		t.Errorf("append: %v (fault %q)", err, redis.FaultOf(err))
+	if redis.CauseOf(err) != papyra.CauseBUSY || !errors.Is(err, papyra.ErrUnavailable) {
+		t.Errorf("append: %v (fault %q)", err, redis.CauseOf(err))
 	}
 	s.Do(t, "SCRIPT", "KILL")
 	redistest.Await(t, "the store to take records again", func() bool {

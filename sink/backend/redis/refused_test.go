@@ -25,12 +25,12 @@ func TestActsRefused(t *testing.T) {
 	o := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 6}}, At: sample.Start.Add(time.Hour)}
 	for _, c := range []struct {
 		name        string
-		fault       redis.Fault
+		fault       papyra.Cause
 		cause, cure string
 	}{
-		{name: "memory full", fault: redis.FaultMemory, cause: "CONFIG SET maxmemory 1", cure: "CONFIG SET maxmemory 0"},
-		{name: "replica", fault: redis.FaultReadOnly, cause: "REPLICAOF 127.0.0.1 1", cure: "REPLICAOF NO ONE"},
-		{name: "no XADD", fault: redis.FaultPermission, cause: "ACL SETUSER default -xadd", cure: "ACL SETUSER default +@all"},
+		{name: "memory full", fault: papyra.CauseOOM, cause: "CONFIG SET maxmemory 1", cure: "CONFIG SET maxmemory 0"},
+		{name: "replica", fault: papyra.CauseREADONLY, cause: "REPLICAOF 127.0.0.1 1", cure: "REPLICAOF NO ONE"},
+		{name: "no XADD", fault: papyra.CauseNOPERM, cause: "ACL SETUSER default -xadd", cure: "ACL SETUSER default +@all"},
 	} {
 		for name, act := range map[string]func(*redis.Store) error{
 			"recover": func(s *redis.Store) error {
@@ -45,8 +45,8 @@ func TestActsRefused(t *testing.T) {
 				before := damagedStore(t, s, client, "papyra")
 				store := open(t, "redis://"+s.Addr())
 				s.Do(t, words(c.cause)...)
-				if err := act(store); redis.FaultOf(err) != c.fault {
-					t.Errorf("got %v (fault %q), want fault %q", err, redis.FaultOf(err), c.fault)
+				if err := act(store); redis.CauseOf(err) != c.fault {
+					t.Errorf("got %v (fault %q), want fault %q", err, redis.CauseOf(err), c.fault)
 				}
 				s.Do(t, words(c.cure)...)
 				if diff := cmp.Diff(before, entries(t, client, streamsUnder("papyra")...)); diff != "" {

@@ -131,11 +131,11 @@ func TestTLS(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			store := open(t, c.url)
 			_, err := store.Warnings(context.Background())
-			if verify := c.says == "unknown authority" || c.says == "expired" || c.says == "other.test"; verify && redis.FaultOf(err) != redis.FaultTLS {
-				t.Errorf("fault %q, want %q", redis.FaultOf(err), redis.FaultTLS)
+			if verify := c.says == "unknown authority" || c.says == "expired" || c.says == "other.test"; verify && redis.CauseOf(err) != papyra.CauseTLS {
+				t.Errorf("fault %q, want %q", redis.CauseOf(err), papyra.CauseTLS)
 			}
 			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
-				t.Errorf("got %v (fault %q), want %q", err, redis.FaultOf(err), c.says)
+				t.Errorf("got %v (fault %q), want %q", err, redis.CauseOf(err), c.says)
 			}
 		})
 	}

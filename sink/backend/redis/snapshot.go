@@ -185,8 +185,8 @@ func local(err error) bool {
 	if !answered(err) {
 		return false
 	}
-	f := about(err).fault
-	return f == FaultPermission || f == FaultWrongType
+	f := about(err).cause
+	return f == papyra.CauseNOPERM || f == papyra.CauseWRONGTYPE
 }
 
 func unreadable(key streamKey, err error) papyra.Anomaly {

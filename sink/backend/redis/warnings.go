@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/papyra/papyra"
 )
 
 // Warnings looks at the settings of the servers and says, in a sentence each,
@@ -40,7 +42,7 @@ func (s *Store) Warnings(ctx context.Context) ([]string, error) {
 
 func serverWarnings(ctx context.Context, c *goredis.Client) (out []string, err error) {
 	text, err := c.Info(ctx, "everything").Result()
-	if FaultOf(err) == FaultPermission {
+	if CauseOf(err) == papyra.CauseNOPERM {
 		return []string{fmt.Sprintf("cannot see whether the server evicts or persists: %v", err)}, nil
 	}
 	if err != nil {

@@ -24,46 +24,46 @@ func (answer) RedisError()     {}
 func TestFaultOfMessages(t *testing.T) {
 	for _, c := range []struct {
 		err  error
-		want Fault
+		want papyra.Cause
 	}{
 		{nil, ""},
-		{answer("NOAUTH Authentication required."), FaultAuth},
-		{answer("WRONGPASS invalid username-password pair or user is disabled."), FaultAuth},
-		{answer("ERR AUTH <password> called without any password configured for the default user."), FaultAuth},
-		{answer("NOPERM this user has no permissions to run the 'xadd' command"), FaultPermission},
-		{answer("ERR The user executing the script can't run this command or subcommand script: x, on @user_script:7."), FaultPermission},
-		{answer("ERR ACL failure in script: User sink has no permissions to run the 'xadd' command script: x"), FaultPermission},
-		{answer("OOM command not allowed when used memory > 'maxmemory'. script: x, on @user_script:6."), FaultMemory},
-		{answer("ERR Error running script (call to f_x): @user_script:6: -OOM command not allowed when used memory > 'maxmemory'."), FaultMemory},
-		{answer("ERR Error running script (call to f_x): @user_script:7: WRONGTYPE Operation against a key holding the wrong kind of value"), FaultWrongType},
-		{answer("READONLY You can't write against a read only replica."), FaultReadOnly},
-		{answer("LOADING Redis is loading the dataset in memory"), FaultLoading},
-		{answer("MOVED 1234 127.0.0.1:7000"), FaultMoved},
-		{answer("ASK 1234 127.0.0.1:7000"), FaultMoved},
-		{answer("CLUSTERDOWN Hash slot not served"), FaultCluster},
-		{answer("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."), FaultCluster},
-		{answer("MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk."), FaultPersistence},
-		{answer("BUSY Redis is busy running a script."), FaultBusy},
-		{answer("ERR max number of clients reached"), FaultClients},
-		{answer("NOREPLICAS Not enough good replicas to write."), FaultReplicas},
-		{answer("ERR unknown command 'XADD'"), FaultOther},
-		{io.EOF, FaultConnection},
-		{&net.OpError{Op: "dial", Err: os.ErrPermission}, FaultConnection},
-		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, FaultTimeout},
-		{goredis.ErrPoolTimeout, FaultTimeout},
-		{errors.New("x"), FaultOther},
+		{answer("NOAUTH Authentication required."), papyra.CauseNOAUTH},
+		{answer("WRONGPASS invalid username-password pair or user is disabled."), papyra.CauseNOAUTH},
+		{answer("ERR AUTH <password> called without any password configured for the default user."), papyra.CauseNOAUTH},
+		{answer("NOPERM this user has no permissions to run the 'xadd' command"), papyra.CauseNOPERM},
+		{answer("ERR The user executing the script can't run this command or subcommand script: x, on @user_script:7."), papyra.CauseNOPERM},
+		{answer("ERR ACL failure in script: User sink has no permissions to run the 'xadd' command script: x"), papyra.CauseNOPERM},
+		{answer("OOM command not allowed when used memory > 'maxmemory'. script: x, on @user_script:6."), papyra.CauseOOM},
+		{answer("ERR Error running script (call to f_x): @user_script:6: -OOM command not allowed when used memory > 'maxmemory'."), papyra.CauseOOM},
+		{answer("ERR Error running script (call to f_x): @user_script:7: WRONGTYPE Operation against a key holding the wrong kind of value"), papyra.CauseWRONGTYPE},
+		{answer("READONLY You can't write against a read only replica."), papyra.CauseREADONLY},
+		{answer("LOADING Redis is loading the dataset in memory"), papyra.CauseLOADING},
+		{answer("MOVED 1234 127.0.0.1:7000"), papyra.CauseMOVED},
+		{answer("ASK 1234 127.0.0.1:7000"), papyra.CauseMOVED},
+		{answer("CLUSTERDOWN Hash slot not served"), papyra.CauseCLUSTERDOWN},
+		{answer("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."), papyra.CauseCLUSTERDOWN},
+		{answer("MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk."), papyra.CauseMISCONF},
+		{answer("BUSY Redis is busy running a script."), papyra.CauseBUSY},
+		{answer("ERR max number of clients reached"), papyra.CauseMaxClients},
+		{answer("NOREPLICAS Not enough good replicas to write."), papyra.CauseNOREPLICAS},
+		{answer("ERR unknown command 'XADD'"), papyra.CauseOther},
+		{io.EOF, papyra.CauseUnreachable},
+		{&net.OpError{Op: "dial", Err: os.ErrPermission}, papyra.CauseUnreachable},
+		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, papyra.CauseTimeout},
+		{goredis.ErrPoolTimeout, papyra.CauseTimeout},
+		{errors.New("x"), papyra.CauseOther},
 	} {
-		if got := FaultOf(c.err); got != c.want {
+		if got := CauseOf(c.err); got != c.want {
 			t.Errorf("%v: got %q, want %q", c.err, got, c.want)
 		}
 		if c.err == nil {
 			continue
 		}
 		err := failed(context.Background(), "append to", "key", fmt.Errorf("wrapped: %w", c.err))
-		if got := FaultOf(err); got != c.want {
+		if got := CauseOf(err); got != c.want {
 			t.Errorf("%v: wrapped it is %q, want %q", c.err, got, c.want)
 		}
-		final := answered(c.err) && (c.want == FaultWrongType || c.want == FaultOther)
+		final := answered(c.err) && (c.want == papyra.CauseWRONGTYPE || c.want == papyra.CauseOther)
 		if errors.Is(err, papyra.ErrUnavailable) == final {
 			t.Errorf("%v: papyra.ErrUnavailable %v, want %v", c.err, !final, final)
 		}
