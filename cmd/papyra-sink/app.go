@@ -22,16 +22,17 @@ Examples:
   papyra-sink
   papyra-sink --listen 127.0.0.1:4333 --backend json:/var/lib/papyra/records.ndjson
   papyra-sink --server nats://nats:4222 --group archive --instance eu-1 --sync batch
+  papyra-sink --server nats://nats:4222 --http 127.0.0.1:9464
   papyra-sink --context prod --category dead_letters --startup-check recover
 
 Exit codes: 0 stopped, everything stored; 1 the startup check found anomalies;
 2 anomalies are left after its recovery; 3 the store failed, or records were
 dropped when the time to stop was over; 4 somebody else holds the store;
-64 wrong usage; 69 NATS or the backend cannot be reached; 78 wrong
-configuration; 130 or 143 interrupted before it received.`
+64 wrong usage; 69 NATS or the backend cannot be reached, or the address of
+--http or --listen is taken; 78 wrong configuration; 130 or 143 interrupted before it received.`
 
 func newApp(stderr io.Writer) *urfave.App {
-	const filters, store, server, stop, output = "What to receive", "Store", "Embedded NATS server", "Running", "Output"
+	const filters, store, server, stop, output, watch = "What to receive", "Store", "Embedded NATS server", "Running", "Output", "Metrics and health"
 	return &urfave.App{
 		Name:        "papyra-sink",
 		Usage:       "store the records of a fleet of actor runtimes",
@@ -55,6 +56,8 @@ func newApp(stderr io.Writer) *urfave.App {
 
 			&urfave.StringFlag{Name: "listen", EnvVars: []string{"PAPYRA_LISTEN"}, Category: server, DefaultText: "127.0.0.1:4222", Usage: "`ADDRESS` of the embedded server"},
 			&urfave.StringFlag{Name: "max-payload", EnvVars: []string{"PAPYRA_MAX_PAYLOAD"}, Category: server, DefaultText: "1MiB", Usage: "largest message of the embedded server, a `SIZE`"},
+
+			&urfave.StringFlag{Name: "http", EnvVars: []string{"PAPYRA_HTTP"}, Category: watch, DefaultText: "none", Usage: "serve /metrics, /livez and /readyz at `ADDRESS`, such as 127.0.0.1:9464; another for each sink of a host"},
 
 			&urfave.StringFlag{Name: "log-level", EnvVars: []string{"PAPYRA_LOG_LEVEL"}, Value: "info", Category: output, Usage: "`LEVEL`: debug, info, warn, error"},
 			&urfave.StringFlag{Name: "log-format", EnvVars: []string{"PAPYRA_LOG_FORMAT"}, Value: "auto", Category: output, Usage: "`FORMAT`: text, json, or auto (text on a terminal)"},

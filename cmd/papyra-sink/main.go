@@ -3,7 +3,8 @@
 //
 //	publishers ──► NATS server ──► sink.Sink ──► backend.Open(--backend)
 //	               embedded, or      │  └──► reject file
-//	               --server          └──► progress and logs on stderr
+//	               --server          ├──► progress and logs on stderr
+//	                                 └──◄ /metrics, /livez, /readyz at --http
 //
 // With no flags the server is an embedded one on 127.0.0.1:4222 and the store
 // the file ./papyra-data/records.ndjson.

@@ -325,6 +325,9 @@ func TestUsageAndConfiguration(t *testing.T) {
 		{"group", []string{"--group", "a b"}, 78, "group name"},
 		{"listen", []string{"--listen", "127.0.0.1:http"}, 78, "not a number"},
 		{"listen in use", []string{"--listen", busy.Addr().String()}, 69, "--listen"},
+		{"http in use", []string{"--listen", "127.0.0.1:0", "--http", busy.Addr().String()}, 69, "choose another address with --http"},
+		{"http without a port", []string{"--http", "127.0.0.1"}, 78, "host:port"},
+		{"http is a URL", []string{"--http", "http://127.0.0.1:9464"}, 78, "host:port"},
 		{"no server", []string{"--server", "nats://u:canary@" + nobody, "--timeout", "200ms"}, 69, "connect to the NATS server"},
 		{"server is no URL", []string{"--server", "nats://u:can%zzary@x", "--timeout", "200ms"}, 78, ""},
 		{"rejects is a directory", []string{"--rejects", dir}, 78, "is a directory"},
@@ -352,7 +355,7 @@ func TestHelpNamesEveryFlagAndTheExitCodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, word := range []string{"--backend", "--server", "--listen", "--group", "--instance", "--startup-check", "--sync", "--keep-age", "--rejects", "--validate", "--creds", "--password-file", "Examples:", "Exit codes:", "PAPYRA_BACKEND", "NATS_URL"} {
+	for _, word := range []string{"--backend", "--server", "--listen", "--group", "--instance", "--startup-check", "--sync", "--keep-age", "--rejects", "--validate", "--creds", "--password-file", "--http", "PAPYRA_HTTP", "Examples:", "Exit codes:", "PAPYRA_BACKEND", "NATS_URL"} {
 		if !bytes.Contains(out, []byte(word)) {
 			t.Errorf("the help does not mention %s", word)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,6 +15,7 @@ import (
 	"github.com/papyra/papyra/cmd/internal/cli"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/broker"
+	"github.com/papyra/papyra/sink/metrics"
 )
 
 // quiesceTime bounds how long the embedded server takes to send its clients
@@ -26,6 +28,7 @@ const quiesceTime = 5 * time.Second
 // subscription, and then the door, so that nobody publishes to nobody. The order
 // of the stop is the reverse: the door and the publishers, whose last messages
 // the server has then handed on; the subscription and the store; the server.
+// Metrics and health are served from before the start until after the stop.
 func (s *settings) run(ctx context.Context, stderr io.Writer) (err error) {
 	out := newOutput(stderr, s.format, s.level)
 	defer out.close()
@@ -35,6 +38,15 @@ func (s *settings) run(ctx context.Context, stderr io.Writer) (err error) {
 		}
 	}()
 
+	var web *web
+	if s.http != "" {
+		// Before anything is touched: a port that is taken is found out now, and a
+		// start that scans for minutes is seen to live.
+		if web, err = listenHTTP(s.http); err != nil {
+			return err
+		}
+		defer web.close()
+	}
 	s.sink.Logger = out.log
 	s.broker.Logger = out.log
 	var b *broker.Broker
@@ -50,6 +62,9 @@ func (s *settings) run(ctx context.Context, stderr io.Writer) (err error) {
 		return err
 	}
 
+	if web != nil {
+		web.serve(metrics.Handler(w, version()), out.log)
+	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	defer context.AfterFunc(ctx, func() {
@@ -77,7 +92,7 @@ func (s *settings) run(ctx context.Context, stderr io.Writer) (err error) {
 			return errors.Join(err, exit(<-ended))
 		}
 	}
-	out.started(s.banner(w, b))
+	out.started(s.banner(w, b, web))
 	stopProgress := out.progress(w)
 	err = <-ended
 	stopProgress()
@@ -109,7 +124,7 @@ func exit(err error) error {
 }
 
 // banner says what the sink does and where, as pairs of a name and a value.
-func (s *settings) banner(w *sink.Sink, b *broker.Broker) []slog.Attr {
+func (s *settings) banner(w *sink.Sink, b *broker.Broker, web *web) []slog.Attr {
 	c := w.Config()
 	server := slog.String("server", cli.RedactURL(s.nats.URL))
 	if b != nil {
@@ -119,18 +134,19 @@ func (s *settings) banner(w *sink.Sink, b *broker.Broker) []slog.Attr {
 	if rejects == "" {
 		rejects = "only counted: name a file with --rejects"
 	}
-	sync := s.sync
-	if sync == "" {
-		sync = "interval"
-	}
 	attrs := []slog.Attr{
 		server,
 		slog.String("stores", s.backend.URL()),
-		slog.String("sync", sync),
 		slog.String("rejects", rejects),
 		slog.String("group", c.Group),
 		slog.String("instance", c.Instance),
 		slog.String("validate", string(c.Validate)),
+	}
+	if m, ok := s.backend.(interface{ SyncMode() string }); ok && m.SyncMode() != "" {
+		attrs = slices.Insert(attrs, 2, slog.String("sync", m.SyncMode()))
+	}
+	if web != nil {
+		attrs = append(attrs, slog.String("http", web.url()))
 	}
 	if len(c.Systems) > 0 {
 		attrs = append(attrs, slog.Any("systems", c.Systems))
@@ -147,6 +163,9 @@ func (s *settings) banner(w *sink.Sink, b *broker.Broker) []slog.Attr {
 	}
 	if b != nil && !b.Loopback() {
 		attrs = append(attrs, slog.String("warning", "the embedded server has no logins, and whoever reaches this address can write records"))
+	}
+	if web != nil && !web.loopback() {
+		attrs = append(attrs, slog.String("warning", "/metrics and /readyz have no logins, and whoever reaches this address can read them"))
 	}
 	if s.unused {
 		attrs = append(attrs, slog.String("warning", "NATS logins are given and not used: the embedded server has none; name another with --server"))

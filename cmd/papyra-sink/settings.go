@@ -19,7 +19,6 @@ import (
 type settings struct {
 	sink      sink.Config
 	backend   sink.Backend
-	sync      string // the mode, for people
 	embedded  bool
 	broker    broker.Config
 	nats      cli.NATS
@@ -27,12 +26,13 @@ type settings struct {
 	retention papyra.Retention
 	level     slog.Level
 	format    string
+	http      string // where to listen; "" does not
 }
 
 // readSettings reads the flags. Nothing is opened but secrets' files. Errors
 // wrap papyra.ErrUsage or papyra.ErrConfig.
 func readSettings(c *urfave.Context) (*settings, error) {
-	s := &settings{format: c.String("log-format"), sync: c.String("sync")}
+	s := &settings{format: c.String("log-format")}
 	if err := s.level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
 		return nil, fmt.Errorf("%w: --log-level %q: choose debug, info, warn or error", papyra.ErrUsage, c.String("log-level"))
 	}
@@ -42,6 +42,9 @@ func readSettings(c *urfave.Context) (*settings, error) {
 		return nil, fmt.Errorf("%w: --log-format %q: choose auto, text or json", papyra.ErrUsage, s.format)
 	}
 	var err error
+	if s.http, err = httpAddress(c.String("http")); err != nil {
+		return nil, err
+	}
 	if s.retention, err = cli.Retention(c); err != nil {
 		return nil, err
 	}
@@ -114,8 +117,8 @@ func (s *settings) readSink(c *urfave.Context) error {
 // readBackend opens the backend, which touches no file yet.
 func (s *settings) readBackend(c *urfave.Context) error {
 	o := backend.Options{}
-	if s.sync != "" {
-		o["sync"] = s.sync
+	if sync := c.String("sync"); sync != "" {
+		o["sync"] = sync
 	}
 	b, err := backend.OpenWith(c.String("backend"), o)
 	if err != nil {

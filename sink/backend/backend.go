@@ -281,6 +281,15 @@ func (a adapter[A]) Warnings(ctx context.Context, r papyra.Retention) (out []str
 	return out, err
 }
 
+// SyncMode is when records are made durable, "none", "interval" or "batch", and ""
+// where that is not the store's to decide: it is the server's, or nothing is.
+func (a adapter[A]) SyncMode() string {
+	if s, ok := a.Store.(interface{ SyncMode() string }); ok {
+		return s.SyncMode()
+	}
+	return ""
+}
+
 func (a adapter[A]) Appender(ctx context.Context) (sink.Appender, error) {
 	ap, err := a.Store.Appender(ctx)
 	if err != nil {

@@ -102,6 +102,9 @@ func Open(c Config) (*Store, error) {
 	return s, nil
 }
 
+// SyncMode is when records are made durable: "none", "interval" or "batch".
+func (s *Store) SyncMode() string { return string(s.mode) }
+
 // URL returns what the store calls itself.
 func (s *Store) URL() string { return s.url }
 

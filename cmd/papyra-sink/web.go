@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/papyra/papyra"
+)
+
+const (
+	// maxConns bounds the clients at one time: a flood of them must leave the sink
+	// the descriptors that it needs. One more waits.
+	maxConns      = 64
+	maxHeader     = 16 << 10
+	requestWithin = 10 * time.Second
+	idleFor       = 30 * time.Second
+	// webGrace is how long a request at hand may take when everything else has
+	// stopped.
+	webGrace = 500 * time.Millisecond
+)
+
+// httpAddress checks and completes the value of --http: a host that is left out
+// is this machine only.
+func httpAddress(value string) (string, error) {
+	if value == "" {
+		return "", nil
+	}
+	host, port, err := net.SplitHostPort(value)
+	if err != nil {
+		return "", fmt.Errorf("%w: --http %q: write it as host:port, such as 127.0.0.1:9464", papyra.ErrConfig, value)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return "", fmt.Errorf("%w: --http %q: port %q is not a number from 0 to 65535", papyra.ErrConfig, value, port)
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// web is what answers about the sink over HTTP. It only reads, and it ends after
+// everything else.
+type web struct {
+	listener net.Listener
+	server   *http.Server
+	ended    chan struct{} // nil until serve
+}
+
+// listenHTTP takes the address. Its error wraps papyra.ErrUnavailable.
+func listenHTTP(address string) (*web, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%w: serve metrics and health at %s: %w: choose another address with --http; each sink of a host needs its own",
+			papyra.ErrUnavailable, address, err)
+	}
+	return &web{listener: newLimited(l, maxConns)}, nil
+}
+
+func (w *web) url() string { return "http://" + w.listener.Addr().String() }
+
+// loopback reports whether only this machine can reach it.
+func (w *web) loopback() bool {
+	addr, ok := w.listener.Addr().(*net.TCPAddr)
+	return ok && addr.IP.IsLoopback()
+}
+
+// serve answers until close.
+func (w *web) serve(h http.Handler, log *slog.Logger) {
+	w.server = &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: requestWithin,
+		ReadTimeout:       requestWithin,
+		WriteTimeout:      requestWithin,
+		IdleTimeout:       idleFor,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what clients do wrong
+	}
+	w.ended = make(chan struct{})
+	go func() {
+		defer close(w.ended)
+		if err := w.server.Serve(w.listener); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("metrics and health are no longer served", "error", err)
+		}
+	}()
+}
+
+// close lets requests at hand end, for a moment, and returns when nothing is
+// served any more.
+func (w *web) close() {
+	if w.ended == nil {
+		w.listener.Close()
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), webGrace)
+	defer cancel()
+	if w.server.Shutdown(ctx) != nil {
+		_ = w.server.Close()
+	}
+	<-w.ended
+}
+
+// limited accepts no more connections than it has slots.
+type limited struct {
+	net.Listener
+	slots chan struct{}
+	once  sync.Once
+	done  chan struct{}
+}
+
+func newLimited(l net.Listener, n int) *limited {
+	return &limited{Listener: l, slots: make(chan struct{}, n), done: make(chan struct{})}
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	return &slot{Conn: c, free: func() { <-l.slots }}, nil
+}
+
+func (l *limited) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return l.Listener.Close()
+}
+
+// slot is a connection that holds a slot until it is closed.
+type slot struct {
+	net.Conn
+	once sync.Once
+	free func()
+}
+
+func (s *slot) Close() error {
+	err := s.Conn.Close()
+	s.once.Do(s.free)
+	return err
+}
