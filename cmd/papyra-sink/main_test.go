@@ -65,6 +65,9 @@ func command(dir string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
 	cmd.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
+	if socket := os.Getenv("NOTIFY_SOCKET"); socket != "" {
+		cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+socket)
+	}
 	return cmd
 }
 

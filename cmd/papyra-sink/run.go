@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/nats-io/nats.go"
 
 	"github.com/papyra/papyra"
@@ -70,6 +71,7 @@ func (s *settings) run(ctx context.Context, stderr io.Writer) (err error) {
 	defer context.AfterFunc(ctx, func() {
 		defer stop()
 		out.log.Info("stopping", "signal", cause(ctx))
+		notify(out.log, daemon.SdNotifyStopping)
 		if b != nil {
 			quiet, cancel := context.WithTimeout(context.WithoutCancel(ctx), quiesceTime)
 			defer cancel()
@@ -93,6 +95,7 @@ func (s *settings) run(ctx context.Context, stderr io.Writer) (err error) {
 		}
 	}
 	out.started(s.banner(w, b, web))
+	notify(out.log, daemon.SdNotifyReady)
 	stopProgress := out.progress(w)
 	err = <-ended
 	stopProgress()

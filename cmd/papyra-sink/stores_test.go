@@ -189,3 +189,28 @@ func TestSIGTERMWithAStoreThatStandsStill(t *testing.T) {
 	}
 	t.Log(ended[0])
 }
+
+// The banner says when records are durable where that is the sink's to decide,
+// and nothing where it is the server's, or never.
+func TestBannerTellsTheSyncMode(t *testing.T) {
+	server := redistest.Start(t)
+	for _, tt := range []struct {
+		args []string
+		want any
+	}{
+		{[]string{"--backend", "json:r.ndjson"}, "interval"},
+		{[]string{"--backend", "json:r.ndjson?sync=none"}, "none"},
+		{[]string{"--backend", "rotating:r.ndjson", "--sync", "batch"}, "batch"},
+		{[]string{"--backend", "memory:"}, nil},
+		{[]string{"--backend", "redis://" + server.Addr()}, nil},
+	} {
+		p := start(t, t.TempDir(), append(tt.args, "--listen", "127.0.0.1:0")...)
+		if got := p.banner["sync"]; got != tt.want {
+			t.Errorf("%q: the banner says sync=%v, want %v", tt.args, got, tt.want)
+		}
+		p.signal(syscall.SIGTERM)
+		if code := p.exit(); code != 0 {
+			t.Errorf("%q: exit code %d", tt.args, code)
+		}
+	}
+}

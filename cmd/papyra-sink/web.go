@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/cmd/internal/cli"
 )
 
 const (
@@ -53,12 +54,13 @@ type web struct {
 	ended    chan struct{} // nil until serve
 }
 
-// listenHTTP takes the address. Its error wraps papyra.ErrUnavailable.
+// listenHTTP takes the address. Its error exits as an address that is not to be
+// had.
 func listenHTTP(address string) (*web, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("%w: serve metrics and health at %s: %w: choose another address with --http; each sink of a host needs its own",
-			papyra.ErrUnavailable, address, err)
+		return nil, cli.Exit(cli.CodeUnavailable,
+			fmt.Errorf("serve metrics and health at %s: %w: choose another address with --http; each sink of a host needs its own", address, err))
 	}
 	return &web{listener: newLimited(l, maxConns)}, nil
 }
