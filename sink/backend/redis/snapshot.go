@@ -136,8 +136,8 @@ func (sn *session) pinKeys(keys []streamKey) (*snapshot, error) {
 			pipe.XLen(sn.ctx, key.name)
 			pipe.Do(sn.ctx, "XREVRANGE", key.name, "+", "-", "COUNT", 1)
 		}
-		cmds, err := pipe.Exec(sn.ctx)
-		if err != nil && !answered(err) {
+		cmds, err := sn.exec(pipe)
+		if err != nil {
 			return nil, sn.failed("read the ends of streams of", sn.URL(), err)
 		}
 		for i, key := range group {
@@ -178,6 +178,19 @@ func (sn *snapshot) add(key streamKey, kind *goredis.StatusCmd, length *goredis.
 	}
 	sn.streams = append(sn.streams, p)
 	return nil
+}
+
+// exec sends commands at once. The error is of all of them; one that the server
+// answered to a command is that command's own. When a new connection is refused,
+// as after a login was revoked, the client returns the server's answer to that
+// and leaves every command without an error and without a reply.
+func (sn *session) exec(pipe goredis.Pipeliner) ([]goredis.Cmder, error) {
+	cmds, err := pipe.Exec(sn.ctx)
+	own := func(c goredis.Cmder) bool { return c.Err() != nil }
+	if answered(err) && slices.ContainsFunc(cmds, own) {
+		return cmds, nil
+	}
+	return cmds, err
 }
 
 // local reports whether an error is of one key, so that others may be read.
@@ -332,8 +345,8 @@ func (m *merge) start(cursors []*cursor) error {
 		for _, c := range group {
 			pipe.Do(m.sn.ctx, c.command()...)
 		}
-		cmds, err := pipe.Exec(m.sn.ctx)
-		if err != nil && !answered(err) {
+		cmds, err := m.sn.exec(pipe)
+		if err != nil {
 			return m.sn.failed("read streams of", m.sn.URL(), err)
 		}
 		for i, c := range group {

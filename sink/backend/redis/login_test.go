@@ -1,0 +1,71 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/backend/internal/sample"
+	"github.com/papyra/papyra/sink/backend/redis/redistest"
+)
+
+// A login that is revoked between two requests of a reader is an outage, and no
+// damage in the streams that the reader could not look at.
+func TestRevokedLoginIsNoDamage(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := redistest.Start(t)
+	s.Do(t, "ACL", "SETUSER", "sink", "on", ">pw", "~*", "&*", "+@all")
+	store, err := Open("redis://sink:pw@"+s.Addr(), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	a, err := store.Appender(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Append(ctx, sample.Batch(sample.New(1).Event())); err != nil {
+		t.Fatal(err)
+	}
+	sn, end, err := store.begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	keys, err := sn.find()
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("found %v: %v", keys, err)
+	}
+	snap, err := sn.pinKeys(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Do(t, "ACL", "DELUSER", "sink")
+
+	// The server has ended the old connections, which is a fault of its own.
+	for _, look := range []func() error{
+		func() error { got, err := sn.pinKeys(keys); return damage(got, err) },
+		func() error { _, err := sn.newMerge(snap, false); return damage(snap, err) },
+	} {
+		var err error
+		for range 2 * poolSize {
+			if err = look(); FaultOf(err) == FaultAuth {
+				break
+			}
+		}
+		if FaultOf(err) != FaultAuth || !errors.Is(err, papyra.ErrUnavailable) {
+			t.Errorf("a look at streams after the login was revoked: %v, want fault %q", err, FaultAuth)
+		}
+	}
+}
+
+var errDamage = errors.New("an outage is taken for damage")
+
+func damage(snap *snapshot, err error) error {
+	if err == nil && len(snap.odd) > 0 {
+		return errors.Join(errDamage, errors.New(snap.odd[0].Detail))
+	}
+	return err
+}
