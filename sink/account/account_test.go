@@ -259,6 +259,44 @@ func TestReasons(t *testing.T) {
 			state:   account.RunEnded,
 			verdict: account.Missing,
 		}, {
+			name: "what was removed had come to the group",
+			write: func(w *world) {
+				w.report(0, named(papyra.SystemReserved, "sinkx"), 1, epoch.Add(500*time.Second), papyra.ReportSink, papyra.SinkReport{State: "stopped", Group: "archive"})
+				w.published(0, p, 50, epoch.Add(501*time.Second), false, papyra.PublisherCategory{Accepted: 500, Confirmed: 500})
+				w.events(0, p, 501, 510)
+				w.removal(0, "act", papyra.ActRotate, removed(papyra.Range{101, 300}))
+			},
+			want:    account.Counts{Accepted: 510, Stored: 10, Removed: acts{"rotate": 200}, Before: 100, Missing: 200},
+			state:   account.RunEnded,
+			verdict: account.Missing,
+		}, {
+			name: "what a sink dropped had come to the group",
+			write: func(w *world) {
+				w.report(0, named(papyra.SystemReserved, "sinkx"), 1, epoch.Add(500*time.Second), papyra.ReportSink, papyra.SinkReport{
+					State: "stopped", Group: "archive", Dropped: []papyra.SinkDrops{{
+						Reason: papyra.DropSinkFull, System: "orders", Category: "events", Run: p.run, N: 50, Ranges: ranges(papyra.Range{101, 150}),
+					}},
+				})
+				w.published(0, p, 50, epoch.Add(501*time.Second), false, papyra.PublisherCategory{Accepted: 500, Confirmed: 500})
+				w.events(0, p, 501, 510)
+			},
+			want:    account.Counts{Accepted: 510, Stored: 10, Dropped: m{"sink_full": 50}, Before: 100, Missing: 350},
+			state:   account.RunEnded,
+			verdict: account.Missing,
+		}, {
+			name: "a sink whose reports are removed may have taken the stream",
+			write: func(w *world) {
+				w.report(0, named(papyra.SystemReserved, "sinkx"), 1, epoch.Add(500*time.Second), papyra.ReportSink, papyra.SinkReport{State: "stopped", Group: "archive"})
+				w.published(0, p, 50, epoch.Add(501*time.Second), false, papyra.PublisherCategory{Accepted: 500, Confirmed: 500})
+				w.events(0, p, 501, 510)
+				w.removal(0, "act", papyra.ActRotate, map[string][]papyra.RemovedRun{
+					"reports": {{Node: "sinkx", Run: named(papyra.SystemReserved, "gone").run, Ranges: ranges(papyra.Range{1, 3})}},
+				})
+			},
+			want:    account.Counts{Accepted: 510, Stored: 10, Missing: 500},
+			state:   account.RunEnded,
+			verdict: account.Missing,
+		}, {
 			name: "what a count explains before the group began explains nothing later",
 			write: func(w *world) {
 				w.report(0, named(papyra.SystemReserved, "sinkx"), 1, epoch.Add(500*time.Second), papyra.ReportSink, papyra.SinkReport{State: "stopped", Group: "archive"})

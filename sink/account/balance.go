@@ -44,6 +44,9 @@ type tally struct {
 	missing []span
 }
 
+// sinkReasons are those of a sink, which had received the record.
+var sinkReasons = [3]papyra.DropReason{papyra.DropSinkFull, papyra.DropSinkStopped, papyra.DropSinkRejected}
+
 // reasonOrder is the order in which reasons claim a number that several name.
 var reasonOrder = []papyra.DropReason{
 	papyra.DropQueueFull, papyra.DropTooLarge, papyra.DropEncode, papyra.DropClosed, // publisherReasons
@@ -241,7 +244,7 @@ func (t *tally) end(low, high, holes, left uint64, f fate) {
 }
 
 // fateOf says what becomes of what nothing explains in a series of a run.
-func (l *ledger) fateOf(r *run, kind papyra.Kind, live bool) fate {
+func (l *ledger) fateOf(r *run, rm *removals, kind papyra.Kind, live bool) fate {
 	s := r.series[kind]
 	f := fate{pendFrom: max(s.settled, s.base), bufFrom: math.MaxUint64}
 	since, taken := l.taken(r.key.system, kind)
@@ -249,7 +252,7 @@ func (l *ledger) fateOf(r *run, kind papyra.Kind, live bool) fate {
 	case !taken:
 		f.filtered = true
 	case r.started < since:
-		f.before = s.head(&r.earliest.categories[kind])
+		f.before = min(s.head(&r.earliest.categories[kind]), rm.head(kind))
 	}
 	if last := r.latest.categories[kind]; live && last.Buffered > 0 {
 		f.bufFrom, f.bufTo = s.buffered(last)
@@ -258,12 +261,34 @@ func (l *ledger) fateOf(r *run, kind papyra.Kind, live bool) fate {
 }
 
 // head returns the highest number that was certainly taken before the first
-// report and before anything was stored.
+// report and before anything was stored or came to a sink.
 func (s *series) head(first *papyra.PublisherCategory) uint64 {
 	s.stored.flush()
 	head := min(s.highest, first.Accepted)
 	if !s.stored.set.IsEmpty() {
 		head = min(head, s.stored.set.Minimum()-1)
+	}
+	for _, reason := range sinkReasons {
+		if d := s.drops[reason]; d != nil && !d.ranges.IsEmpty() {
+			head = min(head, d.ranges.Minimum()-1)
+		}
+	}
+	return head
+}
+
+// head returns the highest number below all that were stored once and are removed.
+func (r *removals) head(kind papyra.Kind) uint64 {
+	head := uint64(math.MaxUint64)
+	if r == nil {
+		return head
+	}
+	for _, set := range r.byAct[kind] {
+		if !set.IsEmpty() {
+			head = min(head, set.Minimum()-1)
+		}
+	}
+	if len(r.below[kind]) > 0 {
+		return 0
 	}
 	return head
 }

@@ -15,8 +15,10 @@ type ledger struct {
 	*book
 	group  string
 	takers []taker
-	stores []Store
-	absent []Absent
+	// forgetful says that all reports of some run were removed.
+	forgetful bool
+	stores    []Store
+	absent    []Absent
 }
 
 // taker is a filter that a sink of the group had, and since when.
@@ -33,7 +35,9 @@ func (t *taker) takes(system string, kind papyra.Kind) bool {
 }
 
 // taken reports whether the group ever took a stream, and since when; with
-// nothing known about its filters it took everything always.
+// nothing known about its filters it took everything always. Where reports are
+// removed of a run of which nothing else is left, a sink's first ones may be among
+// them: since when is then not known, and what is not there is no less missing.
 func (l *ledger) taken(system string, kind papyra.Kind) (since int64, ok bool) {
 	if len(l.takers) == 0 {
 		return math.MinInt64, true
@@ -43,6 +47,9 @@ func (l *ledger) taken(system string, kind papyra.Kind) (since int64, ok bool) {
 		if l.takers[i].takes(system, kind) {
 			since, ok = min(since, l.takers[i].since), true
 		}
+	}
+	if ok && l.forgetful {
+		since = math.MinInt64
 	}
 	return since, ok
 }

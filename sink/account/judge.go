@@ -55,7 +55,7 @@ func newJudgement(a *Account, l *ledger) *judgement {
 			if s == nil || s.highest <= s.base {
 				continue
 			}
-			f := l.fateOf(r, papyra.Kind(kind), jr.state == RunOpen)
+			f := l.fateOf(r, removed[key.run], papyra.Kind(kind), jr.state == RunOpen)
 			jr.series[kind] = &judgedSeries{series: s, tally: balance(s, removed[key.run], papyra.Kind(kind), f)}
 		}
 		if jr.series != [papyra.KindCount]*judgedSeries{} {
@@ -100,6 +100,7 @@ func (l *ledger) settleRemovals() map[string]*removals {
 			r := l.open(runKey{"", id})
 			r.node = rm.node
 			byRun[id] = []*run{r}
+			l.forgetful = l.forgetful || rm.known[papyra.KindReport][0] > 0
 		}
 		for _, r := range byRun[id] {
 			for kind, known := range rm.known {
