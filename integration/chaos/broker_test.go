@@ -54,7 +54,8 @@ type broker struct {
 	t             *testing.T
 	port, monitor int
 	conf          string
-	killed        func() // is told
+	killed        func()          // is told
+	done          func(faultKind) // is told of each fault
 	cmd           *exec.Cmd
 	in            io.Closer
 	ended         chan struct{}
@@ -101,6 +102,8 @@ func (b *broker) start() {
 		// The server's own races, as when it reloads, are not looked for here.
 		b.cmd.Env = append(os.Environ(), brokerVariable+"="+b.conf, "GORACE=report_bugs=0")
 		b.cmd.Stderr = os.Stderr
+		// A stopped one does not see the end of its input.
+		b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		in, err := b.cmd.StdinPipe()
 		if err == nil {
 			err = b.cmd.Start()
@@ -168,6 +171,7 @@ func (b *broker) harm(f fault) {
 		b.configure(logins)
 		b.signal(syscall.SIGHUP)
 	}
+	b.done(f.kind)
 }
 
 // subscriptions returns how many subscriptions each sink has, by the name of its

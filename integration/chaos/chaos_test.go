@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
 	"go.uber.org/goleak"
 )
 
@@ -62,14 +61,16 @@ func testMain(m *testing.M) int {
 	return 0
 }
 
-// sharedRedis starts one Redis for all runs, or returns "" where there is none;
-// in CI there must be one.
-func sharedRedis(t *testing.T) string {
-	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("CI") == "" {
+// here returns what this machine has. In CI there must be a Redis.
+func here(t *testing.T) (has host) {
+	_, err := exec.LookPath("redis-server")
+	if has.redis = err == nil || os.Getenv("CI") != ""; !has.redis {
 		t.Log("redis-server is not installed: no run stores into Redis; apt-get install redis-server")
-		return ""
 	}
-	return redistest.Start(t).Addr()
+	if has.root = os.Geteuid() == 0; !has.root {
+		t.Log("not root: no run fills a disk")
+	}
+	return has
 }
 
 // seeds returns the seeds of this test: the one that is asked for, or new ones.
@@ -81,7 +82,7 @@ func seeds(t *testing.T) []uint64 {
 		}
 		return []uint64{seed}
 	}
-	n := 24
+	n := 32 // at least as many as there are themes
 	if os.Getenv("PAPYRA_LONG") != "" {
 		n = 1000
 	}
@@ -93,39 +94,55 @@ func seeds(t *testing.T) []uint64 {
 	return list
 }
 
-// TestChaos lets random faults loose on publishers, broker and sinks, and then
-// balances the account of each group to the record.
+// TestChaos lets random faults loose on publishers, broker, stores and sinks, and
+// then balances the account of each group to the record. With -v it prints what
+// all runs tried.
 func TestChaos(t *testing.T) {
-	redis := sharedRedis(t)
-	for _, seed := range seeds(t) {
-		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
-			t.Parallel()
-			p := newPlan(seed, redis != "")
-			if again := newPlan(seed, redis != ""); again.String() != p.String() {
-				t.Fatalf("one seed, two plans:\n%s%s", p, again)
+	has, count, list := here(t), newTally(), seeds(t)
+	t.Run("runs", func(t *testing.T) {
+		for _, seed := range list {
+			t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+				t.Parallel()
+				run(t, seed, has, count)
+			})
+		}
+	})
+	t.Logf("%d seeds from %d on:\n%s", len(list), list[0], count)
+	if len(list) < len(themes()) || t.Failed() {
+		return
+	}
+	if list := count.lacks(has); len(list) > 0 {
+		t.Errorf("no run tried %q, or nothing came of it", list)
+	}
+}
+
+func run(t *testing.T, seed uint64, has host, count *tally) {
+	p := newPlan(seed, has)
+	if again := newPlan(seed, has); again.String() != p.String() {
+		t.Fatalf("one seed, two plans:\n%s%s", p, again)
+	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("%sto run it again: %s=%d go test ./integration/chaos -run 'TestChaos$'", p, seedVariable, seed)
+		}
+	}()
+	w := live(t, p, count)
+	count.add("runs", 1)
+	count.publishers(w.sources())
+	for g := range w.workers {
+		problems, r := w.audit(g)
+		for _, problem := range problems {
+			t.Error(problem)
+		}
+		if r != nil {
+			count.group(r)
+		}
+		for _, worker := range w.workers[g] {
+			if worker.copied != "" {
+				if err := worker.sameAsCopy(); err != nil {
+					t.Error(err)
+				}
 			}
-			defer func() {
-				if t.Failed() {
-					t.Logf("%sto run it again: %s=%d go test ./integration/chaos -run 'TestChaos$'", p, seedVariable, seed)
-				}
-			}()
-			w := live(t, p, redis)
-			for g := range w.workers {
-				problems, r := w.audit(g)
-				for _, problem := range problems {
-					t.Error(problem)
-				}
-				if r != nil {
-					t.Logf("group %s: %+v", r.Group, r.Total)
-				}
-				for _, worker := range w.workers[g] {
-					if worker.plan.store == storeRedis {
-						if err := worker.forget(redis); err != nil {
-							t.Error(err)
-						}
-					}
-				}
-			}
-		})
+		}
 	}
 }

@@ -20,7 +20,7 @@ func TestABrokenBalanceIsFound(t *testing.T) {
 		workers: [][][]fault{{nil}},
 		slots:   []slotPlan{{system: "orders", events: 64 << 10, reports: 1 << 20, every: 50 * time.Millisecond}},
 	}
-	w := live(t, p, "")
+	w := live(t, p, newTally())
 	if problems, _ := w.audit(0); len(problems) > 0 {
 		t.Fatalf("a run in peace: %q", problems)
 	}

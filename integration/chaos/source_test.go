@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -24,8 +25,10 @@ type source struct {
 	p      *publisher.Publisher
 	proxy  *proxy
 
-	stop chan struct{}
-	wg   sync.WaitGroup
+	stop  chan struct{}
+	wg    sync.WaitGroup
+	flood atomic.Bool  // of events
+	storm *atomic.Bool // the same, of all sources
 
 	calls [papyra.KindCount]atomic.Uint64
 	// bad are the numbers of calls whose record cannot be written, by the
@@ -43,11 +46,11 @@ var gigantic = strings.Repeat("x", papyra.MaxPublishedLine)
 // texts are of every length up to what some records have.
 var texts = strings.Repeat("what an actor wants to be remembered of ", 50)
 
-func newSource(t *testing.T, p *plan, slot, generation int, broker string) *source {
+func newSource(t *testing.T, p *plan, slot, generation int, broker string, storm *atomic.Bool) *source {
 	sp := &p.slots[slot]
 	s := &source{
 		name: fmt.Sprintf("publisher %d of slot %d", generation, slot), system: sp.system,
-		proxy: newProxy(t, broker), stop: make(chan struct{}), reach: make([]publisher.Stats, len(p.groups)),
+		proxy: newProxy(t, broker), stop: make(chan struct{}), storm: storm, reach: make([]publisher.Stats, len(p.groups)),
 	}
 	var err error
 	s.p, err = publisher.Connect(s.proxy.url(), publisher.Config{
@@ -86,27 +89,56 @@ func (s *source) record(kind papyra.Kind, r *rand.Rand) {
 		case r.IntN(30) == 0:
 			burst = 600
 		}
-		for range burst {
-			s.one(kind, r)
+		pause := between(r, 4*time.Millisecond, 25*time.Millisecond)
+		flood := kind == papyra.KindEvent && (s.flood.Load() || s.storm.Load())
+		if flood {
+			burst, pause = 200, time.Millisecond
 		}
-		rest.Reset(between(r, 4*time.Millisecond, 25*time.Millisecond))
+		for range burst {
+			s.one(kind, r, flood)
+		}
+		rest.Reset(pause)
 	}
 }
 
-func (s *source) one(kind papyra.Kind, r *rand.Rand) {
+// The payloads that cannot be written.
+type (
+	knot   struct{ Next *knot } // a cycle
+	grumpy struct{}             // whose method panics
+)
+
+func (grumpy) MarshalJSON() ([]byte, error) {
+	var none map[string]int
+	none["x"] = 1
+	return nil, nil
+}
+
+// hostile returns a payload that cannot be written.
+func hostile(r *rand.Rand) any {
+	k := &knot{}
+	k.Next = k
+	return []any{make(chan int), func() {}, grumpy{}, k, complex(1, 2)}[r.IntN(5)]
+}
+
+func (s *source) one(kind papyra.Kind, r *rand.Rand, long bool) {
 	n := s.calls[kind].Add(1)
 	fields := []slog.Attr{slog.Uint64("n", n), slog.String("text", texts[:r.IntN(200)])}
+	if long {
+		fields[1] = slog.String("text", texts)
+	}
 	var payload any
 	if kind != papyra.KindAudit {
 		switch r.IntN(400) {
 		case 0:
 			s.bad[kind][n] = true
-			payload, fields = make(chan int), nil
+			payload, fields = hostile(r), nil
 		case 1:
 			s.long[kind][n] = true
 			fields[1] = slog.String("text", gigantic)
 		case 2, 3, 4:
 			fields[1] = slog.String("text", texts)
+		case 5: // strange, and made harmless
+			fields[1] = slog.Any("text", map[string]any{"\xff": math.NaN(), "a\x00\n\u2028": []any{math.Inf(1), "\xc3"}})
 		}
 	}
 	switch kind {
@@ -176,14 +208,17 @@ type slot struct {
 	index  int
 	broker string
 
+	storm *atomic.Bool
+	done  func(faultKind) // is told of each fault
+
 	mu      sync.Mutex
 	now     *source
 	all     []*source
 	closing sync.WaitGroup // those that take their time
 }
 
-func newSlot(t *testing.T, p *plan, index int, broker string) *slot {
-	s := &slot{t: t, plan: p, index: index, broker: broker}
+func newSlot(t *testing.T, p *plan, index int, broker string, storm *atomic.Bool, done func(faultKind)) *slot {
+	s := &slot{t: t, plan: p, index: index, broker: broker, storm: storm, done: done}
 	s.next()
 	return s
 }
@@ -193,7 +228,7 @@ func (s *slot) next() (before *source) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before = s.now
-	s.now = newSource(s.t, s.plan, s.index, len(s.all), s.broker)
+	s.now = newSource(s.t, s.plan, s.index, len(s.all), s.broker, s.storm)
 	s.all = append(s.all, s.now)
 	return before
 }
@@ -239,5 +274,11 @@ func (s *slot) harm(f fault) {
 	case pubAbandon:
 		before := s.next()
 		before.abandon()
+	case pubFlood:
+		now := s.now
+		now.flood.Store(true)
+		time.Sleep(f.long)
+		now.flood.Store(false)
 	}
+	s.done(f.kind)
 }

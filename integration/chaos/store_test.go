@@ -15,7 +15,7 @@ import (
 
 // lines returns what lies in a store, read without the code that wrote it; only
 // the memory has no other reader.
-func (w *worker) lines(redis string) (list [][]byte, err error) {
+func (w *worker) lines() (list [][]byte, err error) {
 	ctx := context.Background()
 	switch w.plan.store {
 	case storeMemory:
@@ -25,7 +25,7 @@ func (w *worker) lines(redis string) (list [][]byte, err error) {
 		})
 		return list, err
 	case storeRedis:
-		return redisLines(ctx, redis, w.prefix)
+		return redisLines(ctx, w.redis.server.Addr(), w.prefix)
 	}
 	paths, err := filepath.Glob(filepath.Join(w.dir, "records.ndjson*"))
 	if err != nil {
@@ -55,6 +55,9 @@ func redisLines(ctx context.Context, address, prefix string) (list [][]byte, err
 		return nil, err
 	}
 	for _, key := range keys {
+		if strings.Contains(key, ":quarantine:") {
+			continue
+		}
 		if kind, err := c.Type(ctx, key).Result(); err != nil || kind != "stream" {
 			if err != nil {
 				return nil, err
@@ -86,18 +89,6 @@ func storeKeys(ctx context.Context, c *goredis.Client, prefix string) (keys []st
 	return keys, all.Err()
 }
 
-// forget removes a store from a Redis that many runs share.
-func (w *worker) forget(redis string) error {
-	ctx := context.Background()
-	c := goredis.NewClient(&goredis.Options{Addr: redis})
-	defer c.Close()
-	keys, err := storeKeys(ctx, c, w.prefix)
-	if err != nil || len(keys) == 0 {
-		return err
-	}
-	return c.Del(ctx, keys...).Err()
-}
-
 // seriesKey names a run's category.
 type seriesKey struct {
 	system, run string
@@ -116,14 +107,15 @@ type seen struct {
 type holding struct {
 	series  map[seriesKey]*seen
 	named   map[seriesKey]map[papyra.DropReason][]papyra.Range // what PublisherReports call dropped
+	told    told
 	damaged int
 }
 
 // hold reads the stores of a group.
-func hold(workers []*worker, redis string) (*holding, error) {
-	h := &holding{series: map[seriesKey]*seen{}, named: map[seriesKey]map[papyra.DropReason][]papyra.Range{}}
+func hold(workers []*worker) (*holding, error) {
+	h := &holding{series: map[seriesKey]*seen{}, named: map[seriesKey]map[papyra.DropReason][]papyra.Range{}, told: newTold()}
 	for _, w := range workers {
-		lines, err := w.lines(redis)
+		lines, err := w.lines()
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", w.url, err)
 		}
@@ -149,6 +141,9 @@ func (h *holding) add(line []byte) {
 	switch first, ok := s.lines[rec.Seq]; {
 	case !ok:
 		s.lines[rec.Seq] = line
+		if rec.Kind == papyra.KindReport && key.system == papyra.SystemReserved && !h.told.add(&rec) {
+			h.damaged++ // its line was whole: let nothing agree
+		}
 	case bytes.Equal(first, line):
 		s.twice++
 	default:

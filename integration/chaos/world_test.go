@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,8 +16,12 @@ import (
 type world struct {
 	t       *testing.T
 	plan    *plan
-	redis   string // its address, or ""
+	redis   *redisServer // nil without a store that needs it
 	broker  *broker
+	storm   atomic.Bool // every publisher records a flood
+	tally   *tally
+	watched *watch
+	others  *stranger   // nil without one
 	workers [][]*worker // by group
 	slots   []*slot
 }
@@ -25,12 +30,24 @@ type world struct {
 const calmTime = 60 * time.Millisecond
 
 // live runs a plan to its end: everything has stopped.
-func live(t *testing.T, p *plan, redis string) *world {
-	w := &world{t: t, plan: p, redis: redis, broker: newBroker(t)}
+func live(t *testing.T, p *plan, count *tally) *world {
+	w := &world{t: t, plan: p, broker: newBroker(t), tally: count}
+	w.broker.done = w.did
+	if p.has(storeRedis) {
+		w.redis = newRedis(t)
+		w.redis.done = w.did
+		w.redis.forgot = func() {
+			for g := range p.groups {
+				if p.groups[g].has(storeRedis) {
+					w.reached(g)
+				}
+			}
+		}
+	}
 	for g := range p.groups {
 		w.workers = append(w.workers, nil)
 		for i := range p.groups[g].workers {
-			w.workers[g] = append(w.workers[g], newWorker(t, p, g, i, w.broker.url(), redis))
+			w.workers[g] = append(w.workers[g], newWorker(w, g, i))
 		}
 	}
 	if !p.sinks {
@@ -48,7 +65,7 @@ func live(t *testing.T, p *plan, redis string) *world {
 	for g := range w.workers {
 		for _, worker := range w.workers[g] {
 			worker.killed = func() {
-				w.await("the broker to notice a dead sink", func() bool {
+				await(w.t, "the broker to notice a dead sink", func() bool {
 					subs := w.broker.subscriptions()
 					return subs != nil && subs[worker.name()] == 0
 				})
@@ -56,15 +73,20 @@ func live(t *testing.T, p *plan, redis string) *world {
 			}
 		}
 	}
+	w.watched = w.startWatch()
 	w.harm()
 	w.repair()
 	w.finish()
+	w.watched.end()
 	return w
 }
 
+// did counts a fault that is over.
+func (w *world) did(kind faultKind) { w.tally.add("fault: "+string(kind), 1) }
+
 func (w *world) startPublishers() {
 	for i := range w.plan.slots {
-		w.slots = append(w.slots, newSlot(w.t, w.plan, i, w.broker.addr()))
+		w.slots = append(w.slots, newSlot(w.t, w.plan, i, w.broker.addr(), &w.storm, w.did))
 	}
 }
 
@@ -91,6 +113,12 @@ func (w *world) harm() {
 		})
 	}
 	run(w.plan.broker, w.broker.harm)
+	if w.redis != nil {
+		run(w.plan.redis, w.redis.harm)
+	}
+	if w.plan.stranger > 0 {
+		wg.Go(func() { w.others = newStranger(w) })
+	}
 	for g := range w.workers {
 		for i, worker := range w.workers[g] {
 			run(w.plan.workers[g][i], worker.harm)
@@ -112,7 +140,7 @@ func (w *world) reached(group int) {
 
 // repair waits until every sink receives: nothing that comes later may be lost.
 func (w *world) repair() {
-	w.await("every sink to be connected again", func() bool {
+	await(w.t, "every sink to be connected again", func() bool {
 		subs := w.broker.subscriptions()
 		for _, worker := range slices.Concat(w.workers...) {
 			if subs[worker.name()] < worker.subscriptions() {
@@ -131,10 +159,10 @@ func (w *world) repair() {
 	time.Sleep(calmTime)
 }
 
-func (w *world) await(what string, ok func() bool) {
+func await(t *testing.T, what string, ok func() bool) {
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			w.t.Errorf("waited in vain for %s", what)
+			t.Errorf("waited in vain for %s", what)
 			return
 		}
 	}
@@ -164,20 +192,21 @@ func (w *world) sources() (all []*source) {
 
 // audit balances the books of a group and returns what does not agree.
 func (w *world) audit(group int) (problems []string, r *account.Result) {
-	h, err := hold(w.workers[group], w.redis)
+	h, err := hold(w.workers[group])
 	if err != nil {
 		return []string{err.Error()}, nil
 	}
-	var stores []account.Reader
-	rotates := false
+	r, err = account.Read(context.Background(), account.Options{Settle: -1, Gaps: true, MaxGaps: math.MaxInt32}, nil, w.readers(group)...)
+	if err != nil {
+		return []string{err.Error()}, nil
+	}
+	b := &books{world: w, index: group, group: &w.plan.groups[group], destructive: w.plan.destructive(group), r: r, h: h}
+	return b.check(w.sources()), r
+}
+
+func (w *world) readers(group int) (stores []account.Reader) {
 	for _, worker := range w.workers[group] {
 		stores = append(stores, worker.store)
-		rotates = rotates || worker.plan.store == storeRotating
 	}
-	r, err = account.Read(context.Background(), account.Options{Settle: -1, Gaps: true, MaxGaps: math.MaxInt32}, nil, stores...)
-	if err != nil {
-		return []string{err.Error()}, nil
-	}
-	b := &books{index: group, group: &w.plan.groups[group], destructive: w.plan.destructive(group), rotates: rotates, sinksFirst: w.plan.sinks, r: r, h: h}
-	return b.check(w.sources()), r
+	return stores
 }
