@@ -140,7 +140,7 @@ func Parse(line []byte) (Record, error) {
 // that hold escapes, for more than 16 members that mean nothing to it, and for
 // the error. After an error rec is undefined.
 func ParseInto(rec *Record, line []byte) error {
-	p := parser{scanner: scanner{b: line}, layout: layouts[KindUnknown]}
+	p := fullParser{scanner: scanner{b: line}}
 	if len(line)+1 > MaxLine {
 		return &LineError{ClassOversize, MaxLine, "longer than a line may be"}
 	}
@@ -150,16 +150,15 @@ func ParseInto(rec *Record, line []byte) error {
 	return nil
 }
 
-type parser struct {
+type fullParser struct {
 	scanner
-	layout []member // what most likely follows, as the encoder writes it
-	have   uint32   // bit set of members
+	have   uint32 // bit set of members
 	spans  [memberCount]span
 	others otherNames
 }
 
 // object checks the line as JSON and notes where the known members lie.
-func (p *parser) object() bool {
+func (p *fullParser) object() bool {
 	i := p.space(0)
 	if i >= len(p.b) {
 		return p.fail(i, ClassCorrupted, "nothing but white space") >= 0
@@ -191,48 +190,15 @@ func (p *parser) object() bool {
 }
 
 // end wants nothing but white space behind the object.
-func (p *parser) end(i int) bool {
+func (p *fullParser) end(i int) bool {
 	if i = p.space(i); i < len(p.b) {
 		return p.unexpected(i, "the end of the line") >= 0
 	}
 	return true
 }
 
-// layouts are the orders in which the encoder writes members. Foreign senders
-// mostly use them too, so that a name is compared with one instead of being
-// looked up.
-var layouts = [KindCount][]member{
-	KindUnknown:    {memberKind, memberSystem},
-	KindEvent:      {memberSystem, memberActor, memberEventType, memberPayload, memberTimestamp, memberNode, memberRun, memberSeq, memberCRC},
-	KindDeadLetter: {memberSystem, memberTarget, memberMessageType, memberPayload, memberTimestamp, memberNode, memberRun, memberSeq, memberCRC},
-	KindReport:     {memberSystem, memberReport, memberPayload, memberTimestamp, memberNode, memberRun, memberSeq, memberCRC},
-	KindAudit: {
-		memberSystem, memberTimestamp, memberTotal, memberAlive, memberStopping, memberRestarting,
-		memberRegistrySize, memberOrphans, memberDead, memberDeadLetters, memberNode, memberRun, memberSeq, memberCRC,
-	},
-}
-
-// expected returns the member that the layout foretells and where its value
-// begins, if its name stands at start.
-func (p *parser) expected(start int) (member, int) {
-	if len(p.layout) == 0 {
-		return memberOther, -1
-	}
-	m := p.layout[0]
-	name := memberNames[m]
-	end := start + len(name) + 3 // two quotes and the colon
-	if end > len(p.b) || string(p.b[start+1:end-2]) != name || p.b[end-2] != '"' || p.b[end-1] != ':' || p.have&(1<<m) != 0 {
-		return memberOther, -1
-	}
-	p.layout = p.layout[1:]
-	return m, p.space(end)
-}
-
 // member checks one name and its value.
-func (p *parser) member(start int) int {
-	if m, i := p.expected(start); i >= 0 {
-		return p.note(m, i)
-	}
+func (p *fullParser) member(start int) int {
 	i, escaped := p.str(start)
 	if i < 0 {
 		return -1
@@ -249,7 +215,7 @@ func (p *parser) member(start int) int {
 }
 
 // note checks the value of m, which begins at i, and notes where it lies.
-func (p *parser) note(m member, i int) int {
+func (p *fullParser) note(m member, i int) int {
 	s := span{start: int32(i)}
 	if i < len(p.b) && p.b[i] == '"' {
 		i, s.escaped = p.str(i)
@@ -260,9 +226,6 @@ func (p *parser) note(m member, i int) int {
 		s.end = int32(i)
 		p.spans[m] = s
 		p.have |= 1 << m
-		if m == memberKind && p.b[s.start] == '"' {
-			p.layout = layouts[kindOf(p.b[s.start+1:s.end-1])]
-		}
 	}
 	return i
 }
@@ -297,7 +260,7 @@ func (o *otherNames) add(name []byte) bool {
 }
 
 // record checks what the members say and fills rec.
-func (p *parser) record(rec *Record) bool {
+func (p *fullParser) record(rec *Record) bool {
 	*rec = Record{Line: p.b}
 	// The seal comes first: in a line that claims one, a wrong member is damage
 	// of the seal's making.
@@ -337,7 +300,7 @@ func (p *parser) record(rec *Record) bool {
 	return true
 }
 
-func (p *parser) seal(rec *Record) bool {
+func (p *fullParser) seal(rec *Record) bool {
 	if s, ok := cutSeal(p.b, &sealed); ok && s.verify(p.b) {
 		rec.Sealed, rec.Node, rec.Run, rec.Seq = true, s.node, s.run, s.seq
 		return true
@@ -356,7 +319,7 @@ func (p *parser) seal(rec *Record) bool {
 }
 
 // wants checks that a member is there and begins as it should.
-func (p *parser) wants(r requirement) bool {
+func (p *fullParser) wants(r requirement) bool {
 	if p.have&(1<<r.member) == 0 {
 		return p.fail(len(p.b), ClassMissingField, "has no member "+memberNames[r.member]) >= 0
 	}
@@ -367,21 +330,21 @@ func (p *parser) wants(r requirement) bool {
 	return true
 }
 
-func (p *parser) text(m member) ([]byte, bool) {
+func (p *fullParser) text(m member) ([]byte, bool) {
 	if !p.wants(requirement{m, aString}) {
 		return nil, false
 	}
 	return unquote(p.raw(m), p.spans[m].escaped), true
 }
 
-func (p *parser) raw(m member) []byte {
+func (p *fullParser) raw(m member) []byte {
 	if p.have&(1<<m) == 0 {
 		return nil
 	}
 	return p.b[p.spans[m].start:p.spans[m].end]
 }
 
-func (p *parser) timestamp() (int64, bool) {
+func (p *fullParser) timestamp() (int64, bool) {
 	if !p.wants(requirement{memberTimestamp, anything}) {
 		return 0, false
 	}
@@ -429,6 +392,11 @@ const maxTime = 253402300800 * 1e6
 // parseTimestamp turns a JSON number of seconds into microseconds; digits
 // beyond the sixth are cut off.
 func parseTimestamp(raw []byte) (int64, bool) {
+	if len(raw) > secondsLen+1 && len(raw) <= secondsLen+7 && raw[secondsLen] == '.' {
+		if t, ok := usualTimestamp(raw); ok {
+			return t, true
+		}
+	}
 	var sec int64
 	i := 0
 	for ; i < len(raw) && raw[i] >= '0' && raw[i] <= '9'; i++ {
@@ -451,6 +419,24 @@ func parseTimestamp(raw []byte) (int64, bool) {
 	}
 	t := sec*1e6 + micro
 	return t, t < maxTime
+}
+
+// secondsLen is the number of digits of the seconds from 2001 to 2286.
+const secondsLen = 10
+
+// micros are how many microseconds the last digit of so many stands for.
+var micros = [...]int64{0, 100_000, 10_000, 1_000, 100, 10, 1}
+
+// usualTimestamp is parseTimestamp for ten digits, a dot, and one to six digits.
+func usualTimestamp(raw []byte) (int64, bool) {
+	word, n := lastDigits(raw[:8])
+	tens, one := raw[8]-'0', raw[9]-'0'
+	fraction, m := lastDigits(raw[len(raw)-8:])
+	if want := len(raw) - secondsLen - 1; n != 8 || tens > 9 || one > 9 || m != want {
+		return 0, false
+	}
+	sec := int64(value8(word))*100 + int64(tens)*10 + int64(one)
+	return sec*1e6 + int64(value8(fraction))*micros[m], true
 }
 
 // slowTimestamp takes exponents and long numbers.

@@ -64,14 +64,14 @@ func ParseSealed(rec *Record, line []byte) bool {
 	return true
 }
 
-// SealedParser is [ParseSealed] for lines that come one after the other: it
-// remembers how the last one began and how its seal named its sender, which the
-// next one most likely shares, and then has little left to look at but the
-// checksum. The zero SealedParser is ready; it is not safe for concurrent use.
-type SealedParser struct {
+// frame is how a sealed line began and how its seal named its sender. The next
+// line most likely shares both, and then has little left to look at but the
+// checksum.
+type frame struct {
 	kind   Kind
 	system int    // offset of the system id in head
 	head   []byte // `{"kind":"…","system_id":"…"`
+	sum    uint32 // checksum of head
 	tail   []byte // `,"node":"…","run":"…","seq":`
 	node   int    // length of the node
 }
@@ -80,97 +80,79 @@ const (
 	crcHead   = `,"crc":"`
 	timeHead  = `,"timestamp":`
 	nodeStart = len(`,"node":"`)
-	maxDigits = 19 // of a sequence number
 )
 
-// Parse does what [ParseSealed] does, with the same result.
-func (p *SealedParser) Parse(rec *Record, line []byte) bool {
-	if p.again(rec, line) {
-		return true
-	}
-	if !ParseSealed(rec, line) {
-		return false
-	}
-	p.learn(rec)
-	return true
-}
-
 // learn remembers the frame of a record that ParseSealed has filled.
-func (p *SealedParser) learn(rec *Record) {
-	p.kind = rec.Kind
-	p.head = append(p.head[:0], `{"kind":"`...)
-	p.head = append(p.head, rec.Kind.String()...)
-	p.head = append(p.head, `","system_id":"`...)
-	p.system = len(p.head)
-	p.head = append(append(p.head, rec.System...), '"')
-	p.tail = append(p.tail[:0], sealed.node...)
-	p.tail = append(append(p.tail, rec.Node...), sealed.run...)
-	p.tail = append(append(p.tail, rec.Run...), sealed.seq...)
-	p.node = len(rec.Node)
+func (f *frame) learn(rec *Record) {
+	f.kind = rec.Kind
+	f.head = append(f.head[:0], `{"kind":"`...)
+	f.head = append(f.head, rec.Kind.String()...)
+	f.head = append(f.head, `","system_id":"`...)
+	f.system = len(f.head)
+	f.head = append(append(f.head, rec.System...), '"')
+	f.sum = crc32.Checksum(f.head, castagnoli)
+	f.tail = append(f.tail[:0], sealed.node...)
+	f.tail = append(append(f.tail, rec.Node...), sealed.run...)
+	f.tail = append(append(f.tail, rec.Run...), sealed.seq...)
+	f.node = len(rec.Node)
 }
 
-// again fills rec if the line has the frame of the one before. False means
+// match fills rec, as ParseSealed does, if the line has this frame. False means
 // nothing but that ParseSealed must decide.
-func (p *SealedParser) again(rec *Record, line []byte) bool {
+func (f *frame) match(rec *Record, line []byte) bool {
 	end := len(line) - crcLen // of what is summed up
-	if len(p.head) == 0 || len(line)+1 > MaxLine || end < len(p.head)+len(p.tail)+1 ||
-		string(line[:len(p.head)]) != string(p.head) ||
+	if len(f.head) == 0 || len(line)+1 > MaxLine || end < len(f.head)+len(f.tail)+1 ||
+		string(line[:len(f.head)]) != string(f.head) ||
 		string(line[end:end+len(crcHead)]) != crcHead || string(line[len(line)-2:]) != `"}` {
 		return false
 	}
-	first := end
-	for first > len(p.head) && line[first-1]-'0' <= 9 {
-		first--
-	}
-	seq, ok := parseSeq(line[first:end])
-	start := first - len(p.tail)
-	if !ok || start < len(p.head) || string(line[start:first]) != string(p.tail) {
+	seq, first := digitsBefore(line, len(f.head), end)
+	start := first - len(f.tail)
+	if first == end || line[first] == '0' || start < len(f.head) || string(line[start:first]) != string(f.tail) {
 		return false
 	}
-	raw := line[len(p.head):start]
-	if p.kind == KindAudit {
-		if len(raw) < len(timeHead) || string(raw[:len(timeHead)]) != timeHead {
-			return false
-		}
-		raw = raw[len(timeHead):]
-		n := 0
-		for n < len(raw) && raw[n] != ',' {
-			n++
-		}
-		if n == len(raw) {
-			return false
-		}
-		raw = raw[:n]
-	} else {
-		n := len(raw)
-		for n > 0 && (raw[n-1]-'0' <= 9 || raw[n-1] == '.') {
-			n--
-		}
-		if n < len(timeHead) || string(raw[n-len(timeHead):n]) != timeHead {
-			return false
-		}
-		raw = raw[n:]
+	raw, ok := f.timestamp(line[len(f.head):start])
+	if !ok {
+		return false
 	}
 	t, ok := parseTimestamp(raw)
-	if !ok || !hexEqual(line[end+len(crcHead):len(line)-2], crc32.Checksum(line[:end], castagnoli)) {
+	if !ok || !hexEqual(line[end+len(crcHead):len(line)-2], crc32.Update(f.sum, castagnoli, line[len(f.head):end])) {
 		return false
 	}
+	rec.Line, rec.Kind, rec.System, rec.Time = line, f.kind, line[f.system:len(f.head)-1], t
+	rec.Type, rec.Actor, rec.Payload = nil, nil, nil
+	rec.Sealed, rec.Seq = true, seq
 	node := start + nodeStart
-	run := node + p.node + len(sealed.run)
-	*rec = Record{
-		Line: line, Kind: p.kind, System: line[p.system : len(p.head)-1], Time: t,
-		Sealed: true, Node: line[node : node+p.node], Run: line[run : run+runLen], Seq: seq,
-	}
+	run := node + f.node + len(sealed.run)
+	rec.Node, rec.Run = line[node:node+f.node], line[run:run+runLen]
 	return true
+}
+
+// timestamp returns the timestamp of what stands between head and tail: the
+// first member of an audit, the last one of others.
+func (f *frame) timestamp(middle []byte) ([]byte, bool) {
+	if f.kind == KindAudit {
+		if len(middle) < len(timeHead) || string(middle[:len(timeHead)]) != timeHead {
+			return nil, false
+		}
+		raw := middle[len(timeHead):]
+		n := bytes.IndexByte(raw, ',')
+		return raw[:max(n, 0)], n >= 0
+	}
+	n := len(middle) - secondsLen - len(".123456") // most likely
+	if n < 0 || middle[n]-'0' > 9 || middle[n-1] != ':' {
+		for n = len(middle); n > 0 && (middle[n-1]-'0' <= 9 || middle[n-1] == '.'); n-- {
+		}
+	}
+	if n < len(timeHead) || string(middle[n-len(timeHead):n]) != timeHead {
+		return nil, false
+	}
+	return middle[n:], true
 }
 
 // hexEqual reports whether eight digits spell v in lower case.
 func hexEqual(digits []byte, v uint32) bool {
-	for i := len(digits) - 1; i >= 0; i-- {
-		if digits[i] != hexTail[v&15] {
-			return false
-		}
-		v >>= 4
-	}
-	return true
+	var want [8]byte
+	hex8(want[:0], v)
+	return string(digits) == string(want[:])
 }

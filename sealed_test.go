@@ -41,16 +41,16 @@ func framedLines(t testing.TB) [][]byte {
 	return out
 }
 
-// A SealedParser and ParseSealed say the same of every line, damaged ones too.
-func TestSealedParserLikeParseSealed(t *testing.T) {
-	var p SealedParser
+// Parser.Sealed and ParseSealed say the same of every line, damaged ones too.
+func TestParserSealedLikeParseSealed(t *testing.T) {
+	var p Parser
 	rng := rand.New(rand.NewPCG(5, 5))
 	check := func(line []byte) {
 		t.Helper()
 		var want, got Record
 		ok := ParseSealed(&want, line)
-		if fast := p.Parse(&got, line); fast != ok || ok && !reflect.DeepEqual(want, got) {
-			t.Fatalf("%s\nParseSealed  %v %+v\nSealedParser %v %+v", line, ok, want, fast, got)
+		if fast := p.Sealed(&got, line); fast != ok || ok && !reflect.DeepEqual(want, got) {
+			t.Fatalf("%s\nParseSealed  %v %+v\nParser.Sealed %v %+v", line, ok, want, fast, got)
 		}
 	}
 	lines := framedLines(t)
@@ -86,19 +86,19 @@ func reseal(line []byte) []byte {
 }
 
 // Lines of one frame cost no allocation.
-func TestSealedParserAllocates(t *testing.T) {
+func TestParserSealedAllocates(t *testing.T) {
 	var (
-		p     SealedParser
+		p     Parser
 		rec   Record
 		lines = framedLines(t)
 	)
-	p.Parse(&rec, lines[0])
-	if n := testing.AllocsPerRun(100, func() { p.Parse(&rec, lines[1]) }); n != 0 {
+	p.Sealed(&rec, lines[0])
+	if n := testing.AllocsPerRun(100, func() { p.Sealed(&rec, lines[1]) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
-func BenchmarkSealedParser(b *testing.B) {
+func BenchmarkSealed(b *testing.B) {
 	line := framedLines(b)[1]
 	var rec Record
 	b.Run("ParseSealed", func(b *testing.B) {
@@ -109,11 +109,11 @@ func BenchmarkSealedParser(b *testing.B) {
 			}
 		}
 	})
-	b.Run("SealedParser", func(b *testing.B) {
-		var p SealedParser
+	b.Run("Parser", func(b *testing.B) {
+		var p Parser
 		b.SetBytes(int64(len(line)))
 		for b.Loop() {
-			if !p.Parse(&rec, line) {
+			if !p.Sealed(&rec, line) {
 				b.Fatal("not sealed")
 			}
 		}

@@ -22,9 +22,10 @@ type intake struct {
 	subjects map[string]*subject
 
 	// Scratch, kept between messages so that a line costs no allocation.
-	rec  papyra.Record
-	good []line
-	bad  []reject
+	parser papyra.Parser
+	rec    papyra.Record
+	good   []line
+	bad    []reject
 }
 
 // subject is what a subject says of its messages.
@@ -81,7 +82,7 @@ func (in *intake) line(sub *subject, b []byte) {
 	r := reject{bytes: b, reason: reason}
 	// A line that its publisher sealed has a number, and the number would be
 	// missing without a reason. Only what the subject binds is believed.
-	if papyra.ParseSealed(&in.rec, b) && string(in.rec.System) == sub.stream.System {
+	if in.parser.Sealed(&in.rec, b) && string(in.rec.System) == sub.stream.System {
 		r.run, r.seq, r.kind = in.rec.Run, in.rec.Seq, in.rec.Kind
 	}
 	in.bad = append(in.bad, r)
@@ -95,8 +96,8 @@ func (in *intake) check(sub *subject, b []byte) papyra.RejectReason {
 	case b[len(b)-1] == '\r':
 		return papyra.RejectCarriageReturn
 	}
-	if !in.sealed || !papyra.ParseSealed(&in.rec, b) {
-		if err := papyra.ParseInto(&in.rec, b); err != nil {
+	if !in.sealed || !in.parser.Sealed(&in.rec, b) {
+		if err := in.parser.Parse(&in.rec, b); err != nil {
 			var le *papyra.LineError
 			if errors.As(err, &le) {
 				return le.Class

@@ -16,16 +16,20 @@ type place struct {
 	anomaly     papyra.Anomaly
 }
 
-// judge says what a line is. For a damaged one, places appends its damaged
-// places.
+// judge says what a line is.
 func judge(rec *papyra.Record, l *line, full bool) (scan.Verdict, *papyra.LineError) {
 	if l.bytes == nil && l.length > 0 {
-		if l.nul {
-			return scan.Damaged, &papyra.LineError{Class: papyra.ClassNULRun, Detail: "nothing but NUL bytes"}
-		}
-		return scan.Damaged, &papyra.LineError{Class: papyra.ClassOversize, Detail: fmt.Sprintf("longer than %d bytes", papyra.MaxLine)}
+		return scan.Damaged, notHeld(l)
 	}
 	return scan.Line(rec, l.bytes, full)
+}
+
+// notHeld is the damage of a line that is too long to be held.
+func notHeld(l *line) *papyra.LineError {
+	if l.nul {
+		return &papyra.LineError{Class: papyra.ClassNULRun, Detail: "nothing but NUL bytes"}
+	}
+	return &papyra.LineError{Class: papyra.ClassOversize, Detail: fmt.Sprintf("longer than %d bytes", papyra.MaxLine)}
 }
 
 // damagedPlaces returns the damaged places of a line that judge called damaged,

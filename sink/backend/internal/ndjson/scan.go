@@ -203,7 +203,7 @@ type blockWorker struct {
 	read  forward
 	rec   papyra.Record
 
-	sealed     papyra.SealedParser
+	lineJudge  scan.Judge
 	identities *scan.Identities
 }
 
@@ -250,12 +250,11 @@ func (w *blockWorker) lines(ctx context.Context, b *block) error {
 
 func (w *blockWorker) line(b *block, l *line) {
 	w.tally.Lines++
-	var (
-		verdict = scan.Valid
-		damage  *papyra.LineError
-	)
-	if w.sc.o.Full || !w.sealed.Parse(&w.rec, l.bytes) {
-		verdict, damage = judge(&w.rec, l, true)
+	verdict, damage := scan.Damaged, (*papyra.LineError)(nil)
+	if l.bytes == nil && l.length > 0 {
+		damage = notHeld(l)
+	} else {
+		verdict, damage = w.lineJudge.Line(&w.rec, l.bytes, w.sc.o.Full)
 	}
 	switch verdict {
 	case scan.Valid:

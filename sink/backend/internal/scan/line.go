@@ -20,6 +20,19 @@ const (
 	Damaged                // anything else
 )
 
+// Judge judges lines that come one after the other: the next is judged faster
+// where it looks like the last. The zero Judge is ready; it is not safe for
+// concurrent use.
+type Judge struct{ parser papyra.Parser }
+
+// Line does what the function [Line] does.
+func (j *Judge) Line(rec *papyra.Record, line []byte, full bool) (Verdict, *papyra.LineError) {
+	if !full && j.parser.Sealed(rec, line) {
+		return Valid, nil
+	}
+	return verdict(line, j.parser.Parse(rec, line))
+}
+
 // Line judges a line, given without its newline, and fills rec if it is valid.
 // Unless full is set, a line in the layout of [papyra.Encoder] whose seal
 // verifies is trusted: rec then holds what [papyra.ParseSealed] fills. The
@@ -28,7 +41,11 @@ func Line(rec *papyra.Record, line []byte, full bool) (Verdict, *papyra.LineErro
 	if !full && papyra.ParseSealed(rec, line) {
 		return Valid, nil
 	}
-	err := papyra.ParseInto(rec, line)
+	return verdict(line, papyra.ParseInto(rec, line))
+}
+
+// verdict is what a line is of which a parser says err.
+func verdict(line []byte, err error) (Verdict, *papyra.LineError) {
 	if err == nil {
 		return Valid, nil
 	}

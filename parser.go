@@ -1,0 +1,60 @@
+package papyra
+
+// Parser checks lines that come one after the other. It remembers what the last
+// ones looked like, which the next one most likely does too, and then has only
+// the differences to look at. What it says of a line never depends on what it
+// remembers. It holds no more than 64 KiB. The zero Parser is ready; it is not
+// safe for concurrent use.
+type Parser struct {
+	frame  frame
+	shape  shape
+	misses int // lines in a row that had another shape
+}
+
+// patience is how many lines in a row must have another shape than the
+// remembered one before the next is remembered in its place: to learn a shape
+// costs as much as to check a line, and lines of a few shapes may alternate.
+const patience = 4
+
+// Parse does what [ParseInto] does, with the same result.
+func (p *Parser) Parse(rec *Record, line []byte) error {
+	switch p.shape.match(rec, line) {
+	case sameShape:
+		p.misses = 0
+		return nil
+	case sameNames:
+		if p.missed() {
+			p.shape.learn(rec)
+		}
+		return nil
+	}
+	if err := ParseInto(rec, line); err != nil {
+		return err
+	}
+	if p.missed() {
+		p.shape.learn(rec)
+	}
+	return nil
+}
+
+// missed counts a miss and reports whether it is time to learn.
+func (p *Parser) missed() bool {
+	p.misses++
+	if p.misses < patience && len(p.shape.line) > 0 {
+		return false
+	}
+	p.misses = 0
+	return true
+}
+
+// Sealed does what [ParseSealed] does, with the same result.
+func (p *Parser) Sealed(rec *Record, line []byte) bool {
+	if p.frame.match(rec, line) {
+		return true
+	}
+	if !ParseSealed(rec, line) {
+		return false
+	}
+	p.frame.learn(rec)
+	return true
+}
