@@ -110,7 +110,9 @@ const (
 // A rotation also removes RemovalReports. What these said it says again, for
 // each act that they were of, in reports that are Carried; it leaves out the
 // runs of which the store holds nothing any more. So the sum over all reports of
-// a store is always what was ever removed from it.
+// a store is always what was ever removed from it. What is dropped of other
+// reports and still needed it carries too: the first and the last of a publisher
+// and the last of a sink as they are, the drops of the others in Dropped.
 type RemovalReport struct {
 	Act        string                     `json:"act"`
 	ID         string                     `json:"id"`
@@ -118,6 +120,10 @@ type RemovalReport struct {
 	// Carried says that this repeats earlier reports, with their counts; ID is of
 	// the rotation that removed them.
 	Carried bool `json:"carried,omitempty"`
+	// Dropped is what reports of sinks and publishers named as dropped that a
+	// rotation has removed. Only carried reports have it; a reader adds it to what
+	// the others say.
+	Dropped []SinkDrops `json:"dropped,omitempty"`
 	// Damaged counts lines that are of no category, moved by a recovery or dropped
 	// by a rotation.
 	Damaged      int64 `json:"damaged,omitempty"`

@@ -312,7 +312,13 @@ func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 	if b.a.o.Gaps {
 		s.mark(sinkMark{rec.Time, p.LostMessages, p.Disconnects})
 	}
-	for _, d := range p.Dropped {
+	b.sinkDrops(rec, p.Dropped)
+}
+
+// sinkDrops enters what a report names as dropped: of a sink, or of a rotation
+// that says again what removed reports said.
+func (b *book) sinkDrops(rec *papyra.Record, list []papyra.SinkDrops) {
+	for _, d := range list {
 		kind := papyra.ParseCategory(d.Category)
 		if d.Run == "" || kind == papyra.KindUnknown {
 			continue // records without a number
@@ -335,6 +341,7 @@ func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 }
 
 func (b *book) removalReport(rec *papyra.Record, p *papyra.RemovalReport) {
+	b.sinkDrops(rec, p.Dropped)
 	for category, c := range p.Categories {
 		kind := papyra.ParseCategory(category)
 		if kind == papyra.KindUnknown {

@@ -11,10 +11,13 @@ import (
 // reports what the account of the store still needs. Offer it the records from
 // the newest to the oldest in append order.
 type Keeper struct {
-	views    *papyra.Views
-	reports  papyra.Limits
-	oldest   int64           // microseconds; older reports are expired
-	runs     map[string]bool // whose last PublisherReport was met
+	views   *papyra.Views
+	reports papyra.Limits
+	oldest  int64 // microseconds; older reports are expired
+	// runs has the highest number of a PublisherReport that was met of each run. A
+	// rotation may have put an older one behind the last.
+	runs map[string]uint64
+
 	boundary map[string]bool // systems whose newest report that is too much was met
 }
 
@@ -22,7 +25,7 @@ type Keeper struct {
 func NewKeeper(r papyra.Retention, at time.Time) *Keeper {
 	k := &Keeper{
 		views: papyra.NewViews(r, at), reports: r.For(papyra.KindReport),
-		runs: map[string]bool{}, boundary: map[string]bool{},
+		runs: map[string]uint64{}, boundary: map[string]bool{},
 	}
 	if k.reports.Age > 0 {
 		k.oldest = at.Add(-k.reports.Age).UnixMicro()
@@ -64,8 +67,8 @@ func (k *Keeper) needed(rec *papyra.Record) bool {
 		return true
 	case papyra.ReportPublisher:
 		run := string(rec.System) + "\x00" + string(rec.Run)
-		if !k.runs[run] {
-			k.runs[run] = true
+		if last, met := k.runs[run]; !met || rec.Seq > last {
+			k.runs[run] = rec.Seq
 			return true
 		}
 		if bytes.Contains(rec.Payload, rangesMember) {

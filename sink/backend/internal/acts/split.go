@@ -53,6 +53,18 @@ func split(a *Act, whole *papyra.RemovalReport, now time.Time) ([][]byte, error)
 			report.Categories[name] = c
 		}
 	}
+	for _, d := range whole.Dropped {
+		// A system id may be escaped: at most twice as long.
+		need := 200 + 2*len(d.System) + 43*len(d.Ranges)
+		if size > 0 && size+need > reportBytes {
+			if err := flush(); err != nil {
+				return nil, err
+			}
+			size = 0
+		}
+		size += need
+		report.Dropped = append(report.Dropped, d)
+	}
 	if err := flush(); err != nil {
 		return nil, err
 	}

@@ -73,8 +73,12 @@
 // the same number of lines in the same order: so it is known which are written.
 //
 // The new file begins with these reports, and one line more has room in it in
-// any case, so that no report can cause the next rotation. RemovalReports that
-// are dropped are told again, for the runs of which anything is left.
+// any case, so that no report can cause the next rotation. What the account needs
+// of reports that are dropped goes before them or into them: the first and the
+// last report of a publisher and the last of a sink as they are, in at most a
+// quarter of a file, the newest first; and in RemovalReports, for the runs of
+// which anything is left, what earlier ones told and what the others named as
+// dropped.
 //
 // The order of renames in one directory must survive a power cut, as it does on
 // file systems that journal them.

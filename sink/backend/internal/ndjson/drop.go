@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/sink/backend/internal/acts"
@@ -17,13 +18,17 @@ import (
 // digits, by which a later process knows them.
 type dropped struct {
 	path           string
-	reports        [][]byte // lines that are not appended yet
+	reports        [][]byte // lines that are not appended yet, those that stay first
+	kept           int      // of them, how many are reports that stay as they are
 	records, bytes int64
 }
 
 // manyRuns is how many runs the carried reports of one dropped file may name
 // before it is looked up which of them have anything left in the store.
 const manyRuns = 1024
+
+// keptShare is which part of a file the reports may take that stay as they are.
+const keptShare = 4
 
 // drop takes one file out of the set, after what it holds was noted.
 func (w *writer) drop(ctx context.Context, m listed) error {
@@ -82,23 +87,32 @@ func (s *Store) readDropped(ctx context.Context, m listed, digits string, last b
 			removal.Damaged++
 			removal.DamagedBytes += l.size()
 		case scan.Valid:
-			removal.Add(&rec)
+			gone := &rec
 			if rec.Kind == papyra.KindReport && papyra.ParseInto(&rec, l.bytes) == nil {
-				carried.Add(&rec)
+				gone = carried.Add(&rec)
+			}
+			if gone != nil {
+				removal.Add(gone)
 			}
 		}
 	}
-	if err := s.prune(ctx, &carried, f); err != nil {
+	gone, err := s.prune(ctx, &carried, f)
+	if err != nil {
 		return nil, err
 	}
-	d := &dropped{path: s.dropping(digits), records: removal.Records(), bytes: f.size}
+	for _, rec := range append(gone, carried.Limit(s.maxBytes/keptShare)...) {
+		removal.Add(rec)
+	}
+	d := &dropped{path: s.dropping(digits), records: removal.Records(), bytes: f.size, reports: carried.Kept()}
+	d.kept = len(d.reports)
 	now := s.now()
 	act := s.rotations().Act(papyra.ActRotate, digits, now)
-	if d.reports, err = removal.Reports(act, now); err != nil {
+	removed, err := removal.Reports(act, now)
+	if err != nil {
 		return nil, err
 	}
-	more, err := carried.Reports(act, now)
-	d.reports = append(d.reports, more...)
+	told, err := carried.Reports(act, now)
+	d.reports = slices.Concat(d.reports, removed, told)
 	return d, err
 }
 
@@ -113,13 +127,13 @@ func (s *Store) rotations() *acts.Signer {
 // prune makes carried forget the runs of which nothing is left but in f. It
 // reads the set, and so does it only when there are many, and then not before
 // there are twice as many as remained.
-func (s *Store) prune(ctx context.Context, carried *acts.Carried, f *file) error {
+func (s *Store) prune(ctx context.Context, carried *acts.Carried, f *file) (gone []*papyra.Record, err error) {
 	if carried.Runs() <= max(s.pruned, manyRuns) {
-		return nil
+		return nil, nil
 	}
 	sn, err := s.names.open(s.disk)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer sn.close()
 	alive := map[string]bool{}
@@ -129,14 +143,14 @@ func (s *Store) prune(ctx context.Context, carried *acts.Carried, f *file) error
 		}
 		if err := s.runs(ctx, other, alive); err != nil {
 			if ctx.Err() != nil {
-				return context.Cause(ctx)
+				return nil, context.Cause(ctx)
 			}
-			return nil // who cannot be read may be of any run: all are kept
+			return nil, nil // who cannot be read may be of any run: all are kept
 		}
 	}
-	carried.Prune(func(run string) bool { return alive[run] })
+	gone = carried.Prune(func(run string) bool { return alive[run] })
 	s.pruned = 2 * carried.Runs()
-	return nil
+	return gone, nil
 }
 
 // runs adds the runs of a file's records.
@@ -252,8 +266,8 @@ func (s *Store) resumeDrops(ctx context.Context) error {
 	return w.finishDrops(ctx)
 }
 
-// onlyReports reports whether the active file has no record yet but reports of
-// removals: the rotation that made it came no further. It reads up to the first
+// onlyReports reports whether the active file has no record yet but reports: the
+// rotation that made it came no further. It reads up to the first
 // other one.
 func (s *Store) onlyReports() (bool, error) {
 	var (
@@ -268,7 +282,7 @@ func (s *Store) onlyReports() (bool, error) {
 		if err != nil {
 			return false, &papyra.StoreError{Op: "read", Path: s.path(), Offset: r.pos, Err: err}
 		}
-		if verdict, _ := judge(&rec, &l, true); verdict == scan.Valid && string(rec.Type) != papyra.ReportRemoval {
+		if verdict, _ := judge(&rec, &l, true); verdict == scan.Valid && rec.Kind != papyra.KindReport {
 			return false, nil
 		}
 	}
@@ -293,17 +307,24 @@ func (s *Store) resumeDrop(ctx context.Context, base string) (*dropped, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := s.reportsOf(ctx, digits)
+	kept := map[string]bool{}
+	for _, line := range d.reports[:d.kept] {
+		kept[string(line)] = true
+	}
+	n, err := s.reportsOf(ctx, digits, kept)
 	if err != nil {
 		return nil, err
 	}
 	// They are appended in order, so that a crash can only have cut off the last.
-	d.reports = d.reports[min(n, len(d.reports)):]
+	reports := d.reports[min(d.kept+n, len(d.reports)):]
+	stay := slices.DeleteFunc(d.reports[:d.kept], func(line []byte) bool { return !kept[string(line)] })
+	d.reports = slices.Concat(stay, reports)
 	return d, nil
 }
 
-// reportsOf counts the RemovalReports in the set whose ID ends in digits.
-func (s *Store) reportsOf(ctx context.Context, digits string) (int, error) {
+// reportsOf counts the RemovalReports in the set whose ID ends in digits. What
+// it meets of the kept lines on the way, it removes from these.
+func (s *Store) reportsOf(ctx context.Context, digits string, kept map[string]bool) (int, error) {
 	sn, err := s.names.open(s.disk)
 	if err != nil {
 		return 0, err
@@ -327,6 +348,9 @@ func (s *Store) reportsOf(ctx context.Context, digits string) (int, error) {
 			}
 			if err != nil {
 				return 0, &papyra.StoreError{Op: "read", Path: s.beside(f.base), Offset: r.pos, Err: err}
+			}
+			if len(kept) > 0 && l.ended {
+				delete(kept, string(l.bytes)+"\n")
 			}
 			if bytes.Contains(l.bytes, quote) && papyra.ParseInto(&rec, l.bytes) == nil &&
 				rec.Kind == papyra.KindReport && string(rec.Type) == papyra.ReportRemoval {

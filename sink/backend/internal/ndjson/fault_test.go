@@ -573,3 +573,42 @@ func TestCloseEndsActs(t *testing.T) {
 		t.Errorf("close: %v", err)
 	}
 }
+
+// A sync that fails in the middle of a compaction loses bytes that the new file
+// is still to get: they are written again before.
+func TestFailedSyncDuringCompact(t *testing.T) {
+	f := newFixture(t)
+	a := f.appender()
+	src := sample.New(1)
+	lines := src.Events(30)
+	f.append(a, lines...)
+	must(t, a.Sync(t.Context()))
+	done := false
+	f.disk.Before(func(_ int, op faultdisk.Op, path string) {
+		if done || op != faultdisk.Sync || !strings.Contains(path, ".tmp-") {
+			return
+		}
+		done = true
+		end := int64(len(f.bytes()))
+		more := src.Events(2)
+		lines = append(lines, more...)
+		f.append(a, more...)
+		f.disk.Fail(faultdisk.Fault{Op: faultdisk.Sync, Path: "records.ndjson", Err: unix.EIO, Times: 2})
+		if err := a.Sync(t.Context()); !errors.Is(err, unix.EIO) {
+			t.Errorf("sync: %v, want EIO", err)
+		}
+		wipe(t, f.path, end, int64(len(sample.Join(more...))))
+	})
+	o := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 10}}, At: sample.Start}
+	if _, err := f.Compact(t.Context(), o); err != nil || !done {
+		t.Fatalf("compact: %v", err)
+	}
+	f.disk.Before(nil)
+	must(t, a.Sync(t.Context()))
+	if diff := cmp.Diff(text(lines[20:]), f.read(papyra.Query{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if r := f.scan(papyra.ScanOptions{}); !r.Clean() {
+		t.Errorf("scan: %+v", r.Anomalies)
+	}
+}

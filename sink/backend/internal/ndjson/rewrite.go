@@ -75,6 +75,13 @@ func (s *Store) rewrite(ctx context.Context, f *file, tail int64, fill func(io.W
 		if s.writer.torn && s.writer.is(f.dev, f.ino) {
 			return 0, &papyra.StoreError{Op: "replace", Path: s.path(), Offset: -1, Err: papyra.ErrUnavailable, Hint: "an append has just failed half-way; try again"}
 		}
+		if s.writer.failed {
+			// What a failed sync has thrown away stands only in the memory that the
+			// swap forgets.
+			if err := s.writer.sync(); err != nil {
+				return 0, err
+			}
+		}
 		end, err := s.endOf(f)
 		if err != nil {
 			return 0, err

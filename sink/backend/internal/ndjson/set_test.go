@@ -48,6 +48,9 @@ func TestOnASet(t *testing.T) {
 		{"Lesson65StandardLibrary", TestLesson65StandardLibrary},
 		{"Lesson69LockOfItsOwn", TestLesson69LockOfItsOwn},
 
+		{"CutAtEveryByte", TestCutAtEveryByte},
+		{"FlippedBits", TestFlippedBits},
+		{"Damage", TestDamage},
 		{"FailedWriteIsCutOff", TestFailedWriteIsCutOff},
 		{"FailedWriteThatStays", TestFailedWriteThatStays},
 		{"FailedSyncWritesAgain", TestFailedSyncWritesAgain},
