@@ -17,10 +17,10 @@ func (t *tool) compactCommand() *urfave.Command {
 		Description: describe(`Removes for good what is outside the limits, for each system and category by
 itself, all at one moment. With --dedupe it then removes exact duplicates: of the
 records that are left with the same bytes and number of a run the newest copy
-stays. At least one limit or --dedupe must be given. What is removed is written
-down in the store before the first byte goes; kept lines are copied as they are.
-Damaged lines stay where they are: recover moves them. On a full disk nothing is
-changed.
+stays; one without a number is none. A limit or --dedupe must be given. What is
+removed is written down in the store before the first byte goes; kept lines are
+copied as they are. Damaged lines stay where they are: recover moves them. On a
+full disk nothing is changed.
 
 The store must not be held by a sink meanwhile.`,
 			[]string{
@@ -158,12 +158,12 @@ func (c *call) showCompaction(r *compactResult, retention string) {
 	default:
 		s.printf("%s  %s: removed %s\n", s.paint(green, "done"), backend, what)
 	}
-	kept := "each record once"
+	kept := "each numbered record once"
 	switch {
 	case !r.Dedupe:
 		kept = retention
 	case retention != "":
-		kept = retention + ", then each record once"
+		kept = retention + ", then each numbered record once"
 	}
 	s.printf("kept by  %s, at %s UTC\n", kept, showSeconds(r.At))
 	for _, limit := range r.CompactReport.Limits {
