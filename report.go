@@ -55,8 +55,10 @@ type SinkReport struct {
 	Instance string   `json:"instance"`
 	Store    string   `json:"store,omitempty"`   // random id, made with the store
 	Filters  []string `json:"filters,omitempty"` // "system=…", "category=…"; none means everything
-	// Peers are the other stores of the group that the sink has heard of, so
-	// that an account that was not given one of them can name it.
+	// Peers are the other stores of the group that the sink has heard of since
+	// its start, so that an account that was not given one of them can name it.
+	// They stand in a report when there are more of them than before, in the last
+	// one, and every five minutes: a reader adds up the reports of a sink's run.
 	Peers    []Peer            `json:"peers,omitempty"`
 	Uptime   float64           `json:"uptime"`
 	Received uint64            `json:"received"` // lines

@@ -14,6 +14,12 @@ const (
 
 	// SubjectAllRecords is what a sink without filters subscribes to.
 	SubjectAllRecords = recordsPrefix + "*.*"
+
+	// SinkService is the name of every sink on the NATS services framework.
+	SinkService = "papyra-sink"
+	// SinkInbox begins the subjects on which sinks answer each other, so that
+	// permissions can allow these answers and no others.
+	SinkInbox = "_INBOX_papyra-sink"
 )
 
 // SystemReserved is the system of the pipeline's own reports (all but

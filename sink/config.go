@@ -67,6 +67,10 @@ type Config struct {
 	// ReportEvery is the shortest time between two SinkReports while running.
 	// Default 10 s.
 	ReportEvery time.Duration
+	// PeersEvery is about the time between two questions for the other sinks of
+	// the group, whose stores the SinkReports name. The first ones after the start
+	// follow faster. Default 1 min.
+	PeersEvery time.Duration
 
 	// RejectFile takes rejected lines. Empty: they are only counted.
 	RejectFile string
@@ -92,6 +96,7 @@ const (
 	defaultStopTimeout    = 30 * time.Second
 	defaultConnectTimeout = 5 * time.Second
 	defaultReportEvery    = 10 * time.Second
+	defaultPeersEvery     = time.Minute
 
 	// minBuffer lets the buffer hold at least a few lines of the largest size.
 	minBuffer = 4 * papyra.MaxLine
@@ -113,6 +118,7 @@ func (c *Config) validate() error {
 	setDefault(&c.StopTimeout, defaultStopTimeout)
 	setDefault(&c.ConnectTimeout, defaultConnectTimeout)
 	setDefault(&c.ReportEvery, defaultReportEvery)
+	setDefault(&c.PeersEvery, defaultPeersEvery)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -155,6 +161,7 @@ func (c *Config) validate() error {
 	for name, d := range map[string]time.Duration{
 		"time between syncs": c.SyncEvery, "stop timeout": c.StopTimeout,
 		"connect timeout": c.ConnectTimeout, "time between reports": c.ReportEvery,
+		"time between questions for peers": c.PeersEvery,
 	} {
 		if d < 0 {
 			check(fmt.Errorf("%s is negative", name))

@@ -70,9 +70,7 @@ func connect(ctx context.Context, s *Sink) (*conn, error) {
 func (c *conn) options() (*nats.Options, error) {
 	cfg, log := &c.sink.config, c.sink.log
 	repeated := throttle{every: logEvery} // the client calls handlers one after the other
-	o := nats.GetDefaultOptions()
-	o.Servers = cfg.servers()
-	for _, opt := range append(slices.Clone(cfg.NATS),
+	o, err := cfg.natsOptions(
 		nats.Name("papyra-sink "+cfg.Group+"/"+cfg.Instance),
 		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(reconnectWait, time.Second),
@@ -98,12 +96,23 @@ func (c *conn) options() (*nats.Options, error) {
 				log.Error("NATS reports an error", "error", err, "subject", subject, "suppressed", n)
 			}
 		}),
-	) {
+	)
+	if err != nil {
+		return nil, err
+	}
+	c.underPressure(o)
+	return o, nil
+}
+
+// natsOptions are the caller's, and then the sink's own.
+func (c *Config) natsOptions(own ...nats.Option) (*nats.Options, error) {
+	o := nats.GetDefaultOptions()
+	o.Servers = c.servers()
+	for _, opt := range slices.Concat(c.NATS, own) {
 		if err := opt(&o); err != nil {
 			return nil, fmt.Errorf("read the NATS options: %w", err)
 		}
 	}
-	c.underPressure(&o)
 	return &o, nil
 }
 

@@ -14,6 +14,8 @@ const maxDropText = 128 << 10
 // nothing to report.
 type marks struct {
 	received, stored, rejected, dropped, lost, disconnects uint64
+
+	peers int
 }
 
 // report leaves a SinkReport in the buffer. A running sink skips it when
@@ -21,11 +23,12 @@ type marks struct {
 func (s *Sink) report(state string) {
 	lost := s.lostMessages()
 	s.mu.Lock()
-	now := marks{s.stats.Received, s.stats.Stored, s.stats.RejectedTotal(), s.stats.DroppedTotal(), lost, s.stats.Disconnects}
+	now := marks{s.stats.Received, s.stats.Stored, s.stats.RejectedTotal(), s.stats.DroppedTotal(), lost, s.stats.Disconnects, len(s.peers)}
 	if state == "running" && (now == s.reported || s.writing.own+s.backlog.own > 0) {
 		s.mu.Unlock()
 		return
 	}
+	news := now.peers > s.reported.peers
 	s.reported = now
 	r := papyra.SinkReport{
 		State: state, Group: s.config.Group, Instance: s.config.Instance, Store: s.store, Filters: s.config.filters(),
@@ -40,12 +43,19 @@ func (s *Sink) report(state string) {
 		}
 	}
 	drops := s.drops.take()
+	if news || state == "stopped" || time.Since(s.peersTold) >= peersEvery {
+		r.Peers, s.peersTold = s.peers.list(), time.Now()
+	}
 	s.mu.Unlock()
 
 	for first := true; first || len(drops) > 0; first = false {
-		n := fitting(drops)
+		n := 0
+		if len(r.Peers) == 0 { // a report of both could be too long
+			n = fitting(drops)
+		}
 		r.Dropped, drops = drops[:n], drops[n:]
 		s.own(&papyra.Report{Name: papyra.ReportSink, Payload: r})
+		r.Peers = nil
 	}
 }
 

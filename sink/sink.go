@@ -40,6 +40,9 @@ type Sink struct {
 	store    string          // the store's id; set before the first SinkReport
 	receives chan struct{}   // closed when the subscriptions stand
 
+	// identified is closed when the store durably holds a report that names it.
+	identified chan struct{}
+
 	// mu guards what is below. It is held for a message or a batch, never
 	// during I/O, and no other lock but the reject file's is taken under it.
 	mu                 sync.Mutex
@@ -55,6 +58,8 @@ type Sink struct {
 	appendErr, syncErr error // of the last try; nil when it worked
 	ownSeq             uint64
 	reported           marks
+	peers              peers
+	peersTold          time.Time // when a report last named them
 }
 
 // New returns a sink that receives as c says and stores into b, which stays the
@@ -67,7 +72,8 @@ func New(c Config, b Backend) (*Sink, error) {
 	s := &Sink{
 		config: c, backend: b, identity: id,
 		log:  c.Logger.With("group", c.Group, "instance", c.Instance),
-		wake: make(chan struct{}, 1), receives: make(chan struct{}),
+		wake: make(chan struct{}, 1), receives: make(chan struct{}), identified: make(chan struct{}),
+		peers: peers{},
 		stats: Stats{
 			State:    "starting",
 			Rejected: map[papyra.RejectReason]uint64{},
@@ -153,6 +159,17 @@ func (s *Sink) Run(ctx context.Context) error {
 	}
 	s.report("started")
 	go w.run(storeCtx)
+
+	serving, endService := context.WithCancel(ctx)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		s.serve(serving)
+	}()
+	defer func() {
+		endService()
+		<-served
+	}()
 
 	err = c.subscribe()
 	if err == nil {

@@ -31,6 +31,10 @@ type Stats struct {
 	// Disconnects counts lost connections to the server, whoever ended them.
 	Disconnects uint64
 
+	// ServiceErrors counts what kept the sink from announcing itself or from
+	// looking for the others of its group. No record is concerned.
+	ServiceErrors uint64
+
 	AppendErrors map[papyra.Cause]uint64 // failed Appends, as CauseOf says; each is tried again
 	SyncErrors   uint64                  // failed Syncs; each is tried again
 	// Files is what the store's files went through since the sink opened them,

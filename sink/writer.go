@@ -35,6 +35,8 @@ type writer struct {
 
 	out     *block // the one being written; nil if none is
 	dirty   bool   // something was stored since the last good sync
+	own     bool   // a report of the sink was stored
+	named   bool   // Sink.identified is closed
 	failed  error  // why lost is closed
 	backoff time.Duration
 	retry   *time.Timer // runs after a failed append
@@ -157,6 +159,7 @@ func (w *writer) append(ctx context.Context) error {
 	own, size := w.out.ownWithin(n), w.out.batch.End(n)
 	w.out.dropFirst(n)
 	w.dirty = w.dirty || n > 0
+	w.own = w.own || own > 0
 
 	s := w.s
 	s.mu.Lock()
@@ -228,6 +231,10 @@ func (w *writer) sync(ctx context.Context) {
 	s.asks()
 	err := w.appender.Sync(ctx)
 	w.dirty = err != nil
+	if w.own && err == nil && !w.named {
+		w.named = true
+		close(s.identified)
+	}
 	s.mu.Lock()
 	s.askedAt = time.Time{}
 	if s.syncErr = err; err != nil {

@@ -2,7 +2,11 @@
 package deploy
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -10,6 +14,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/sink/backend"
 )
 
 // startShipped starts a server with the shipped configuration on a free port.
@@ -100,6 +106,9 @@ func TestShippedPermissions(t *testing.T) {
 		_, err := orders.SubscribeSync(papyra.SubjectAllRecords)
 		return err
 	})
+	refused("answering a publisher as a sink", sink, sinkErrs, func() error { return sink.Publish("_INBOX.x", []byte("x")) })
+	refused("asking for other services as a sink", sink, sinkErrs, func() error { return sink.Publish("$SRV.INFO", nil) })
+	refused("answering as a sink in the place of a publisher", orders, ordersErrs, func() error { return orders.Publish(papyra.SinkInbox+".x", nil) })
 	refused("publishing as a sink", sink, sinkErrs, func() error { return sink.Publish(subject, []byte("x")) })
 	refused("reading as a sink outside a group", sink, sinkErrs, func() error {
 		_, err := sink.SubscribeSync(papyra.SubjectAllRecords)
@@ -107,5 +116,70 @@ func TestShippedPermissions(t *testing.T) {
 	})
 	if n, _, _ := sub.Pending(); n != 0 {
 		t.Errorf("%d messages got through", n)
+	}
+}
+
+// TestSinksFindEachOther runs two sinks of a group with the shipped permissions:
+// they receive, and each learns of the other's store without being refused
+// anything.
+func TestSinksFindEachOther(t *testing.T) {
+	url := startShipped(t)
+	type worker struct {
+		*sink.Sink
+		store sink.Backend
+		ended chan error
+	}
+	var workers []worker
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	for i := range 2 {
+		store, err := backend.Open("memory:")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		s, err := sink.New(sink.Config{
+			URL: url, Group: "archive", Instance: fmt.Sprintf("w%d", i), NATS: []nats.Option{nats.UserInfo("sink", "sink-secret")},
+			SyncEvery: 10 * time.Millisecond, ReportEvery: 10 * time.Millisecond, PeersEvery: 100 * time.Millisecond,
+			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		}, store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := worker{s, store, make(chan error, 1)}
+		go func() { w.ended <- w.Run(ctx) }()
+		workers = append(workers, w)
+	}
+	for i, w := range workers {
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			var peers []papyra.Peer
+			_, err := w.store.Read(t.Context(), papyra.Query{Types: []string{papyra.ReportSink}}, func(rec *papyra.Record, _ papyra.Place) error {
+				var r papyra.SinkReport
+				err := json.Unmarshal(rec.Payload, &r)
+				peers = append(peers, r.Peers...)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(peers) > 0 {
+				if want := fmt.Sprintf("w%d", 1-i); peers[0].Instance != want {
+					t.Errorf("w%d knows %v, want %s", i, peers, want)
+				}
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("w%d has not found its peer", i)
+			}
+		}
+	}
+	stop()
+	for _, w := range workers {
+		if err := <-w.ended; err != nil {
+			t.Error(err)
+		}
+		if n := w.Stats().ServiceErrors; n > 0 {
+			t.Errorf("%d errors of the service", n)
+		}
 	}
 }

@@ -87,8 +87,8 @@ type noteID struct {
 type sinkRun struct {
 	group, instance, store string
 	filters                []string
-	peers                  []papyra.Peer
-	started, last          int64 // microseconds
+	peers                  map[papyra.Peer]int64 // when it last named each
+	started, last          int64                 // microseconds
 	latest                 uint64
 	stopped                bool
 	lost                   uint64     // messages, in all
@@ -299,11 +299,14 @@ func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 	}
 	if rec.Seq >= s.latest {
 		s.latest = rec.Seq
-		s.group, s.instance, s.filters, s.peers = p.Group, p.Instance, p.Filters, p.Peers
+		s.group, s.instance, s.filters = p.Group, p.Instance, p.Filters
 		s.stopped = p.State == "stopped"
 		if p.Store != "" {
 			s.store = p.Store
 		}
+	}
+	for _, peer := range p.Peers {
+		s.hear(peer, rec.Time)
 	}
 	s.started = min(s.started, rec.Time-int64(p.Uptime*1e6))
 	s.last = max(s.last, rec.Time)
@@ -337,6 +340,19 @@ func (b *book) sinkDrops(rec *papyra.Record, list []papyra.SinkDrops) {
 			}
 			dropped.more[noteID{string(rec.Run), rec.Seq}] = o
 		}
+	}
+}
+
+// hear notes that a sink knew at a time of another's store.
+func (s *sinkRun) hear(p papyra.Peer, at int64) {
+	if p.Store == "" {
+		return
+	}
+	if s.peers == nil {
+		s.peers = map[papyra.Peer]int64{}
+	}
+	if last, known := s.peers[p]; !known || at > last {
+		s.peers[p] = at
 	}
 }
 
@@ -439,6 +455,9 @@ func (b *book) absorb(other *book) {
 		to.started, to.last = min(to.started, from.started), max(to.last, from.last)
 		to.stopped = to.stopped || from.stopped
 		to.lost = max(to.lost, from.lost)
+		for peer, at := range from.peers {
+			to.hear(peer, at)
+		}
 		to.marks = append(to.marks, from.marks...)
 	}
 	for id, from := range other.removals {

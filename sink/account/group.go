@@ -156,6 +156,7 @@ func (a *Account) choose() (string, error) {
 }
 
 // findAbsent lists the stores that reports of the group name and nobody gave.
+// In a window it is those that were named since its beginning.
 func (l *ledger) findAbsent(a *Account) {
 	given := map[string]bool{}
 	for i := range l.stores {
@@ -169,8 +170,8 @@ func (l *ledger) findAbsent(a *Account) {
 			if !b.chosen || s.group != l.group {
 				continue
 			}
-			for _, p := range s.peers {
-				if p.Store != "" && !given[p.Store] {
+			for p, at := range s.peers {
+				if instance, ok := absent[p.Store]; !given[p.Store] && at >= a.since && (!ok || p.Instance < instance) {
 					absent[p.Store] = p.Instance
 				}
 			}
