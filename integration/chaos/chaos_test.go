@@ -127,6 +127,7 @@ func run(t *testing.T, seed uint64, has host, count *tally) {
 		}
 	}()
 	w := live(t, p, count)
+	defer w.release()
 	count.add("runs", 1)
 	count.publishers(w.sources())
 	for g := range w.workers {

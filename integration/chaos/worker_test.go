@@ -96,9 +96,10 @@ func newWorker(world *world, group, index int) *worker {
 		if end != nil {
 			end()
 		}
-		if err := store.Close(); err != nil {
+		if err := w.store.Close(); err != nil {
 			t.Errorf("close %s: %v", w.url, err)
 		}
+		w.store, w.memory = nil, nil // a test keeps its cleanups, and what they hold, to its parent's end
 		if t.Failed() && w.plan.process {
 			t.Logf("log of %s:\n%s", w.name(), w.text())
 		}
