@@ -57,7 +57,9 @@ func TestGroupsOfOtherPrograms(t *testing.T) {
 		return strings.TrimSuffix(string(e.AppendLine(nil, seq)), "\n")
 	}
 	const key = "papyra:orders:events"
-	add := func(data string) string { return c.XAdd(ctx, &goredis.XAddArgs{Stream: key, Values: []any{"data", data}}).Val() }
+	add := func(data string) string {
+		return c.XAdd(ctx, &goredis.XAddArgs{Stream: key, Values: []any{"data", data}}).Val()
+	}
 	for _, seq := range []uint64{1, 2, 3, 1, 2} {
 		add(line(seq))
 	}
