@@ -293,20 +293,6 @@ func (r *removals) head(kind papyra.Kind) uint64 {
 	return head
 }
 
-// head returns the highest number that is below all that were removed: these
-// were stored, so that the group took them.
-func (r *removals) head(kind papyra.Kind) uint64 {
-	head := uint64(math.MaxUint64)
-	if r != nil {
-		for _, set := range r.byAct[kind] {
-			if !set.IsEmpty() {
-				head = min(head, set.Minimum()-1)
-			}
-		}
-	}
-	return head
-}
-
 // buffered returns the numbers above which, up to the end of a report, a
 // publisher had Buffered of them in its buffer: the newest that it did not drop.
 func (s *series) buffered(last papyra.PublisherCategory) (from, to uint64) {
