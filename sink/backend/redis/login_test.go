@@ -51,12 +51,12 @@ func TestRevokedLoginIsNoDamage(t *testing.T) {
 	} {
 		var err error
 		for range 2 * poolSize {
-			if err = look(); FaultOf(err) == FaultAuth {
+			if err = look(); CauseOf(err) == papyra.CauseNOAUTH {
 				break
 			}
 		}
-		if FaultOf(err) != FaultAuth || !errors.Is(err, papyra.ErrUnavailable) {
-			t.Errorf("a look at streams after the login was revoked: %v, want fault %q", err, FaultAuth)
+		if CauseOf(err) != papyra.CauseNOAUTH || !errors.Is(err, papyra.ErrUnavailable) {
+			t.Errorf("a look at streams after the login was revoked: %v, want cause %s", err, papyra.CauseNOAUTH)
 		}
 	}
 }
