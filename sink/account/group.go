@@ -27,10 +27,11 @@ type taker struct {
 	since          int64    // microseconds
 }
 
-// takes reports whether the filter lets a stream through. Reports always pass.
+// takes reports whether the filter lets a stream through. Reports always pass,
+// and so does the system of a run of which only a removal is left: it was stored.
 func (t *taker) takes(system string, kind papyra.Kind) bool {
 	return kind == papyra.KindReport ||
-		(len(t.systems) == 0 || slices.Contains(t.systems, system)) &&
+		(len(t.systems) == 0 || system == "" || slices.Contains(t.systems, system)) &&
 			(len(t.kinds) == 0 || slices.Contains(t.kinds, kind.Category()))
 }
 

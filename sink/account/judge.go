@@ -103,6 +103,7 @@ func (l *ledger) settleRemovals() map[string]*removals {
 			l.forgetful = l.forgetful || rm.known[papyra.KindReport][0] > 0
 		}
 		for _, r := range byRun[id] {
+			r.node = cmp.Or(r.node, rm.node)
 			for kind, known := range rm.known {
 				if known[0] == 0 {
 					continue

@@ -256,6 +256,14 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 		}
 		return nil
 	}
+	if count.NeedsSurvey() {
+		if err := look(func(i int) {
+			verdict, _ := scan.Line(&rec, entries[i].line, true)
+			count.Survey(&rec, verdict)
+		}); err != nil {
+			return nil, err
+		}
+	}
 	if err := look(func(i int) {
 		remove[i] = !count.Keep(&rec, entries[i].line, int64(len(entries[i].line))+1)
 	}); err != nil {

@@ -97,6 +97,11 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 		sn: sn, snap: snap, count: acts.NewCompaction(o), progress: o.Progress,
 		expired: map[*pinned]*removal{}, copies: map[*pinned]*removal{},
 	}
+	if c.count.NeedsSurvey() {
+		if err := c.survey(); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.look(); err != nil {
 		return nil, err
 	}
@@ -154,6 +159,15 @@ func (c *compaction) look() error {
 	return c.each(c.expired, func(p *pinned, e *entry) (goes bool) {
 		verdict, damage := c.judge.entry(&p.key, e, true)
 		return !c.count.Judged(&c.judge.rec, verdict, damage, e.size())
+	})
+}
+
+// survey looks in each entry for what an account needs, before look.
+func (c *compaction) survey() error {
+	return c.each(map[*pinned]*removal{}, func(p *pinned, e *entry) (goes bool) {
+		verdict, _ := c.judge.entry(&p.key, e, true)
+		c.count.Survey(&c.judge.rec, verdict)
+		return false
 	})
 }
 

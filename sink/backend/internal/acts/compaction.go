@@ -52,6 +52,16 @@ func NewCompaction(o papyra.CompactOptions) *Compaction {
 	return c
 }
 
+// NeedsSurvey reports whether Survey must see every line before Keep does.
+func (c *Compaction) NeedsSurvey() bool { return c.keeper.NeedsSurvey() }
+
+// Survey looks at a line that was judged, in the order of Keep.
+func (c *Compaction) Survey(rec *papyra.Record, verdict scan.Verdict) {
+	if verdict == scan.Valid {
+		c.keeper.Survey(rec)
+	}
+}
+
 // Keep reports whether the view keeps the next older line. size is its length in
 // the store, rec is scratch memory.
 func (c *Compaction) Keep(rec *papyra.Record, line []byte, size int64) bool {
@@ -99,7 +109,7 @@ func (c *Compaction) Copy(rec *papyra.Record) bool {
 	if !c.copies.Copy(rec) {
 		return false
 	}
-	if rec.Kind == papyra.KindReport && c.keeper.NeedsReports() {
+	if rec.Kind == papyra.KindReport && c.keeper.NeedsSurvey() {
 		// In its place an older report, which stays beyond the limits because the
 		// account needs it, would come into the view.
 		c.reportsSpared = true

@@ -8,16 +8,14 @@ import (
 )
 
 // Keeper decides what a compaction keeps: the view at one moment, and of the
-// reports what the account of the store still needs. Offer it the records from
-// the newest to the oldest in append order.
+// reports what the account of the store still needs. Where there is a retention
+// of reports, show it all records with Survey first; then offer them to Keep.
+// Both want them from the newest to the oldest in append order.
 type Keeper struct {
-	views   *papyra.Views
-	reports papyra.Limits
-	oldest  int64 // microseconds; older reports are expired
-	// runs has the highest number of a PublisherReport that was met of each run. A
-	// rotation may have put an older one behind the last.
-	runs map[string]uint64
-
+	views    *papyra.Views
+	reports  papyra.Limits
+	oldest   int64 // microseconds; older reports are expired
+	survey   survey
 	boundary map[string]bool // systems whose newest report that is too much was met
 }
 
@@ -25,7 +23,7 @@ type Keeper struct {
 func NewKeeper(r papyra.Retention, at time.Time) *Keeper {
 	k := &Keeper{
 		views: papyra.NewViews(r, at), reports: r.For(papyra.KindReport),
-		runs: map[string]uint64{}, boundary: map[string]bool{},
+		survey: survey{}, boundary: map[string]bool{},
 	}
 	if k.reports.Age > 0 {
 		k.oldest = at.Add(-k.reports.Age).UnixMicro()
@@ -33,14 +31,16 @@ func NewKeeper(r papyra.Retention, at time.Time) *Keeper {
 	return k
 }
 
-// NeedsReports reports whether Keep looks at the Type and Payload of reports,
-// which [papyra.ParseSealed] does not fill.
-func (k *Keeper) NeedsReports() bool { return !k.reports.IsZero() }
+// NeedsSurvey reports whether Survey must see the records before Keep does.
+func (k *Keeper) NeedsSurvey() bool { return !k.reports.IsZero() }
+
+// Survey looks at rec, the next older record, which was parsed in full.
+func (k *Keeper) Survey(rec *papyra.Record) { k.survey.look(rec) }
 
 // Keep reports whether rec, the next older record, stays.
 func (k *Keeper) Keep(rec *papyra.Record) bool {
 	keep := k.views.Keep(rec)
-	if rec.Kind != papyra.KindReport || !k.NeedsReports() {
+	if rec.Kind != papyra.KindReport || !k.NeedsSurvey() {
 		return keep
 	}
 	needed := k.needed(rec)
@@ -55,23 +55,19 @@ func (k *Keeper) Keep(rec *papyra.Record) bool {
 
 var (
 	rangesMember  = []byte(`"ranges":`)
+	outagesMember = []byte(`"outages":`)
 	droppedMember = []byte(`"dropped":`)
 )
 
 // needed reports whether the account needs a report whatever its age: every
-// RemovalReport, the last PublisherReport of each run, and those that name what
-// was dropped.
+// RemovalReport, those that name what was dropped or when the broker was away,
+// and of each run those that the survey chose.
 func (k *Keeper) needed(rec *papyra.Record) bool {
 	switch string(rec.Type) {
 	case papyra.ReportRemoval:
 		return true
 	case papyra.ReportPublisher:
-		run := string(rec.System) + "\x00" + string(rec.Run)
-		if last, met := k.runs[run]; !met || rec.Seq > last {
-			k.runs[run] = rec.Seq
-			return true
-		}
-		if bytes.Contains(rec.Payload, rangesMember) {
+		if bytes.Contains(rec.Payload, rangesMember) || bytes.Contains(rec.Payload, outagesMember) {
 			return true
 		}
 	case papyra.ReportSink:
@@ -79,5 +75,5 @@ func (k *Keeper) needed(rec *papyra.Record) bool {
 			return true
 		}
 	}
-	return false
+	return k.survey.chose(rec)
 }

@@ -39,6 +39,14 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 		return nil, incomplete(s.path(), nil, sn.odd)
 	}
 	c := &compaction{s: s, ctx: ctx, count: acts.NewCompaction(o), progress: o.Progress, total: 2 * sn.size()}
+	if c.count.NeedsSurvey() {
+		c.total += sn.size()
+		for i := len(sn.files) - 1; i >= 0; i-- {
+			if err := c.survey(sn.files[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
 	remove := make([]*removal, len(sn.files))
 	for i := len(sn.files) - 1; i >= 0; i-- {
 		if remove[i], err = c.look(sn.files[i]); err != nil {
@@ -167,6 +175,14 @@ type removal struct {
 func (rm *removal) remove(number int64, l *line) {
 	rm.lines.Add(uint64(number))
 	rm.endless = rm.endless || !l.ended
+}
+
+// survey reads a file from the end and looks for what an account needs.
+func (c *compaction) survey(f *file) error {
+	return c.each(f, func(_ int64, l *line) {
+		verdict, _ := judge(&c.rec, l, true)
+		c.count.Survey(&c.rec, verdict)
+	})
 }
 
 // look reads a file from the end and decides about each line.
