@@ -304,15 +304,34 @@ func (c *call) showGaps(r *account.Result) {
 	}
 }
 
-// showCauses is "disconnection 12:00:01-12:00:04, damage".
+// showCauses is "disconnection 2024-01-01T12:00:01 to 2024-01-01T12:00:04, damage".
 func showCauses(gap *account.Gap) string {
 	parts := make([]string, len(gap.Causes))
 	for i, cause := range gap.Causes {
 		parts[i] = string(cause)
-		if cause == account.CauseDisconnection && len(gap.Outages) > 0 {
-			first, last := gap.Outages[0], gap.Outages[len(gap.Outages)-1]
-			parts[i] += " " + showSeconds(first.From) + " to " + showSeconds(last.To)
+		switch cause {
+		case account.CauseDisconnection:
+			parts[i] += showTimes(gap.Outages)
+		case account.CauseNoSink:
+			parts[i] += showTimes(gap.Downtimes)
+		case account.CauseQuarantined:
+			if n := len(gap.Quarantines); n > 0 {
+				last := gap.Quarantines[n-1]
+				parts[i] += fmt.Sprintf(" (perhaps of %s, act %s)", plural(last.Lines, "line", "lines"), last.Act)
+			}
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// showTimes is from the beginning of the first to the end of the last.
+func showTimes(list []papyra.Outage) string {
+	if len(list) == 0 {
+		return ""
+	}
+	end := "now"
+	if last := list[len(list)-1]; last.To > 0 {
+		end = showSeconds(last.To)
+	}
+	return " " + showSeconds(list[0].From) + " to " + end
 }

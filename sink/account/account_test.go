@@ -766,7 +766,7 @@ func TestGapsOfWhichOnlySomeAreMissing(t *testing.T) {
 func TestWeakCauses(t *testing.T) {
 	p := named("orders", "a")
 	w := newWorld(t, 1)
-	w.sink(0, "archive", 1, epoch, papyra.SinkReport{State: "stopped", Store: "s1", Peers: []papyra.Peer{{Instance: "b", Store: "s2"}}})
+	w.sink(0, "archive", 1, now, papyra.SinkReport{State: "stopped", Store: "s1", Peers: []papyra.Peer{{Instance: "b", Store: "s2"}}})
 	w.events(0, p, 1, 2)
 	w.events(0, p, 4, 5)
 	w.published(0, p, 2, now.Add(-5*time.Minute), true, papyra.PublisherCategory{Accepted: 6, Confirmed: 5, Unconfirmed: 1})
@@ -790,6 +790,113 @@ func TestWeakCauses(t *testing.T) {
 	}
 }
 
+// Records of a time in which no sink of the group ran are missing for it without
+// anybody's fault: those of another group confirmed them.
+func TestGapWithoutASink(t *testing.T) {
+	p := named("orders", "a")
+	sink := func(name, instance, store string) func(w *world, state string, from, at int) {
+		seq := uint64(0)
+		return func(w *world, state string, from, at int) {
+			seq++
+			w.report(0, named(papyra.SystemReserved, name), seq, epoch.Add(time.Duration(at)*time.Second), papyra.ReportSink,
+				papyra.SinkReport{State: state, Group: "archive", Instance: instance, Store: store, Uptime: float64(at - from)})
+		}
+	}
+	second := func(n int) float64 { return float64(epoch.Unix() + int64(n)) }
+	for name, tt := range map[string]struct {
+		sinks func(w *world)
+		want  []account.Cause
+		down  []papyra.Outage
+	}{
+		"stopped and started": {func(w *world) {
+			a, b := sink("one", "w1", "s1"), sink("two", "w1", "s1")
+			a(w, "started", 0, 0)
+			a(w, "stopped", 0, 100)
+			b(w, "started", 300, 300)
+		}, []account.Cause{account.CauseNoSink}, []papyra.Outage{{From: second(100), To: second(300)}}},
+		"killed and started": {func(w *world) {
+			a, b := sink("one", "w1", "s1"), sink("two", "w2", "s1")
+			a(w, "running", 0, 90)
+			b(w, "started", 300, 300)
+		}, []account.Cause{account.CauseNoSink, account.CauseSinkStopped}, []papyra.Outage{{From: second(90), To: second(300)}}},
+		"stopped for good": {func(w *world) {
+			sink("one", "w1", "s1")(w, "stopped", 0, 100)
+		}, []account.Cause{account.CauseNoSink}, []papyra.Outage{{From: second(100)}}},
+		"another one ran": {func(w *world) {
+			a, b, c := sink("one", "w1", "s1"), sink("two", "w1", "s1"), sink("three", "w2", "s2")
+			a(w, "stopped", 0, 100)
+			b(w, "started", 300, 300)
+			c(w, "running", 50, 400)
+		}, []account.Cause{account.CauseUnknown}, nil},
+		"another one ran that says nothing more": {func(w *world) {
+			a, c := sink("one", "w1", "s1"), sink("three", "w2", "s2")
+			a(w, "stopped", 0, 100)
+			c(w, "started", 50, 50)
+		}, []account.Cause{account.CauseUnknown}, nil},
+		"down at another time": {func(w *world) {
+			a, b := sink("one", "w1", "s1"), sink("two", "w1", "s1")
+			a(w, "stopped", 0, 300)
+			b(w, "started", 400, 400)
+		}, []account.Cause{account.CauseUnknown}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 1)
+			tt.sinks(w)
+			w.events(0, p, 1, 149)
+			w.events(0, p, 160, 170)
+			o := w.options()
+			o.Gaps = true
+			r, err := w.judge(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(r.Gaps) != 1 || r.Verdict != account.Missing {
+				t.Fatalf("%s with gaps %+v, want one", r.Verdict, r.Gaps)
+			}
+			if diff := cmp.Diff(tt.want, r.Gaps[0].Causes); diff != "" {
+				t.Errorf("causes (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.down, r.Gaps[0].Downtimes); diff != "" {
+				t.Errorf("downtimes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A damaged line has no number that could be trusted: what a recovery moved away
+// is a probable cause of a gap, and no reason.
+func TestGapOfWhatARecoveryMoved(t *testing.T) {
+	p := named("orders", "a")
+	w := newWorld(t, 1)
+	w.events(0, p, 1, 9)
+	w.events(0, p, 11, 19)
+	w.events(0, p, 23, 30)
+	act := func(name, kind string, after int, lines int64) account.Quarantine {
+		at := epoch.Add(time.Duration(after) * time.Second)
+		w.report(0, named(papyra.SystemReserved, name), 1, at, papyra.ReportRemoval, papyra.RemovalReport{Act: kind, ID: name, Damaged: lines})
+		return account.Quarantine{Act: name, At: float64(at.Unix()), Lines: lines}
+	}
+	act("early", papyra.ActRecover, 5, 7)
+	one := act("one", papyra.ActRecover, 100, 1)
+	three := act("three", papyra.ActRecover, 200, 3)
+	act("none", papyra.ActRecover, 300, 0)
+	act("rotation", papyra.ActRotate, 300, 9)
+	o := w.options()
+	o.Gaps = true
+	r, err := w.judge(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Gaps) != 2 || r.Verdict != account.Missing || r.Total.Missing != 4 {
+		t.Fatalf("%s with %d missing in %+v, want two gaps of 1 and 3", r.Verdict, r.Total.Missing, r.Gaps)
+	}
+	for i, want := range [][]account.Quarantine{{one, three}, {three}} {
+		if diff := cmp.Diff(want, r.Gaps[i].Quarantines); diff != "" || !slices.Equal(r.Gaps[i].Causes, []account.Cause{account.CauseQuarantined}) {
+			t.Errorf("gap %d: causes %v, quarantines (-want +got):\n%s", i, r.Gaps[i].Causes, diff)
+		}
+	}
+}
+
 func TestRecordsWithoutANumber(t *testing.T) {
 	w := newWorld(t, 1)
 	w.line(0, []byte(`{"kind":"event","system_id":"x","actor_address":"x:1","event_type":"T","payload":{},"timestamp":1.0}`+"\n"))
@@ -810,7 +917,7 @@ func TestRecordsWithoutANumber(t *testing.T) {
 func TestResultIsStable(t *testing.T) {
 	w := newWorld(t, 1)
 	p := named("orders", "a")
-	w.sink(0, "archive", 1, epoch, papyra.SinkReport{State: "stopped", Store: "s1"})
+	w.sink(0, "archive", 1, epoch.Add(9*time.Second), papyra.SinkReport{State: "stopped", Store: "s1"})
 	w.events(0, p, 1, 2)
 	w.put(0, p, papyra.KindEvent, 4, epoch.Add(4*time.Second), "")
 	o := w.options()
@@ -829,7 +936,7 @@ func TestResultIsStable(t *testing.T) {
 	want := `{"group":"archive","at":1700003600,"settle":60,"verdict":"missing","total":{` + counts("5", "4", "1") + `},` +
 		`"runs":[{"system":"orders","node":"node-a","run":"a000000000000000","state":"ended","started":1700000001,"last":1700000004,"reports":0,` +
 		`"categories":[{"category":"events","first":1,"highest":4,` + counts("4", "3", "1") + `}]},` +
-		`{"system":"papyra","node":"node-sinkarchive0","run":"sinkarchive00000","state":"closed","started":1700000000,"last":1700000000,"reports":0,` +
+		`{"system":"papyra","node":"node-sinkarchive0","run":"sinkarchive00000","state":"closed","started":1700000009,"last":1700000009,"reports":0,` +
 		`"categories":[{"category":"reports","first":1,"highest":1,` + counts("1", "1", "0") + `}]}],` +
 		`"stores":[{"name":"memory:0","judged":true,"groups":["archive"],"ids":["s1"],"records":4,"unsealed":0,"unknown_kind":0,"unreadable_reports":0,"damaged":0,"incomplete":false}],` +
 		`"absent":[],"gaps":[{"system":"orders","node":"node-a","run":"a000000000000000","category":"events","first":3,"last":3,"count":1,"after":1700000002,"before":1700000004,"causes":["unknown"]}],` +

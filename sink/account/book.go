@@ -26,6 +26,8 @@ type book struct {
 	sinks    map[string]*sinkRun // by run
 	removals map[string]*removals
 
+	recoveries []recovery // that moved damaged lines; only with Options.Gaps
+
 	records, unsealed, unknown, unreadable uint64
 	damaged                                int64
 	problem                                string // what could not be read
@@ -102,6 +104,13 @@ type removals struct {
 	below  [papyra.KindCount]map[noteID]below
 	latest int64
 	known  [papyra.KindCount][3]uint64 // highest, settled, base as in series
+}
+
+// recovery moved damaged lines, of which nobody can say whose they were.
+type recovery struct {
+	act   string
+	at    int64
+	lines int64
 }
 
 // below is a removal of n numbers below a number, which are not named.
@@ -358,6 +367,9 @@ func (s *sinkRun) hear(p papyra.Peer, at int64) {
 
 func (b *book) removalReport(rec *papyra.Record, p *papyra.RemovalReport) {
 	b.sinkDrops(rec, p.Dropped)
+	if b.a.o.Gaps && p.Act == papyra.ActRecover && p.Damaged > 0 {
+		b.recoveries = append(b.recoveries, recovery{p.ID, rec.Time, p.Damaged})
+	}
 	for category, c := range p.Categories {
 		kind := papyra.ParseCategory(category)
 		if kind == papyra.KindUnknown {
@@ -460,6 +472,7 @@ func (b *book) absorb(other *book) {
 		}
 		to.marks = append(to.marks, from.marks...)
 	}
+	b.recoveries = append(b.recoveries, other.recoveries...)
 	for id, from := range other.removals {
 		to := b.removals[id]
 		if to == nil {

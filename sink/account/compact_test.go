@@ -121,7 +121,8 @@ func essence(r *account.Result) told {
 		}
 	}
 	for _, g := range r.Gaps {
-		g.System, g.After, g.Before, g.Causes, g.Outages = "", 0, 0, nil, nil
+		g.System, g.After, g.Before = "", 0, 0 // of neighbours that are removed
+		g.Causes, g.Outages, g.Downtimes, g.Quarantines = nil, nil, nil, nil
 		out.Gaps = append(out.Gaps, g)
 	}
 	slices.SortFunc(out.Gaps, func(a, b account.Gap) int {

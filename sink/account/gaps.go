@@ -53,7 +53,7 @@ func (j *judgement) listGaps(r *judgedRun, kind papyra.Kind, s *judgedSeries) {
 // explain adds the gaps to a result, with the times that the second reading
 // found and what happened meanwhile.
 func (j *judgement) explain(r *Result) {
-	starts := j.l.sinkStarts()
+	starts, downtimes := j.l.sinkStarts(), j.l.downtimes()
 	for _, s := range j.l.sinks {
 		if s.group == j.l.group {
 			r.LostMessages += s.lost
@@ -76,6 +76,7 @@ func (j *judgement) explain(r *Result) {
 				} else if above == 0 {
 					to = run.endTime()
 				}
+				g.Downtimes = overlap(downtimes, from, max(from, min(to, run.takenBy(&g))))
 				j.findCauses(&g, run, from, max(from, to), above == 0, starts)
 				r.Gaps = append(r.Gaps, g)
 			}
@@ -89,6 +90,15 @@ func (r *judgedRun) firstTime() int64 {
 		return t
 	}
 	return math.MinInt64
+}
+
+// takenBy is when all numbers of a gap had been taken by the last report of the
+// publisher.
+func (r *judgedRun) takenBy(g *Gap) int64 {
+	if last := r.latest.categories[papyra.ParseCategory(g.Category)]; last.Accepted >= g.Last {
+		return r.latest.at
+	}
+	return math.MaxInt64
 }
 
 // endTime is when a run was certainly over: its final report, or never.
@@ -110,8 +120,9 @@ func (j *judgement) findCauses(g *Gap, r *judgedRun, from, to int64, tail bool, 
 	last := r.latest.categories[papyra.ParseCategory(g.Category)]
 	add(CauseUnconfirmed, r.final && last.Unconfirmed > 0 && tail)
 	add(CauseProcessEnd, r.state == RunEnded && tail)
-	g.Outages = r.overlapping(from, to)
+	g.Outages = overlap(r.outages, from, to)
 	add(CauseDisconnection, len(g.Outages) > 0)
+	add(CauseNoSink, len(g.Downtimes) > 0)
 	var lost, stopped, cut bool
 	for _, s := range j.l.sinks {
 		if s.group != j.l.group {
@@ -126,16 +137,18 @@ func (j *judgement) findCauses(g *Gap, r *judgedRun, from, to int64, tail bool, 
 	add(CauseSinkStopped, stopped)
 	add(CauseSinkCut, cut)
 	add(CauseStoreNotGiven, len(j.l.absent) > 0)
+	g.Quarantines = j.l.quarantines(g, from)
+	add(CauseQuarantined, len(g.Quarantines) > 0)
 	add(CauseDamage, slices.ContainsFunc(j.l.stores, func(s Store) bool { return s.Judged && s.Damaged > 0 }))
 	reports := r.series[papyra.KindReport]
 	add(CauseReportsLost, reports != nil && reports.counts.Missing > 0 && g.Category != papyra.KindReport.Category())
 	add(CauseUnknown, len(g.Causes) == 0)
 }
 
-// overlapping returns the outages of a run between two times. mergeOutages was
-// called.
-func (r *judgedRun) overlapping(from, to int64) (out []papyra.Outage) {
-	for _, o := range r.outages {
+// overlap returns those of a list that overlap the time from one moment to
+// another.
+func overlap(list []papyra.Outage, from, to int64) (out []papyra.Outage) {
+	for _, o := range list {
 		begin, end := int64(o.From*1e6), int64(o.To*1e6)
 		if o.To == 0 {
 			end = math.MaxInt64 // it lasted when it was last reported
@@ -145,6 +158,60 @@ func (r *judgedRun) overlapping(from, to int64) (out []papyra.Outage) {
 		}
 	}
 	return out
+}
+
+// quarantines returns the recoveries that may have moved the records of a gap:
+// those after the first of them was taken that moved at least as many lines.
+func (l *ledger) quarantines(g *Gap, from int64) (out []Quarantine) {
+	missing := g.Count
+	if g.Partly {
+		missing = min(g.Missing, g.Count)
+	}
+	for _, r := range l.recoveries {
+		if r.at >= from && uint64(r.lines) >= missing {
+			out = append(out, Quarantine{Act: r.act, At: seconds(r.at), Lines: r.lines})
+		}
+	}
+	slices.SortFunc(out, func(a, b Quarantine) int { return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Act, b.Act)) })
+	return slices.Compact(out) // a store may be given with its copy
+}
+
+// downtimes returns the times between the first sink of the group and now in
+// which none ran, as far as the reports know: a sink that ended without a word is
+// taken to have run until its last one if its store or its name was taken over
+// by another start, otherwise for ever.
+func (l *ledger) downtimes() (out []papyra.Outage) {
+	var runs []*sinkRun
+	for _, s := range l.sinks {
+		if s.group == l.group {
+			runs = append(runs, s)
+		}
+	}
+	slices.SortFunc(runs, func(a, b *sinkRun) int { return cmp.Compare(a.started, b.started) })
+	up := int64(math.MaxInt64) // until when one ran
+	for i, s := range runs {
+		if i == 0 || s.started > up {
+			if i > 0 {
+				out = append(out, papyra.Outage{From: seconds(up), To: seconds(s.started)})
+			}
+			up = s.last
+		}
+		up = max(up, s.end(runs[i+1:]))
+	}
+	if up != math.MaxInt64 {
+		out = append(out, papyra.Outage{From: seconds(up)})
+	}
+	return out
+}
+
+// end returns when a sink ended, given those that started later.
+func (s *sinkRun) end(later []*sinkRun) int64 {
+	if s.stopped || slices.ContainsFunc(later, func(o *sinkRun) bool {
+		return o.started >= s.last && (o.instance == s.instance || o.store != "" && o.store == s.store)
+	}) {
+		return s.last
+	}
+	return math.MaxInt64
 }
 
 // mergeOutages makes one outage of each that was reported twice, first without

@@ -203,7 +203,20 @@ type Gap struct {
 	Before float64 `json:"before,omitempty"`
 
 	Outages []papyra.Outage `json:"outages,omitempty"` // of its publisher, that overlap it
-	Causes  []Cause         `json:"causes"`            // the most probable first
+	// Downtimes are the times without any sink of the group that overlap it; one
+	// without an end lasts.
+	Downtimes []papyra.Outage `json:"downtimes,omitempty"`
+	// Quarantines are the recoveries that may have moved its records away.
+	Quarantines []Quarantine `json:"quarantines,omitempty"`
+	Causes      []Cause      `json:"causes"` // the most probable first
+}
+
+// Quarantine is a recovery that moved damaged lines away. A damaged line cannot
+// be trusted to say whose it was, so that it is no more than a probable cause.
+type Quarantine struct {
+	Act   string  `json:"act"` // its name, also in the place where the lines lie
+	At    float64 `json:"at"`  // Unix seconds
+	Lines int64   `json:"lines"`
 }
 
 // Cause is what probably happened to missing records. The list is closed.
@@ -214,11 +227,13 @@ const (
 	CauseUnconfirmed   Cause = "unconfirmed"     // handed over when the publisher closed, never confirmed
 	CauseProcessEnd    Cause = "process_end"     // the newest records of a process that ended without a word
 	CauseDisconnection Cause = "disconnection"   // the publisher lost its broker meanwhile: what that had queued is gone
+	CauseNoSink        Cause = "no_sink"         // no sink of the group ran meanwhile: the confirmation came from another group
 	CauseSinkLost      Cause = "sink_lost"       // a sink's client threw messages away that nobody read in time
 	CauseSinkStopped   Cause = "sink_stopped"    // a sink ended without a word meanwhile
 	CauseSinkCut       Cause = "sink_cut"        // a sink lost its broker meanwhile
+	CauseStoreNotGiven Cause = "store_not_given" // another store of the group exists
+	CauseQuarantined   Cause = "quarantined"     // a later recovery moved damaged lines away: perhaps these
 	CauseDamage        Cause = "damage"          // a store has damaged lines: scan it
 	CauseReportsLost   Cause = "reports_lost"    // reports of the run are missing too: one of them may have said
-	CauseStoreNotGiven Cause = "store_not_given" // another store of the group exists
 	CauseUnknown       Cause = "unknown"
 )

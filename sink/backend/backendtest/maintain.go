@@ -160,11 +160,16 @@ func compactKeepsReports(t *testing.T, m Medium) {
 	b := open(t, m)
 	one, two := sample.New(1), sample.New(2)
 	report := func(s *sample.Source) []byte { return s.Line("orders", papyra.KindReport, "") }
-	var old, lastOne, lastTwo []byte
+	var firsts [][]byte
+	var lastOne, lastTwo []byte
 	var lines [][]byte
-	for range 5 {
-		old, lastTwo = report(one), report(two)
-		lines = append(lines, one.Event(), old, lastTwo)
+	for i := range 5 {
+		var of []byte
+		of, lastTwo = report(one), report(two)
+		lines = append(lines, one.Event(), of, lastTwo)
+		if i == 0 {
+			firsts = [][]byte{of, lastTwo}
+		}
 	}
 	lastOne = report(one)
 	lines = append(lines, lastOne)
@@ -182,9 +187,9 @@ func compactKeepsReports(t *testing.T, m Medium) {
 		view := list(t, b, papyra.Query{Kinds: orders.Kinds, Systems: orders.Systems, Retention: r, At: at})
 		compact(t, b, papyra.CompactOptions{Retention: r, At: at})
 		got := list(t, b, orders)
-		want := text([][]byte{lastTwo, lastOne})
+		want := text(append(firsts, lastTwo, lastOne))
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("limits %+v: the last PublisherReport of each run must stay (-want +got):\n%s", limits, diff)
+			t.Errorf("limits %+v: the first and the last PublisherReport of each run must stay (-want +got):\n%s", limits, diff)
 		}
 		if diff := cmp.Diff(view, list(t, b, papyra.Query{Kinds: orders.Kinds, Systems: orders.Systems, Retention: r, At: at})); diff != "" {
 			t.Errorf("limits %+v changed the view (-before +after):\n%s", limits, diff)
