@@ -90,7 +90,8 @@ func themes() []theme {
 			p.place(0, r, diskLimit, diskLimit)
 		}},
 		theme{string(actCompact), anywhere, func(p *plan, r *rand.Rand) {
-			p.groups[0].workers[0].process = false
+			w := p.first([]storeKind{storeJSON, storeMemory}[r.IntN(2)])
+			w.process, w.keep = false, 5
 			p.place(0, r, actCompact, actCompact)
 		}},
 		theme{string(actRecover), anywhere, func(p *plan, r *rand.Rand) { p.single(); p.place(0, r, actRecover, actRecover) }},
@@ -118,13 +119,13 @@ func (p *plan) single() {
 	p.groups, p.workers = p.groups[:1], p.workers[:1]
 }
 
-// alone leaves one worker, which is a goroutine and suffers nothing yet, and
-// nothing destructive.
+// alone leaves one worker, which is a goroutine, suffers nothing yet and keeps
+// every report, and nothing destructive.
 func (p *plan) alone(r *rand.Rand) {
 	p.single()
 	p.groups[0].workers, p.workers[0] = p.groups[0].workers[:1], [][]fault{nil}
-	w := &p.groups[0].workers[0]
-	w.process, w.small, p.sinks = false, false, true
+	p.first([]storeKind{storeJSON, storeMemory}[r.IntN(2)]).process = false
+	p.sinks = true
 	p.broker = p.draw(r, 1, []faultKind{brokerStop}, 20*time.Millisecond, 100*time.Millisecond)
 }
 
