@@ -50,6 +50,13 @@ func (t *told) add(rec *papyra.Record) bool {
 		if json.Unmarshal(rec.Payload, &r) != nil {
 			return false
 		}
+		for _, d := range r.Dropped { // named by reports that a rotation removed
+			key := seriesKey{d.System, d.Run, papyra.ParseCategory(d.Category)}
+			if t.dropped[key] == nil {
+				t.dropped[key] = map[papyra.DropReason][]papyra.Range{}
+			}
+			t.dropped[key][d.Reason] = append(t.dropped[key][d.Reason], d.Ranges...)
+		}
 		for category, c := range r.Categories {
 			kind := papyra.ParseCategory(category)
 			for _, run := range c.Runs {
@@ -92,6 +99,7 @@ func (b *books) explained(run *account.Run) {
 		}
 		for _, reason := range publisherReasons {
 			claim(string(reason), b.h.named[key][reason])
+			claim(string(reason), b.h.told.dropped[key][reason])
 		}
 		for _, reason := range sinkReasons {
 			claim(string(reason), b.h.told.dropped[key][reason])
