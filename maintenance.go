@@ -171,7 +171,7 @@ type AppendStats struct {
 	Rotations      int64 `json:"rotations"`
 	DroppedFiles   int64 `json:"dropped_files"`   // oldest files that had to go
 	DroppedRecords int64 `json:"dropped_records"` // in them
-	DroppedBytes   int64 `json:"dropped_bytes"`   // of these files, damaged lines included
+	DroppedBytes   int64 `json:"dropped_bytes"`   // of these files, damaged lines included, what was kept of them not
 
 	// Of a store on a server: parts of batches to which an answer was lost.
 	Resent     int64 `json:"resent"`      // they were sent again

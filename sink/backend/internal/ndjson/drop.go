@@ -105,6 +105,9 @@ func (s *Store) readDropped(ctx context.Context, m listed, digits string, last b
 	}
 	d := &dropped{path: s.dropping(digits), records: removal.Records(), bytes: f.size, reports: carried.Kept()}
 	d.kept = len(d.reports)
+	for _, line := range d.reports {
+		d.bytes -= int64(len(line)) // they stay
+	}
 	now := s.now()
 	act := s.rotations().Act(papyra.ActRotate, digits, now)
 	removed, err := removal.Reports(act, now)
