@@ -13,9 +13,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Lengths of the seal's fixed parts.
 const (
-	runLen  = 16
-	crcLen  = len(`,"crc":"`) + 8 + len(`"}`)
-	hexTail = "0123456789abcdef"
+	runLen    = 16
+	crcLen    = len(`,"crc":"`) + 8 + len(`"}`)
+	hexDigits = "0123456789abcdef"
 )
 
 // Identity is who seals records: a process and one start of its publisher. It
@@ -189,16 +189,7 @@ func parseSeq(digits []byte) (uint64, bool) {
 // verify reports whether the checksum of a line with this tail is right.
 func (s *seal) verify(line []byte) bool {
 	sum := crc32.Checksum(line[:len(line)-crcLen], castagnoli)
-	var want [8]byte
-	hex8(want[:0], sum)
-	return string(want[:]) == string(s.crc)
-}
-
-// hex8 appends eight lower-case hexadecimal digits.
-func hex8(dst []byte, v uint32) []byte {
-	return append(dst,
-		hexTail[v>>28], hexTail[v>>24&15], hexTail[v>>20&15], hexTail[v>>16&15],
-		hexTail[v>>12&15], hexTail[v>>8&15], hexTail[v>>4&15], hexTail[v&15])
+	return hexEqual(s.crc, sum)
 }
 
 // CheckSeal reports whether line, without its newline, ends in a seal whose

@@ -2,6 +2,7 @@ package papyra
 
 import (
 	"bytes"
+	"encoding/binary"
 	"hash/crc32"
 )
 
@@ -152,7 +153,5 @@ func (f *frame) timestamp(middle []byte) ([]byte, bool) {
 
 // hexEqual reports whether eight digits spell v in lower case.
 func hexEqual(digits []byte, v uint32) bool {
-	var want [8]byte
-	hex8(want[:0], v)
-	return string(digits) == string(want[:])
+	return binary.BigEndian.Uint64(digits) == hex32(v)
 }

@@ -143,6 +143,6 @@ func (e *Encoder) escape(c byte) {
 	case '\f':
 		e.buf = append(e.buf, '\\', 'f')
 	default:
-		e.buf = append(e.buf, '\\', 'u', '0', '0', hexTail[c>>4], hexTail[c&15])
+		e.buf = append(e.buf, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -108,7 +109,7 @@ func TestSinksFindEachOther(t *testing.T) {
 	var stores []sink.Backend
 	var workers []*worker
 	for i, group := range []string{"archive", "archive", "archive", "live"} {
-		stores = append(stores, openStore(t, "json:"+filepath.Join(dir, fmt.Sprint(i))))
+		stores = append(stores, openStore(t, "json:"+filepath.Join(dir, strconv.Itoa(i))))
 		workers = append(workers, runSink(t, quick(b.URL(), group, fmt.Sprintf("w%d", i)), stores[i]))
 	}
 	known := func(i int) (peers []papyra.Peer) {

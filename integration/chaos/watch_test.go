@@ -84,7 +84,7 @@ func (w *world) look(o *watch, group int, began time.Time) (problems []string) {
 // passing reports whether an error is one of a store that is away, or not there
 // yet.
 func passing(err error) bool {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each of them is looked at
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
 			if !passing(e) {
 				return false

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -355,7 +356,7 @@ func (h *history) act() {
 	c.accepted++
 	h.acts++
 	name := rapid.SampledFrom([]string{papyra.ActRotate, papyra.ActRecover, papyra.ActCompact}).Draw(h.t, "act")
-	r := papyra.RemovalReport{Act: name, ID: fmt.Sprint(h.acts), Categories: map[string]papyra.RemovedCategory{
+	r := papyra.RemovalReport{Act: name, ID: strconv.Itoa(h.acts), Categories: map[string]papyra.RemovedCategory{
 		kind.Category(): {Records: 1, Runs: []papyra.RemovedRun{{Node: s.who.node, Run: s.who.run, Ranges: []papyra.Range{{c.accepted, c.accepted}}}}},
 	}}
 	store := rapid.IntRange(0, len(h.w.stores)-1).Draw(h.t, "act in")

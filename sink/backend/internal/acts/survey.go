@@ -63,10 +63,10 @@ func (s survey) look(rec *papyra.Record) {
 	if json.Unmarshal(rec.Payload, &t) != nil {
 		return // it says nothing to an account either
 	}
-	print := t.print()
+	counts := t.print()
 	r := s[surveyKey{string(rec.System), string(rec.Run)}]
 	if r == nil {
-		r = &surveyed{first: rec.Seq, last: rec.Seq, newer: rec.Seq, print: print, turns: roaring64.New()}
+		r = &surveyed{first: rec.Seq, last: rec.Seq, newer: rec.Seq, print: counts, turns: roaring64.New()}
 		s[surveyKey{string(rec.System), string(rec.Run)}] = r
 	}
 	r.first, r.last = min(r.first, rec.Seq), max(r.last, rec.Seq)
@@ -75,11 +75,11 @@ func (s survey) look(rec *papyra.Record) {
 	}
 	// The counts of reports in order can only be equal if those of all between
 	// them are. Of reports out of order that cannot be said.
-	if rec.Seq != r.newer && (print != r.print || rec.Seq > r.newer) {
+	if rec.Seq != r.newer && (counts != r.print || rec.Seq > r.newer) {
 		r.turns.Add(rec.Seq)
 		r.turns.Add(r.newer)
 	}
-	r.newer, r.print = rec.Seq, print
+	r.newer, r.print = rec.Seq, counts
 }
 
 // chose reports whether rec must stay.

@@ -192,12 +192,12 @@ func (t *told) limit(bytes int64) (gone []*papyra.Record) {
 	if len(sinks) > maxSinks {
 		sinks = slices.Insert(sinks[:len(sinks)-1], maxSinks-1, sinks[len(sinks)-1])
 	}
-	forget := func(all map[tellerKey]*ends, key tellerKey, i int) {
+	forget := func(all map[tellerKey]*ends, key tellerKey) { // the oldest of its lines
 		e := all[key]
-		if rec := t.forget(e.lines[i]); rec != nil {
+		if rec := t.forget(e.lines[0]); rec != nil {
 			gone = append(gone, rec)
 		}
-		e.lines, e.seqs = slices.Delete(e.lines, i, i+1), slices.Delete(e.seqs, i, i+1)
+		e.lines, e.seqs = slices.Delete(e.lines, 0, 1), slices.Delete(e.seqs, 0, 1)
 		if len(e.lines) == 0 {
 			delete(all, key)
 		}
@@ -211,21 +211,21 @@ func (t *told) limit(bytes int64) (gone []*papyra.Record) {
 	}
 	for n, key := range sinks {
 		if n >= maxSinks || !fits(t.sinks[key].lines[0]) {
-			forget(t.sinks, key, 0)
+			forget(t.sinks, key)
 		}
 	}
 	// The last reports of all runs, before the first one of any.
 	for n, key := range publishers {
 		if lines := t.publishers[key].lines; n >= maxPublishers || !fits(lines[len(lines)-1]) {
 			for len(t.publishers[key].lines) > 1 {
-				forget(t.publishers, key, 0)
+				forget(t.publishers, key)
 			}
-			forget(t.publishers, key, 0)
+			forget(t.publishers, key)
 		}
 	}
 	for _, key := range publishers {
 		if e := t.publishers[key]; e != nil && len(e.lines) > 1 && !fits(e.lines[0]) {
-			forget(t.publishers, key, 0)
+			forget(t.publishers, key)
 		}
 	}
 	return gone

@@ -250,9 +250,12 @@ func (w *blockWorker) lines(ctx context.Context, b *block) error {
 
 func (w *blockWorker) line(b *block, l *line) {
 	w.tally.Lines++
-	verdict, damage := scan.Damaged, (*papyra.LineError)(nil)
+	var (
+		verdict scan.Verdict
+		damage  *papyra.LineError
+	)
 	if l.bytes == nil && l.length > 0 {
-		damage = notHeld(l)
+		verdict, damage = scan.Damaged, notHeld(l)
 	} else {
 		verdict, damage = w.lineJudge.Line(&w.rec, l.bytes, w.sc.o.Full)
 	}
