@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/papyra/papyra"
@@ -17,7 +18,8 @@ import (
 
 // recording is what the process of a row of the table of calls is asked to do.
 type recording struct {
-	URL        string // "" measures calls that do nothing: the harness itself
+	URL        string        // "" measures calls that record nothing: the harness itself
+	Busy       time.Duration // how long such a call counts
 	Goroutines int
 	Rate       int // calls a second in all; 0: as fast as they can
 	Duration   time.Duration
@@ -53,7 +55,7 @@ func record(text string) error {
 	if err := json.Unmarshal([]byte(text), &r); err != nil {
 		return fmt.Errorf("read what to record: %w", err)
 	}
-	call, p := emptyCall, (*publisher.Publisher)(nil)
+	call, p := countingCall(r.Busy), (*publisher.Publisher)(nil)
 	if r.URL != "" {
 		var err error
 		p, err = publisher.Connect(r.URL, publisher.Config{System: benchSystem, Node: benchNode})
@@ -105,14 +107,35 @@ func closePublisher(p *publisher.Publisher) {
 	_ = p.Close(ctx)
 }
 
-// emptyCall takes what a record call takes and does nothing.
-func emptyCall(i int) {
-	nothing(papyra.Event{Actor: papyra.Address{ID: int64(i)}, Type: papyra.ActorCrashed},
-		slog.String("error", "dial bank: connection reset by peer"), slog.Int("attempt", i&7))
+// countingCall returns a call that takes what a record call takes, records
+// nothing, and counts for so long.
+func countingCall(long time.Duration) func(int) {
+	const trial = 1 << 20
+	began := time.Now()
+	spent.Store(count(trial))
+	steps := int(float64(trial) * float64(long) / float64(time.Since(began)))
+	return func(i int) {
+		nothing(steps, papyra.Event{Actor: papyra.Address{ID: int64(i)}, Type: papyra.ActorCrashed},
+			slog.String("error", "dial bank: connection reset by peer"), slog.Int("attempt", i&7))
+	}
+}
+
+// spent keeps the counting from being left out.
+var spent atomic.Uint64
+
+func count(steps int) (n uint64) {
+	for range steps {
+		n = n*6364136223846793005 + 1442695040888963407
+	}
+	return n
 }
 
 //go:noinline
-func nothing(papyra.Event, ...slog.Attr) {}
+func nothing(steps int, _ papyra.Event, _ ...slog.Attr) {
+	if count(steps) == 1 {
+		spent.Add(1) // never, but who compiles this does not know
+	}
+}
 
 // run lets every goroutine call by its schedule and returns how long the calls
 // took. A goroutine that was held up makes the calls that it owes at once, so
