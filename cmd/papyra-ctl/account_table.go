@@ -64,6 +64,8 @@ func (c *call) showBalance(r *account.Result) {
 	switch {
 	case r.Total.Missing > 0:
 		s.printf("%s  %s missing without a reason\n", s.paint(red, "MISSING"), are(r.Total.Missing))
+	case r.Verdict == account.Balanced && r.Total.Pending > 0:
+		s.printf("%s  nothing is missing yet; %s pending: ask again in a minute\n", s.paint(green, "accounted for"), are(r.Total.Pending))
 	case r.Verdict == account.Balanced:
 		s.printf("%s  every record is accounted for\n", s.paint(green, "accounted for"))
 	default:
