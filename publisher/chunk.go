@@ -40,32 +40,13 @@ func part(b []byte, limit int) int {
 	return bytes.LastIndexByte(b[:limit], '\n') + 1
 }
 
-// seqOf returns the number of a sealed line, read from its end; 0 when the line
-// has none. The line may have its newline.
+// seqOf returns the number of a line of a chunk, given with its newline.
 func seqOf(line []byte) uint64 {
-	const crc = len(`,"crc":"xxxxxxxx"}`)
-	line = bytes.TrimSuffix(line, []byte("\n"))
-	end := len(line) - crc
-	if end <= 0 || !bytes.HasPrefix(line[end:], []byte(`,"crc":"`)) {
-		return 0
+	var rec papyra.Record
+	if papyra.ParseInto(&rec, line[:len(line)-1]) != nil {
+		return 0 // the encoder makes no such line
 	}
-	start := end
-	for start > 0 && line[start-1] >= '0' && line[start-1] <= '9' {
-		start--
-	}
-	if start == end || end-start > 20 || !bytes.HasSuffix(line[:start], []byte(`,"seq":`)) {
-		return 0
-	}
-	n := uint64(0)
-	for _, c := range line[start:end] {
-		hi, lo := bits.Mul64(n, 10)
-		sum, carry := bits.Add64(lo, uint64(c-'0'), 0)
-		if hi != 0 || carry != 0 {
-			return 0
-		}
-		n = sum
-	}
-	return n
+	return rec.Seq
 }
 
 // chunkList is a queue of chunks that needs no memory of its own.
