@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"syscall"
 	"time"
@@ -15,11 +16,11 @@ import (
 
 const (
 	copySize = 1 << 20
-	// catchUp is how much may be left to copy under the append lock; while more
-	// is appended than that, it is copied without the lock, at most maxRounds
-	// times.
-	catchUp   = 256 << 10
-	maxRounds = 8
+	// catchUp is how much may be left to copy under the append lock as long as
+	// copying without it gains on the appender.
+	catchUp = 256 << 10
+	// slice is how much is copied and synced at a time while appends wait.
+	slice = 4 << 20
 )
 
 // errGone says that a pinned file has left the set, so that there is nothing to
@@ -29,88 +30,157 @@ var errGone = errors.New("the file is no longer part of the store")
 // rewrite replaces one pinned file by a new one with its owner and mode. fill
 // writes what stays of the pinned bytes. Of the active file, what was appended
 // behind offset tail meanwhile is copied too, and the writer goes on in the new
-// file; appends wait for the returned pause. The new file is durable before it
-// takes the name. After an error the old file is untouched, but for one that
-// says so.
+// file; pause is the longest time for which appends waited. The new file is
+// durable before it takes the name. After an error the old file is untouched, but
+// for one that says so.
 func (s *Store) rewrite(ctx context.Context, f *file, tail int64, fill func(io.Writer) error) (pause time.Duration, err error) {
 	path := s.temporary()
 	to, err := s.makeLike(path, f)
 	if err != nil {
 		return 0, err
 	}
-	placed := false
+	rp := &replacement{s: s, f: f, path: path, to: to, tail: tail}
 	defer func() {
-		if !placed {
+		if !rp.placed {
 			to.Close()
 			_ = s.disk.Remove(path)
 		}
 	}()
-	fail := func(op string, err error) error {
-		return &papyra.StoreError{Op: op, Path: path, Offset: -1, Err: err, Hint: hintFor(err)}
-	}
 	buffered := bufio.NewWriterSize(diskWriter{s.disk, to}, int(min(copySize, max(f.size, 4096))))
 	if err := fill(buffered); err != nil {
 		return 0, err
 	}
 	if err := buffered.Flush(); err != nil {
-		return 0, fail("write", err)
+		return 0, rp.fail("write", err)
 	}
-	if f.number == 0 {
-		if tail, err = s.copyTail(ctx, f, to, tail); err != nil {
-			return 0, err
+	if err := rp.sync(); err != nil {
+		return 0, err
+	}
+	err = rp.place(ctx)
+	return rp.pause, err
+}
+
+// replacement is a new file that is about to take the name of a pinned one.
+type replacement struct {
+	s    *Store
+	f    *file // the pinned one
+	path string
+	to   *os.File // the new one, durable
+	tail int64    // what f has behind it is not copied
+
+	pause  time.Duration // the longest for which appends waited
+	placed bool          // it has the name
+}
+
+func (rp *replacement) fail(op string, err error) error {
+	return &papyra.StoreError{Op: op, Path: rp.path, Offset: -1, Err: err, Hint: hintFor(err)}
+}
+
+// sync makes the new file durable.
+func (rp *replacement) sync() error {
+	if err := rp.s.disk.Sync(rp.to); err != nil {
+		return rp.fail("sync", err)
+	}
+	return nil
+}
+
+// copy copies what f has up to an offset, and makes it durable.
+func (rp *replacement) copy(ctx context.Context, end int64) error {
+	if rp.tail >= end {
+		return nil
+	}
+	if err := copyRange(ctx, rp.s.disk, diskWriter{rp.s.disk, rp.to}, rp.f.f, rp.tail, end); err != nil {
+		return err
+	}
+	rp.tail = end
+	return rp.sync()
+}
+
+// place catches up with the appender and gives the new file the name. What was
+// appended is copied and synced while appends go on, round by round, as long as
+// each round leaves less than half of the one before, so that there are few. An
+// appender that is as fast as the disk is held back from then on: it waits for a
+// slice to be copied between any two appends.
+func (rp *replacement) place(ctx context.Context) error {
+	held, most := false, int64(slice)
+	for before := int64(math.MaxInt64); ; {
+		end, err := rp.try(ctx, held, most)
+		if err != nil || rp.placed {
+			return err
+		}
+		left := end - rp.tail
+		switch {
+		case held && left >= before:
+			most *= 2 // each append is longer than what is copied before the next
+		case !held && left > before/2:
+			held = true
+		}
+		before = left
+		if held {
+			continue
+		}
+		if err := rp.copy(ctx, end); err != nil {
+			return err
 		}
 	}
-	if err := s.disk.Sync(to); err != nil {
-		return 0, fail("sync", err)
-	}
+}
 
-	// From here on appends wait.
+// try gives the new file the name if that is possible at once: if no more than
+// catchUp is to be copied before, or, with held, no more than most; otherwise it
+// copies that much. It returns where f ended. Appends wait meanwhile.
+func (rp *replacement) try(ctx context.Context, held bool, most int64) (end int64, err error) {
+	s, f := rp.s, rp.f
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	began := time.Now()
+	defer func() { rp.pause = max(rp.pause, time.Since(began)) }()
 	if err := context.Cause(ctx); err != nil {
 		return 0, err
 	}
 	if f.number == 0 && s.writer != nil {
+		// What is copied must not be what a failing disk has thrown away: that
+		// stands only in the memory that the swap forgets.
+		if err := s.writer.sync(); err != nil {
+			return 0, err
+		}
+		if end, err = s.endOf(f); err != nil {
+			return 0, err
+		}
+		if !held && end-rp.tail > catchUp {
+			return end, nil
+		}
+		if err := rp.copy(ctx, min(end, rp.tail+most)); err != nil {
+			return 0, err
+		}
+		if rp.tail < end {
+			return end, nil
+		}
 		if s.writer.torn && s.writer.is(f.dev, f.ino) {
 			return 0, &papyra.StoreError{Op: "replace", Path: s.path(), Offset: -1, Err: papyra.ErrUnavailable, Hint: "an append has just failed half-way; try again"}
 		}
-		if s.writer.failed {
-			// What a failed sync has thrown away stands only in the memory that the
-			// swap forgets.
-			if err := s.writer.sync(); err != nil {
-				return 0, err
-			}
-		}
-		end, err := s.endOf(f)
-		if err != nil {
-			return 0, err
-		}
-		if tail < end {
-			if err := copyRange(ctx, s.disk, diskWriter{s.disk, to}, f.f, tail, end); err != nil {
-				return 0, err
-			}
-			if err := s.disk.Sync(to); err != nil {
-				return 0, fail("sync", err)
-			}
-		}
 	}
+	return end, rp.swap()
+}
+
+// swap gives the new file the name. The append lock is held.
+func (rp *replacement) swap() error {
+	s, f := rp.s, rp.f
 	// The name may have been shifted by a rotation: the inode counts.
 	name, err := s.locate(f)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if err := s.disk.Rename(path, name); err != nil {
-		return 0, fail("rename", err)
+	if err := s.disk.Rename(rp.path, name); err != nil {
+		return rp.fail("rename", err)
 	}
-	placed = true
+	rp.placed = true
 	syncErr := syncDir(s.disk, s.dir)
 	if s.writer != nil && s.writer.is(f.dev, f.ino) {
 		// From now on an append must not go to the old inode, and one to the new
 		// inode is durable only with the directory.
 		err = s.writer.swapped(syncErr != nil)
 	}
-	return time.Since(began), errors.Join(err, syncErr, to.Close())
+	return errors.Join(err, syncErr, rp.to.Close())
 }
 
 // makeLike makes a temporary file with the owner and mode of f.
@@ -149,34 +219,6 @@ func keepOwner(to *os.File, info os.FileInfo) error {
 		return nil
 	}
 	return to.Chown(int(want.Uid), int(want.Gid))
-}
-
-// copyTail copies what the writer appended since, without holding appends up,
-// until little is left, and returns how far it came.
-func (s *Store) copyTail(ctx context.Context, f *file, to *os.File, tail int64) (int64, error) {
-	for range maxRounds {
-		s.mu.Lock()
-		size := tail
-		var err error
-		if s.writer != nil {
-			// What is copied must not be what a failing disk has thrown away.
-			if err = s.writer.sync(); err == nil {
-				size, err = s.endOf(f)
-			}
-		}
-		s.mu.Unlock()
-		if err != nil {
-			return tail, err
-		}
-		if size-tail <= catchUp {
-			return tail, nil
-		}
-		if err := copyRange(ctx, s.disk, diskWriter{s.disk, to}, f.f, tail, size); err != nil {
-			return tail, err
-		}
-		tail = size
-	}
-	return tail, nil
 }
 
 // endOf returns where the file ends that was pinned as the active one: where the
