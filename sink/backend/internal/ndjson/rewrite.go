@@ -21,6 +21,10 @@ const (
 	catchUp = 256 << 10
 	// slice is how much is copied and synced at a time while appends wait.
 	slice = 4 << 20
+	// syncEvery is how much is written between two syncs of the new file. One sync
+	// of everything would hold up those of the appender: they share the disk, and
+	// mostly the journal of the file system.
+	syncEvery = 16 << 20
 )
 
 // errGone says that a pinned file has left the set, so that there is nothing to
@@ -46,7 +50,7 @@ func (s *Store) rewrite(ctx context.Context, f *file, tail int64, fill func(io.W
 			_ = s.disk.Remove(path)
 		}
 	}()
-	buffered := bufio.NewWriterSize(diskWriter{s.disk, to}, int(min(copySize, max(f.size, 4096))))
+	buffered := bufio.NewWriterSize(rp, int(min(copySize, max(f.size, 4096))))
 	if err := fill(buffered); err != nil {
 		return 0, err
 	}
@@ -68,16 +72,27 @@ type replacement struct {
 	to   *os.File // the new one, durable
 	tail int64    // what f has behind it is not copied
 
-	pause  time.Duration // the longest for which appends waited
-	placed bool          // it has the name
+	unsynced int           // bytes of the new file
+	pause    time.Duration // the longest for which appends waited
+	placed   bool          // it has the name
 }
 
 func (rp *replacement) fail(op string, err error) error {
 	return &papyra.StoreError{Op: op, Path: rp.path, Offset: -1, Err: err, Hint: hintFor(err)}
 }
 
+// Write writes to the new file, and makes it durable bit by bit.
+func (rp *replacement) Write(b []byte) (int, error) {
+	n, err := diskWriter{rp.s.disk, rp.to}.Write(b)
+	if rp.unsynced += n; err == nil && rp.unsynced >= syncEvery {
+		err = rp.sync()
+	}
+	return n, err
+}
+
 // sync makes the new file durable.
 func (rp *replacement) sync() error {
+	rp.unsynced = 0
 	if err := rp.s.disk.Sync(rp.to); err != nil {
 		return rp.fail("sync", err)
 	}
@@ -89,7 +104,7 @@ func (rp *replacement) copy(ctx context.Context, end int64) error {
 	if rp.tail >= end {
 		return nil
 	}
-	if err := copyRange(ctx, rp.s.disk, diskWriter{rp.s.disk, rp.to}, rp.f.f, rp.tail, end); err != nil {
+	if err := copyRange(ctx, rp.s.disk, rp, rp.f.f, rp.tail, end); err != nil {
 		return err
 	}
 	rp.tail = end
