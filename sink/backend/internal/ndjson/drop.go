@@ -33,8 +33,15 @@ const keptShare = 4
 // drop takes one file out of the set, after what it holds was noted.
 func (w *writer) drop(ctx context.Context, m listed) error {
 	s := w.s
-	digits := randomHex()
-	d, err := s.readDropped(ctx, m, digits, false)
+	l := w.ahead.take(m)
+	if l == nil {
+		var err error
+		if l, err = s.leave(m); err != nil {
+			return err
+		}
+	}
+	defer l.f.Close()
+	d, err := s.readDropped(ctx, l, randomHex(), false)
 	if err != nil {
 		return err
 	}
@@ -45,58 +52,23 @@ func (w *writer) drop(ctx context.Context, m listed) error {
 	return nil
 }
 
-// readDropped reads a file that is to go, or is about to, and makes its reports.
-// Nothing is changed. A part that cannot be read is an error once; the next time,
-// or if there will be none, it counts as damaged, so that the bound holds all the
-// same.
-func (s *Store) readDropped(ctx context.Context, m listed, digits string, last bool) (*dropped, error) {
-	f, err := s.openMember(s.disk, m)
-	if err != nil {
-		return nil, &papyra.StoreError{Op: "read before it is dropped", Path: s.beside(m.base), Offset: -1, Err: err, Hint: "it must be readable, so that what goes can be written down"}
-	}
-	defer f.f.Close()
-	if f.dev != m.dev || f.ino != m.ino {
-		return nil, &papyra.StoreError{Op: "read before it is dropped", Path: s.beside(m.base), Offset: -1, Err: errGone, Hint: "somebody replaced it; try again"}
-	}
-	var (
-		removal acts.Removal
-		carried acts.Carried
-		rec     papyra.Record
-		r       = newBackward(interruptible{s.disk, ctx}, f.f, f.size)
-	)
-	for n := 1; ; n++ {
-		if n%1024 == 0 && ctx.Err() != nil {
+// readDropped reads the rest of a file that is to go, or is about to, and makes
+// its reports. Nothing is changed. A part that cannot be read is an error once;
+// the next time, or if there will be none, it counts as damaged, so that the bound
+// holds all the same.
+func (s *Store) readDropped(ctx context.Context, l *leaving, digits string, last bool) (*dropped, error) {
+	if err := l.read(interruptible{s.disk, ctx}, 0); err != nil {
+		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		l, err := r.next()
-		if errors.Is(err, io.EOF) {
-			break
+		if bad := [2]uint64{l.dev, l.ino}; !last && s.unread != bad {
+			s.unread = bad
+			return nil, &papyra.StoreError{Op: "read before it is dropped", Path: s.beside(l.base), Offset: l.lines.pos, Err: err, Hint: "the next time this counts as damage; check the disk"}
 		}
-		if err != nil {
-			if bad := [2]uint64{f.dev, f.ino}; !last && s.unread != bad {
-				s.unread = bad
-				return nil, &papyra.StoreError{Op: "read before it is dropped", Path: s.beside(m.base), Offset: r.pos, Err: err, Hint: "the next time this counts as damage; check the disk"}
-			}
-			removal.Damaged++
-			removal.DamagedBytes += r.pos + int64(r.end-r.start)
-			break
-		}
-		verdict, _ := judge(&rec, &l, false)
-		switch verdict {
-		case scan.Damaged:
-			removal.Damaged++
-			removal.DamagedBytes += l.size()
-		case scan.Valid:
-			gone := &rec
-			if rec.Kind == papyra.KindReport && papyra.ParseInto(&rec, l.bytes) == nil {
-				gone = carried.Add(&rec)
-			}
-			if gone != nil {
-				removal.Add(gone)
-			}
-		}
+		l.damage(l.unread())
 	}
-	gone, err := s.prune(ctx, &carried, f)
+	f, carried, removal := l.file, &l.carried, &l.removal
+	gone, err := s.prune(ctx, carried, f)
 	if err != nil {
 		return nil, err
 	}
@@ -306,7 +278,12 @@ func (s *Store) resumeDrop(ctx context.Context, base string) (*dropped, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := s.readDropped(ctx, m, digits, true)
+	l, err := s.leave(m)
+	if err != nil {
+		return nil, err
+	}
+	defer l.f.Close()
+	d, err := s.readDropped(ctx, l, digits, true)
 	if err != nil {
 		return nil, err
 	}

@@ -190,6 +190,9 @@ func (rp *replacement) swap() error {
 	}
 	rp.placed = true
 	syncErr := syncDir(s.disk, s.dir)
+	if s.writer != nil {
+		s.writer.ahead.replaced(f)
+	}
 	if s.writer != nil && s.writer.is(f.dev, f.ino) {
 		// From now on an append must not go to the old inode, and one to the new
 		// inode is durable only with the directory.

@@ -84,12 +84,12 @@ func (w *writer) rotate(ctx context.Context) error {
 	return w.finishDrops(ctx)
 }
 
-// giveNumber is steps 2 to 4 without the new file.
-func (w *writer) giveNumber(ctx context.Context) error {
-	s := w.s
+// planRotation lists the set and says what a rotation does to the files with a
+// number, which it returns too.
+func (s *Store) planRotation() (arrangement, map[int]listed, error) {
 	members, _, odd, err := s.list()
 	if err != nil {
-		return err
+		return arrangement{}, nil, err
 	}
 	var (
 		byNumber = map[int]listed{}
@@ -109,13 +109,24 @@ func (w *writer) giveNumber(ctx context.Context) error {
 	}
 	plan := arrange(numbers, taken, s.maxFiles)
 	if plan.place == 0 {
-		return &papyra.StoreError{Op: "rotate", Path: s.path(), Offset: -1, Err: papyra.ErrConfig, Hint: odd[0].File + " stands in the place of a file: " + odd[0].Detail + "; remove it"}
+		return plan, nil, &papyra.StoreError{Op: "rotate", Path: s.path(), Offset: -1, Err: papyra.ErrConfig, Hint: odd[0].File + " stands in the place of a file: " + odd[0].Detail + "; remove it"}
+	}
+	return plan, byNumber, nil
+}
+
+// giveNumber is steps 2 to 4 without the new file.
+func (w *writer) giveNumber(ctx context.Context) error {
+	s := w.s
+	plan, byNumber, err := s.planRotation()
+	if err != nil {
+		return err
 	}
 	for _, n := range plan.drop {
 		if err := w.drop(ctx, byNumber[n]); err != nil {
 			return err
 		}
 	}
+	w.ahead.forget()
 	for _, sh := range plan.shifts {
 		if err := s.move(s.member(sh.from), s.member(sh.to)); err != nil {
 			return err

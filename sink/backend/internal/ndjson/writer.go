@@ -37,6 +37,7 @@ type writer struct {
 	moved bool       // by a rotation: f has its number, and the new file is not made yet
 	fresh bool       // nothing but the reports of the rotation was written
 	drops []*dropped // out of the set, and not yet unlinked
+	ahead ahead      // of the rotation that comes next
 
 	checked time.Time // when the lock file was last looked at
 	broken  error     // somebody else writes: for good
@@ -148,6 +149,7 @@ func (w *writer) append(ctx context.Context, b *papyra.Batch) (stored int, err e
 		}
 		w.fresh = false
 		stored = upTo
+		w.readAhead(ctx)
 	}
 	if w.s.mode == SyncBatch {
 		return stored, w.sync()
@@ -414,7 +416,10 @@ func (w *writer) swapped(dirDirty bool) error {
 }
 
 // close closes the file. Whoever wants it durable has called sync.
-func (w *writer) close() error { return w.f.Close() }
+func (w *writer) close() error {
+	w.ahead.giveUp()
+	return w.f.Close()
+}
 
 // hintFor tells the operator what to do about a failed write.
 func hintFor(err error) string {
