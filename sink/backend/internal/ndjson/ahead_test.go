@@ -156,8 +156,7 @@ func TestRotateAheadTellsTheSame(t *testing.T) {
 				rt.Fatal(err)
 			}
 		}
-		dir, err := os.MkdirTemp(t.TempDir(), "")
-		must(err)
+		dir := t.TempDir()
 		maxBytes, maxFiles := int64(rapid.IntRange(3_000, 12_000).Draw(rt, "max_bytes")), rapid.IntRange(3, 5).Draw(rt, "max_files")
 		disk := &readingDisk{}
 		config := Config{Path: filepath.Join(dir, "records.ndjson"), Numbered: true, MaxBytes: maxBytes, MaxFiles: maxFiles, Disk: disk, Sync: SyncNone}

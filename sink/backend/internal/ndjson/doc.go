@@ -48,10 +48,15 @@
 // # Rewrite and swap
 //
 // A file is replaced by: copying what stays, verbatim, from a pinned descriptor
-// into .NAME.tmp-<hex> (O_EXCL, the owner and mode of the original); fsync; under
-// the append lock, copying what was appended since, fsync, checking that the name
-// still leads to the pinned inode, rename, fsync of the directory. A crash before
-// the rename leaves the old file and a leftover, after it the new file. Both are
+// into .NAME.tmp-<hex> (O_EXCL, the owner and mode of the original); fsync; of the
+// active file, copying and syncing what was appended since, round by round while
+// appends go on, until at most 256 KiB are left; under the append lock, copying
+// the rest, fsync, checking that the name still leads to the pinned inode, rename,
+// fsync of the directory. Where a round does not leave less than half of the one
+// before, the appender is as fast as the disk: then at most 4 MiB are copied and
+// synced at a time under the append lock, and one append goes in between. Only
+// what the writer has synced is copied behind the pinned size. A crash before the
+// rename leaves the old file and a leftover, after it the new file. Both are
 // valid, and the same command finishes the job.
 //
 // # Rotate
@@ -66,6 +71,12 @@
 // RemovalReports are appended to that and synced, the directory too; the dropped
 // files are unlinked. Renames never replace anything. What is no file of the set
 // keeps its number, and the set goes around it.
+//
+// The first file that is going to be dropped is read before, from its end, in
+// step with the appends: as much of it as the active file has come nearer to its
+// bound since its first append, or since it was opened. What was read counts if
+// the file is still the same at the rotation, by device, inode, size and time of
+// change; otherwise, and after an error, it is read anew then.
 //
 // A crash leaves at most a hole, no active file, and dropped files: these are
 // finished by whoever takes the lock next, appender or act. The ID of a report
@@ -100,9 +111,14 @@
 //
 // # Limits
 //
-// Memory: 1.25 MiB for each of at most 16 scan workers, 2 MiB for a reader, the
-// kept bytes of the writer, and for a compaction one bit for each line before
-// compression; where it looks for duplicates at most about 90 MiB more, and what
-// does not fit is named and stays. Lines longer than papyra.MaxLine are measured without being
-// held.
+// Memory: 1.25 MiB for each of at most 16 scan workers, 2 MiB for a reader, of
+// which a rotating appender has one; the kept bytes of the writer; for a
+// compaction one bit for each line before compression, and where it looks for
+// duplicates at most about 90 MiB more: what does not fit is named and stays.
+// Lines longer than papyra.MaxLine are measured without being held.
+//
+// Appends: one waits for a whole file to be read where a rotation drops more than
+// one, or one that has just changed, and for a line longer than papyra.MaxLine in
+// it; and for the whole set where the reports that are dropped name more than a
+// thousand runs, of which those are forgotten that have nothing left.
 package ndjson
