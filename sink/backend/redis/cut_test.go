@@ -96,8 +96,14 @@ func (f *feed) drain() {
 // order.
 func (f *feed) check(c goredis.UniversalClient) {
 	f.t.Helper()
+	f.compare(c, func(lines []string) []string { return lines })
+}
+
+// compare is check after a change to what is stored.
+func (f *feed) compare(c goredis.UniversalClient, change func([]string) []string) {
+	f.t.Helper()
 	for key, want := range f.want {
-		if diff := cmp.Diff(want, stored(f.t, c, key)); diff != "" {
+		if diff := cmp.Diff(want, change(stored(f.t, c, key))); diff != "" {
 			f.t.Fatalf("%s (-appended +stored):\n%.4000s", key, diff)
 		}
 	}

@@ -78,7 +78,9 @@
 // What Append reports as stored is as durable as the server is configured to make
 // it; Sync adds nothing. [Store.Warnings] says which settings may lose records. A
 // failover may lose what the old master acknowledged and the new one did not have
-// yet (papyra.AppendStats counts where it is noticed).
+// yet (papyra.AppendStats counts where it is noticed). A server of version 7.0
+// that is killed within a write to its append-only log, and again later, may do a
+// part of that write twice: exact duplicates.
 //
 // A RemovalReport is acknowledged before the first entry goes. In a cluster the
 // reports may be on another master than the entries: a power cut of just that

@@ -1,7 +1,11 @@
 package redis_test
 
 import (
+	"bytes"
 	"context"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,9 +41,79 @@ func TestKilledAndRestarted(t *testing.T) {
 		<-killed
 		s.Restart(t)
 		f.drain()
-		f.check(s.Client(t))
+		if strings.Contains(s.Log(t), doneTwice) {
+			f.compare(s.Client(t), once) // see TestTornTransaction
+		} else {
+			f.check(s.Client(t))
+		}
 	}
 	t.Logf("%d failed appends, %d chunks sent again, %d of them stored before", f.errors, a.Stats().Resent, a.Stats().Fenced)
+}
+
+// doneTwice is what a server logs that has done a part of a transaction of its
+// log a second time.
+const doneTwice = "MULTI calls can not be nested"
+
+// once leaves of equal lines the first.
+func once(lines []string) (out []string) {
+	seen := map[string]bool{}
+	for _, l := range lines {
+		if !seen[l] {
+			out = append(out, l)
+		}
+		seen[l] = true
+	}
+	return out
+}
+
+// A server that is killed within the write of a batch to its log cuts the log
+// behind the last whole command of that batch, and does not do these when it
+// starts; when it starts the next time it does, before those that it logged since.
+// No client can prevent that. What stands twice are exact duplicates, which are
+// shown once.
+func TestTornTransaction(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	lines := sample.New(1).Events(6)
+	fill(t, open(t, "redis://"+s.Addr()), lines...)
+	s.Kill()
+	logs, err := filepath.Glob(filepath.Join(s.Dir, "appendonlydir", "*.incr.aof"))
+	if err != nil || len(logs) != 1 {
+		t.Fatalf("logs of the server %v, %v; want one", logs, err)
+	}
+	text, err := os.ReadFile(logs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := bytes.LastIndex(text, lines[4][:len(lines[4])-1])
+	if err := os.WriteFile(logs[0], text[:cut+20], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Restart(t)
+	store := open(t, "redis://"+s.Addr())
+	fill(t, store, lines...)
+	s.Kill()
+	s.Restart(t)
+
+	var want []string
+	for _, l := range lines {
+		want = append(want, string(bytes.TrimSuffix(l, []byte("\n"))))
+	}
+	got := stored(t, s.Client(t), events)
+	if diff := cmp.Diff(want, once(got)); diff != "" {
+		t.Errorf("stored, without duplicates (-want +got):\n%s", diff)
+	}
+	if twice := strings.Contains(s.Log(t), doneTwice); twice != (len(got) > len(want)) {
+		t.Errorf("%d entries of %d lines, and the server's log says %v that it did some twice", len(got), len(want), twice)
+	}
+	r, err := store.Scan(t.Context(), papyra.ScanOptions{Full: true})
+	if err != nil || !r.Clean() || r.Duplicates != int64(len(got)-len(want)) {
+		t.Errorf("scan: %+v, %v; want %d duplicates", r, err, len(got)-len(want))
+	}
+	n := 0
+	if _, err := store.Read(t.Context(), papyra.Query{}, func(*papyra.Record, papyra.Place) error { n++; return nil }); err != nil || n != len(want) {
+		t.Errorf("read %d records, %v; want %d", n, err, len(want))
+	}
 }
 
 // A replica takes over in good order while batches come in: they reach the old

@@ -165,6 +165,16 @@ func (s *Server) await(within time.Duration, loading bool) error {
 	}
 }
 
+// Log returns what the server has logged since its first start.
+func (s *Server) Log(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(s.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // Addr returns 127.0.0.1 and the port.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)) }
 
