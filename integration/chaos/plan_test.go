@@ -194,7 +194,7 @@ func (p *plan) drawGroups(r *rand.Rand, has host, gentle bool) {
 		}
 		p.workers = append(p.workers, nil)
 		for w := range 1 + r.IntN(3) {
-			wp := workerPlan{name: fmt.Sprintf("w%d", w), files: 2 + r.IntN(4), size: 32 << r.IntN(4), keep: 20 + r.Int64N(500)}
+			wp := workerPlan{name: fmt.Sprintf("w%d", w), files: 2 + r.IntN(4), size: 128 << r.IntN(3), keep: 20 + r.Int64N(500)}
 			stores := []storeKind{storeJSON, storeRotating, storeMemory}
 			if has.redis {
 				stores = append(stores, storeRedis)

@@ -35,7 +35,7 @@ func themes() []theme {
 		}},
 		{"rotation", anywhere, func(p *plan, r *rand.Rand) {
 			w := p.first(storeRotating)
-			w.files, w.size = 2, 64
+			w.files, w.size = 2, 128
 			p.slots[0].faults = p.merge(p.slots[0].faults, p.draw(r, 1, []faultKind{pubFlood}, 50*time.Millisecond, 100*time.Millisecond))
 		}},
 		{"small queue", anywhere, func(p *plan, r *rand.Rand) {

@@ -183,7 +183,8 @@ func (w *worker) running(end func() error, kill func()) {
 const unavailable, busy = 69, 4
 
 func (w *worker) runProcess() error {
-	args := []string{"--server", w.broker, "--group", w.group.name, "--instance", w.plan.name, "--backend", w.url}
+	// It may take as long as a slow disk needs for what a flood left in its buffer.
+	args := []string{"--server", w.broker, "--group", w.group.name, "--instance", w.plan.name, "--backend", w.url, "--stop-timeout", "3m"}
 	for _, kind := range w.group.kinds {
 		args = append(args, "--category", kind.Category())
 	}
