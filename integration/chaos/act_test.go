@@ -87,6 +87,10 @@ func (w *worker) recover(long time.Duration) {
 				moved += r.Moved
 				clean = err == nil && (r.After == nil || r.After.Clean())
 			}
+			if errors.Is(err, papyra.ErrNotFound) && w.plan.store == storeRedis && w.redis.gone.Load() {
+				clean = true // the server has forgotten the damage with the rest
+				return nil
+			}
 			return err
 		})
 		// An act that an outage ended has moved what it does not report.

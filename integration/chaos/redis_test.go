@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ type redisServer struct {
 	server *redistest.Server
 	proxy  *redistest.Proxy
 	forgot func()          // is told while everything is gone
+	gone   atomic.Bool     // everything was, at least once
 	done   func(faultKind) // is told of each fault
 }
 
@@ -67,6 +69,7 @@ func (s *redisServer) harm(f fault) {
 		if err := os.RemoveAll(filepath.Join(s.server.Dir, "appendonlydir")); err != nil {
 			s.t.Error(err)
 		}
+		s.gone.Store(true)
 		s.forgot()
 		time.Sleep(f.long)
 		s.again()
