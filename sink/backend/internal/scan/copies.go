@@ -4,8 +4,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
-
 	"github.com/papyra/papyra"
 )
 
@@ -17,32 +15,17 @@ const maxCopied = 1 << 20
 // the other: every copy but the one that comes first. Two lines are the same if
 // length and SHA-256 are, so that what it calls a copy can be removed.
 type Copies struct {
-	runs  map[string]*roaring64.Bitmap
+	repeats
 	seen  map[[sha256.Size]byte]struct{}
 	bound int
-	key   []byte
 
-	partial bool // the identities of a part only
 	tooMany bool // more lines than are remembered
 }
 
 // Copies returns what finds the copies of the records whose identity occurs
 // again. What was seen only once is forgotten.
 func (ids *Identities) Copies() *Copies {
-	return &Copies{runs: ids.again(), seen: map[[sha256.Size]byte]struct{}{}, bound: maxCopied, partial: ids.full}
-}
-
-// None reports whether no identity occurs again.
-func (c *Copies) None() bool { return len(c.runs) == 0 }
-
-// Suspect reports whether the identity of rec occurs again.
-func (c *Copies) Suspect(rec *papyra.Record) bool {
-	if !rec.HasIdentity() {
-		return false
-	}
-	c.key = streamKey(c.key[:0], rec)
-	again := c.runs[string(c.key)]
-	return again != nil && again.Contains(rec.Seq)
+	return &Copies{repeats: ids.repeats(), seen: map[[sha256.Size]byte]struct{}{}, bound: maxCopied}
 }
 
 // Copy reports whether the suspect rec has the bytes of one that was offered

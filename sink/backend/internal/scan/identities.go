@@ -100,36 +100,52 @@ func (ids *Identities) Merge(o *Identities) {
 // Repeated returns what compares the records whose identity occurs again, or
 // nil if none does. What was seen only once is forgotten.
 func (ids *Identities) Repeated() *Repeated {
-	return &Repeated{runs: ids.again(), seed: maphash.MakeSeed(), seed2: maphash.MakeSeed(), first: map[[2]uint64][]uint64{}, partial: ids.full}
+	return &Repeated{repeats: ids.repeats(), seed: maphash.MakeSeed(), seed2: maphash.MakeSeed(), first: map[[2]uint64][]uint64{}}
 }
 
-// again returns the numbers that occur again, and forgets the others.
-func (ids *Identities) again() map[string]*roaring64.Bitmap {
-	runs := map[string]*roaring64.Bitmap{}
+// repeats are the identities that occur again.
+type repeats struct {
+	runs    map[string]*roaring64.Bitmap
+	key     []byte
+	partial bool // the identities of a part only
+}
+
+// repeats returns the identities that occur again, and forgets the others.
+func (ids *Identities) repeats() repeats {
+	r := repeats{runs: map[string]*roaring64.Bitmap{}, partial: ids.full}
 	for key, run := range ids.runs {
 		if !run.again.IsEmpty() {
-			runs[key] = run.again
+			r.runs[key] = run.again
 		}
 	}
 	ids.runs = nil
-	return runs
+	return r
+}
+
+// None reports whether no identity occurs again.
+func (r *repeats) None() bool { return len(r.runs) == 0 }
+
+// Suspect reports whether the identity of rec occurs again. It leaves what tells
+// its run and category in key.
+func (r *repeats) Suspect(rec *papyra.Record) bool {
+	if !rec.HasIdentity() {
+		return false
+	}
+	r.key = streamKey(r.key[:0], rec)
+	again := r.runs[string(r.key)]
+	return again != nil && again.Contains(rec.Seq)
 }
 
 // Repeated compares records that have one identity, offered in order.
 type Repeated struct {
-	runs        map[string]*roaring64.Bitmap
+	repeats
 	seed, seed2 maphash.Seed
 	// first holds, for each identity, a hash of each different line that has it.
 	first map[[2]uint64][]uint64
-	key   []byte
 
 	duplicates int64
-	partial    bool // the identities of a part only
 	tooMany    bool // more of them than are compared
 }
-
-// None reports whether there is nothing to compare.
-func (r *Repeated) None() bool { return len(r.runs) == 0 }
 
 // Result returns the number of exact duplicates and the bounds that were
 // reached.
@@ -146,12 +162,7 @@ func (r *Repeated) Result() (duplicates int64, limits []string) {
 // Conflict reports whether rec has the identity of an earlier record and other
 // bytes. An exact duplicate is counted.
 func (r *Repeated) Conflict(rec *papyra.Record) bool {
-	if !rec.HasIdentity() {
-		return false
-	}
-	r.key = streamKey(r.key[:0], rec)
-	again := r.runs[string(r.key)]
-	if again == nil || !again.Contains(rec.Seq) {
+	if !r.Suspect(rec) {
 		return false
 	}
 	r.key = binary.LittleEndian.AppendUint64(r.key, rec.Seq)
