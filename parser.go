@@ -7,6 +7,7 @@ package papyra
 // safe for concurrent use.
 type Parser struct {
 	frame  frame
+	framed bool // the last line had the frame
 	shape  shape
 	misses int // lines in a row that had another shape
 }
@@ -49,7 +50,7 @@ func (p *Parser) missed() bool {
 
 // Sealed does what [ParseSealed] does, with the same result.
 func (p *Parser) Sealed(rec *Record, line []byte) bool {
-	if p.frame.match(rec, line) {
+	if p.framed = p.frame.match(rec, line); p.framed {
 		return true
 	}
 	if !ParseSealed(rec, line) {
@@ -57,4 +58,25 @@ func (p *Parser) Sealed(rec *Record, line []byte) bool {
 	}
 	p.frame.learn(rec)
 	return true
+}
+
+// Stretch is a number of sealed lines of one stream, one after the other.
+type Stretch struct {
+	Kind           Kind
+	System         []byte // valid until the parser's next call
+	Lines          int
+	Bytes          int   // of the lines and their newlines
+	Oldest, Newest int64 // timestamps in microseconds; without meaning if there is no line
+}
+
+// SealedLines counts the lines that block begins with, as far as they are of the
+// sender and the stream of the line that [Parser.Sealed] has taken last, their
+// timestamps are not behind latest, and Sealed would take them too. It is for
+// whoever wants to know nothing else of them. A line ends at its newline; what
+// lacks one is not counted. It may count fewer lines than there are, and none.
+func (p *Parser) SealedLines(block []byte, latest int64) Stretch {
+	if !p.framed {
+		return Stretch{}
+	}
+	return p.frame.lines(block, latest)
 }

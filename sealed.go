@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"math"
 )
 
 // ParseSealed fills rec from a line in exactly the layout that [Encoder]
@@ -101,32 +102,59 @@ func (f *frame) learn(rec *Record) {
 // match fills rec, as ParseSealed does, if the line has this frame. False means
 // nothing but that ParseSealed must decide.
 func (f *frame) match(rec *Record, line []byte) bool {
-	end := len(line) - crcLen // of what is summed up
-	if len(f.head) == 0 || len(line)+1 > MaxLine || end < len(f.head)+len(f.tail)+1 ||
-		string(line[:len(f.head)]) != string(f.head) ||
-		string(line[end:end+len(crcHead)]) != crcHead || string(line[len(line)-2:]) != `"}` {
-		return false
-	}
-	seq, first := digitsBefore(line, len(f.head), end)
-	start := first - len(f.tail)
-	if first == end || line[first] == '0' || start < len(f.head) || string(line[start:first]) != string(f.tail) {
-		return false
-	}
-	raw, ok := f.timestamp(line[len(f.head):start])
+	t, seq, tail, ok := f.check(line)
 	if !ok {
-		return false
-	}
-	t, ok := parseTimestamp(raw)
-	if !ok || !hexEqual(line[end+len(crcHead):len(line)-2], crc32.Update(f.sum, castagnoli, line[len(f.head):end])) {
 		return false
 	}
 	rec.Line, rec.Kind, rec.System, rec.Time = line, f.kind, line[f.system:len(f.head)-1], t
 	rec.Type, rec.Actor, rec.Payload = nil, nil, nil
 	rec.Sealed, rec.Seq = true, seq
-	node := start + nodeStart
+	node := tail + nodeStart
 	run := node + f.node + len(sealed.run)
 	rec.Node, rec.Run = line[node:node+f.node], line[run:run+runLen]
 	return true
+}
+
+// check returns the timestamp and the number of a line that has this frame, and
+// where its tail begins.
+func (f *frame) check(line []byte) (t int64, seq uint64, tail int, ok bool) {
+	end := len(line) - crcLen // of what is summed up
+	if len(f.head) == 0 || len(line)+1 > MaxLine || end < len(f.head)+len(f.tail)+1 ||
+		string(line[:len(f.head)]) != string(f.head) ||
+		string(line[end:end+len(crcHead)]) != crcHead || string(line[len(line)-2:]) != `"}` {
+		return 0, 0, 0, false
+	}
+	seq, first := digitsBefore(line, len(f.head), end)
+	tail = first - len(f.tail)
+	if first == end || line[first] == '0' || tail < len(f.head) || string(line[tail:first]) != string(f.tail) {
+		return 0, 0, 0, false
+	}
+	raw, ok := f.timestamp(line[len(f.head):tail])
+	if !ok {
+		return 0, 0, 0, false
+	}
+	t, ok = parseTimestamp(raw)
+	ok = ok && hexEqual(line[end+len(crcHead):len(line)-2], crc32.Update(f.sum, castagnoli, line[len(f.head):end]))
+	return t, seq, tail, ok
+}
+
+// lines counts the lines that block begins with and that have this frame, up to
+// one whose timestamp is behind latest.
+func (f *frame) lines(block []byte, latest int64) Stretch {
+	s := Stretch{Kind: f.kind, System: f.head[f.system : len(f.head)-1], Oldest: math.MaxInt64, Newest: math.MinInt64}
+	for {
+		n := bytes.IndexByte(block[s.Bytes:], '\n')
+		if n < 0 {
+			return s
+		}
+		t, _, _, ok := f.check(block[s.Bytes : s.Bytes+n])
+		if !ok || t > latest {
+			return s
+		}
+		s.Lines++
+		s.Bytes += n + 1
+		s.Oldest, s.Newest = min(s.Oldest, t), max(s.Newest, t)
+	}
 }
 
 // timestamp returns the timestamp of what stands between head and tail: the

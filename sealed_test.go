@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -41,6 +42,25 @@ func framedLines(t testing.TB) [][]byte {
 	return out
 }
 
+// mutateSealed returns one of the lines with something wrong or unusual in it.
+func mutateSealed(rng *rand.Rand, lines [][]byte) []byte {
+	line := bytes.Clone(lines[rng.IntN(len(lines))])
+	switch rng.IntN(4) {
+	case 0:
+		line[rng.IntN(len(line))] ^= 1 << rng.IntN(8)
+	case 1:
+		line = line[:rng.IntN(len(line))]
+	case 2: // a foreign middle or end with a checksum that is right
+		at := rng.IntN(len(line) - crcLen)
+		line = append(line[:at:at], line[at+rng.IntN(len(line)-crcLen-at):len(line)-crcLen]...)
+		line = reseal(line)
+	case 3:
+		from := lines[rng.IntN(len(lines))]
+		line = reseal(append(line[:rng.IntN(len(line))], from[rng.IntN(len(from)-crcLen):len(from)-crcLen]...))
+	}
+	return line
+}
+
 // Parser.Sealed and ParseSealed say the same of every line, damaged ones too.
 func TestParserSealedLikeParseSealed(t *testing.T) {
 	var p Parser
@@ -58,21 +78,7 @@ func TestParserSealedLikeParseSealed(t *testing.T) {
 		check(line)
 	}
 	for range 50_000 {
-		line := bytes.Clone(lines[rng.IntN(len(lines))])
-		switch rng.IntN(4) {
-		case 0:
-			line[rng.IntN(len(line))] ^= 1 << rng.IntN(8)
-		case 1:
-			line = line[:rng.IntN(len(line))]
-		case 2: // a foreign middle or end with a checksum that is right
-			at := rng.IntN(len(line) - crcLen)
-			line = append(line[:at:at], line[at+rng.IntN(len(line)-crcLen-at):len(line)-crcLen]...)
-			line = reseal(line)
-		case 3:
-			from := lines[rng.IntN(len(lines))]
-			line = reseal(append(line[:rng.IntN(len(line))], from[rng.IntN(len(from)-crcLen):len(from)-crcLen]...))
-		}
-		check(line)
+		check(mutateSealed(rng, lines))
 	}
 	for _, line := range []string{"", "}", `"}`, `,"crc":"00000000"}`} {
 		check([]byte(line))
@@ -83,6 +89,65 @@ func TestParserSealedLikeParseSealed(t *testing.T) {
 func reseal(line []byte) []byte {
 	line = line[:len(line):len(line)]
 	return fmt.Appendf(line, `,"crc":"%08x"}`, crc32.Checksum(line, castagnoli))
+}
+
+// Parser.SealedLines counts only what ParseSealed takes line by line, adds it up
+// rightly, and hardly ever leaves a line that it could have counted.
+func TestParserSealedLinesLikeParseSealed(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	lines := framedLines(t)
+	var counted, left int
+	for range 300 {
+		var block []byte
+		for _, line := range lines {
+			if rng.IntN(20) == 0 {
+				line = mutateSealed(rng, lines)
+			}
+			block = append(append(block, line...), '\n')
+		}
+		block = block[:len(block)-rng.IntN(2)] // the last line may lack its newline
+		latest := time.Unix(1_700_000_000, 0).Add(time.Duration(rng.IntN(600)) * time.Second).UnixMicro()
+		var p Parser
+		for len(block) > 0 {
+			line, rest, _ := bytes.Cut(block, []byte("\n"))
+			block = rest
+			var last Record
+			if !p.Sealed(&last, line) {
+				if got := p.SealedLines(block, latest); got.Lines > 0 {
+					t.Fatalf("%d lines behind one that Sealed does not take", got.Lines)
+				}
+				continue
+			}
+			got := p.SealedLines(block, latest)
+			want := Stretch{Oldest: math.MaxInt64, Newest: math.MinInt64}
+			for range got.Lines {
+				var rec Record
+				line, rest, ended := bytes.Cut(block, []byte("\n"))
+				if !ended || !ParseSealed(&rec, line) || rec.Time > latest || rec.Kind != last.Kind ||
+					string(rec.System) != string(last.System) || string(rec.Run) != string(last.Run) {
+					t.Fatalf("counted, behind %s:\n%s", last.Line, line)
+				}
+				want.Lines++
+				want.Bytes += len(line) + 1
+				want.Oldest, want.Newest = min(want.Oldest, rec.Time), max(want.Newest, rec.Time)
+				block = rest
+			}
+			if counted += got.Lines; got.Lines > 0 {
+				want.Kind, want.System = last.Kind, last.System
+				if !reflect.DeepEqual(got, want) {
+					t.Fatalf("got %+v, want %+v", got, want)
+				}
+			}
+			var next Record
+			if line, _, ended := bytes.Cut(block, []byte("\n")); ended && p.framed && ParseSealed(&next, line) && next.Time <= latest &&
+				next.Kind == last.Kind && string(next.System) == string(last.System) && string(next.Run) == string(last.Run) {
+				left++
+			}
+		}
+	}
+	if counted < 30_000 || left > counted/1000 {
+		t.Errorf("counted %d lines, left %d that it could have counted", counted, left)
+	}
 }
 
 // Lines of one frame cost no allocation.

@@ -151,6 +151,19 @@ func (r *forward) tooLong() (line, error) {
 	}
 }
 
+// held returns what is read already of the lines to come, up to the soft end. It
+// is valid until the next call.
+func (r *forward) held() []byte {
+	n := min(int64(r.end-r.start), max(r.soft-r.pos, 0))
+	return r.buf[r.start : r.start+int(n)]
+}
+
+// skip skips so many of the bytes that are held.
+func (r *forward) skip(n int) {
+	r.start += n
+	r.pos += int64(n)
+}
+
 // skipRest skips up to and with the next newline. It returns io.EOF if there is
 // none before the soft end.
 func (r *forward) skipRest() error {

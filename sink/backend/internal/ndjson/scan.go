@@ -213,7 +213,7 @@ func newBlockWorker(ctx context.Context, sc *setScan, f *file, t *scan.Tally) *b
 
 func (w *blockWorker) judge(ctx context.Context, b *block) {
 	b.findings = scan.NewFindings(w.sc.o)
-	err := w.lines(ctx, b)
+	err := w.lines(b)
 	if err == nil || errors.Is(err, io.EOF) || ctx.Err() != nil {
 		return
 	}
@@ -224,7 +224,7 @@ func (w *blockWorker) judge(ctx context.Context, b *block) {
 }
 
 // lines judges the lines that begin in the block.
-func (w *blockWorker) lines(ctx context.Context, b *block) error {
+func (w *blockWorker) lines(b *block) error {
 	if b.start == 0 {
 		w.read.reset(w.f.f, 0, b.end, w.f.size)
 	} else {
@@ -234,18 +234,32 @@ func (w *blockWorker) lines(ctx context.Context, b *block) error {
 			return err
 		}
 	}
-	for n := 0; w.read.pos < b.end; n++ {
-		if n%1024 == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
+	for w.read.pos < b.end {
 		l, err := w.read.next()
 		if err != nil {
 			return err
 		}
 		b.lines++
 		w.line(b, &l)
+		w.alike(b)
 	}
 	return nil
+}
+
+// alike takes the lines that are read already, as far as they are like the last
+// one and nothing more needs to be known of them: nearly all of a file that is
+// sealed.
+func (w *blockWorker) alike(b *block) {
+	if w.sc.o.Full {
+		return
+	}
+	more := w.lineJudge.Trusted(w.read.held(), b.findings.Latest())
+	if more.Lines == 0 {
+		return
+	}
+	w.tally.AddSealed(&more)
+	b.lines += int64(more.Lines)
+	w.read.skip(more.Bytes)
 }
 
 func (w *blockWorker) line(b *block, l *line) {

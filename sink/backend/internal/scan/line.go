@@ -33,6 +33,13 @@ func (j *Judge) Line(rec *papyra.Record, line []byte, full bool) (Verdict, *papy
 	return verdict(line, j.parser.Parse(rec, line))
 }
 
+// Trusted counts the lines that block begins with, as far as Line without full
+// would find them valid, of the last line's stream, and not behind latest. It
+// may count fewer.
+func (j *Judge) Trusted(block []byte, latest int64) papyra.Stretch {
+	return j.parser.SealedLines(block, latest)
+}
+
 // Line judges a line, given without its newline, and fills rec if it is valid.
 // Unless full is set, a line in the layout of [papyra.Encoder] whose seal
 // verifies is trusted: rec then holds what [papyra.ParseSealed] fills. The

@@ -3,6 +3,7 @@ package scan
 import (
 	"cmp"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/papyra/papyra"
@@ -33,23 +34,35 @@ func (t *Tally) Add(rec *papyra.Record) {
 	if rec.Sealed {
 		t.Sealed++
 	}
-	s := t.stream(rec)
-	if s.records == 0 {
-		s.oldest, s.newest = rec.Time, rec.Time
-	}
-	s.records++
-	s.bytes += int64(len(rec.Line)) + 1
-	s.oldest, s.newest = min(s.oldest, rec.Time), max(s.newest, rec.Time)
+	t.stream(rec.Kind, rec.System).add(1, int64(len(rec.Line))+1, rec.Time, rec.Time)
 }
 
-func (t *Tally) stream(rec *papyra.Record) *stream {
-	ss := &t.streams[rec.Kind]
-	if ss.last != nil && ss.last.name == string(rec.System) {
+// AddSealed counts lines and their records.
+func (t *Tally) AddSealed(more *papyra.Stretch) {
+	n := int64(more.Lines)
+	t.Lines += n
+	t.Records += n
+	t.Sealed += n
+	t.stream(more.Kind, more.System).add(n, int64(more.Bytes), more.Oldest, more.Newest)
+}
+
+func (s *stream) add(records, bytes, oldest, newest int64) {
+	if s.records == 0 {
+		s.oldest, s.newest = oldest, newest
+	}
+	s.records += records
+	s.bytes += bytes
+	s.oldest, s.newest = min(s.oldest, oldest), max(s.newest, newest)
+}
+
+func (t *Tally) stream(kind papyra.Kind, system []byte) *stream {
+	ss := &t.streams[kind]
+	if ss.last != nil && ss.last.name == string(system) {
 		return ss.last
 	}
-	s := ss.byName[string(rec.System)]
+	s := ss.byName[string(system)]
 	if s == nil {
-		s = &stream{name: string(rec.System)}
+		s = &stream{name: string(system)}
 		if ss.byName == nil {
 			ss.byName = map[string]*stream{}
 		}
@@ -68,13 +81,7 @@ func (t *Tally) Merge(o *Tally) {
 	t.Sealed += o.Sealed
 	for kind := range o.streams {
 		for name, from := range o.streams[kind].byName {
-			to := t.stream(&papyra.Record{Kind: papyra.Kind(kind), System: []byte(name)})
-			if to.records == 0 {
-				to.oldest, to.newest = from.oldest, from.newest
-			}
-			to.records += from.records
-			to.bytes += from.bytes
-			to.oldest, to.newest = min(to.oldest, from.oldest), max(to.newest, from.newest)
+			t.stream(papyra.Kind(kind), []byte(name)).add(from.records, from.bytes, from.oldest, from.newest)
 		}
 	}
 }
@@ -145,6 +152,14 @@ func (f *Findings) Notice(a papyra.Anomaly) {
 // so that the caller needs to know its place only then.
 func (f *Findings) Remarkable(rec *papyra.Record) bool {
 	return rec.Kind == papyra.KindUnknown || f.skew != 0 && rec.Time > f.skew
+}
+
+// Latest is the timestamp up to which no record of a known kind is remarkable.
+func (f *Findings) Latest() int64 {
+	if f.skew == 0 {
+		return math.MaxInt64
+	}
+	return f.skew
 }
 
 // Look adds the notices that a valid record deserves by itself. at holds its
