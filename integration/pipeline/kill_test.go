@@ -1,8 +1,14 @@
 package pipeline
 
 import (
+	"bufio"
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,6 +16,8 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/publisher"
+	"github.com/papyra/papyra/sink/account"
+	"github.com/papyra/papyra/sink/backend"
 )
 
 // stream records from several goroutines until stop is called, which returns
@@ -122,6 +130,125 @@ func TestKilledSinkMergesNothing(t *testing.T) {
 	if len(complete) != len(numbers) {
 		t.Errorf("recover left %d records of %d", len(complete), len(numbers))
 	}
+}
+
+// The test executable is also a runtime, where a test kills one: it prints the
+// run of its publisher, and then, before every few records, how many it has
+// recorded.
+const publisherVariable = "PAPYRA_PIPELINE_PUBLISHER"
+
+func playPublisher(url string) int {
+	p, err := publisher.Connect(url, publisher.Config{System: "orders", Node: "killed"})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println(p.Run())
+	for n := 0; ; n++ {
+		for p.Stats().Events.Buffered > 10_000 {
+			time.Sleep(time.Millisecond)
+		}
+		if n%100 == 0 {
+			if _, err := fmt.Println(n); err != nil {
+				return 1 // nobody is there any more
+			}
+		}
+		record(p, n)
+	}
+}
+
+// TestKilledPublisherLeavesAnUnknownTail kills runtimes with SIGKILL in the
+// middle of their streams. What of a run had left its process is stored whole,
+// in order and without a hole; of what had not, the account says that it is not
+// known, unless a report had named it before.
+func TestKilledPublisherLeavesAnUnknownTail(t *testing.T) {
+	kills := 3
+	if long() {
+		kills = 50
+	}
+	dir, url := t.TempDir(), broker(t)
+	path := filepath.Join(dir, "records.ndjson")
+	sink := startSink(t, dir, "--server", url, "--backend", "json:"+path)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded := map[string]uint64{} // by run: so many at least, and at most 100 more
+	for range kills {
+		cmd := exec.Command(self)
+		cmd.Env = append(os.Environ(), publisherVariable+"="+url)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		said := bufio.NewScanner(out)
+		if !said.Scan() {
+			t.Fatalf("the runtime says nothing: %v", said.Err())
+		}
+		run := said.Text()
+		told := make(chan uint64)
+		go func() {
+			var n uint64
+			for said.Scan() {
+				n, _ = strconv.ParseUint(said.Text(), 10, 64)
+			}
+			told <- n
+		}()
+		grows(t, path)
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		recorded[run] = <-told
+		_ = cmd.Wait()
+	}
+	sink.terminate()
+
+	s := load(t, path)
+	if len(s.damaged) > 0 || !s.whole {
+		t.Errorf("%d damaged lines", len(s.damaged))
+	}
+	for _, c := range []struct {
+		at    time.Time
+		state account.RunState
+	}{
+		{time.Now(), account.RunOpen},
+		{time.Now().Add(time.Hour), account.RunEnded},
+	} {
+		backend, err := backend.Open("json:" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := account.Read(t.Context(), account.Options{At: c.at}, nil, backend)
+		if err := errors.Join(err, backend.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for run, n := range recorded {
+			i := slices.IndexFunc(r.Runs, func(r account.Run) bool { return r.Run == run })
+			if i < 0 {
+				t.Fatalf("the account lacks run %s", run)
+			}
+			if got := r.Runs[i].State; got != c.state {
+				t.Errorf("run %s is %s, want %s", run, got, c.state)
+			}
+			numbers := s.numbers(run, papyra.KindEvent)
+			complete(t, numbers, uint64(len(numbers)))
+			got := r.Runs[i].Categories[0]
+			known := uint64(len(numbers))
+			if got.Reported != nil {
+				known = max(known, got.Reported.Accepted)
+			}
+			if got.Category != papyra.KindEvent.Category() || got.Highest != known || got.Stored != uint64(len(numbers)) ||
+				got.Missing+got.Pending != known-got.Stored || got.Duplicates > 0 || known > n+100 {
+				t.Errorf("run %s: %+v, want %d of %d stored; the runtime recorded %d to %d", run, got, len(numbers), known, n, n+100)
+			}
+			t.Logf("%s: the runtime recorded %d to %d events, %d are stored, %d known", c.state, n, n+100, len(numbers), known)
+		}
+	}
+	ctl(t, 0, "scan", "--full", "--backend", "json:"+path)
 }
 
 // TestTerminatedSinkLosesNothing ends the sink with SIGTERM in the middle of a

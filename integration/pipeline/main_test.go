@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(brokerVariable) != "" {
 		os.Exit(playBroker())
 	}
+	if url := os.Getenv(publisherVariable); url != "" {
+		os.Exit(playPublisher(url))
+	}
 	os.Exit(testMain(m))
 }
 
