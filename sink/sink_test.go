@@ -174,6 +174,61 @@ func TestBackendFailsAndRecoversWithExactCounters(t *testing.T) {
 	}
 }
 
+// TestFloodBeforeAStoreThatStopped: what the buffer cannot hold is received and
+// dropped with its reason, before the server has so much waiting for the sink
+// that it cuts the connection.
+func TestFloodBeforeAStoreThatStopped(t *testing.T) {
+	var stopped atomic.Bool
+	store := &fakeStore{}
+	store.before = func(ctx context.Context, b *papyra.Batch) (int, error) {
+		if stopped.Load() {
+			<-ctx.Done()
+			return 0, ctx.Err()
+		}
+		return b.Len(), nil
+	}
+	b := startBroker(t)
+	w := runSink(t, sink.Config{URL: b.URL(), BufferBytes: 4 << 20, StopTimeout: time.Second}, store)
+	eventually(t, "the first report is stored", func() bool { return w.Stats().StoredBytes > 0 })
+	const publishers, each = 4, 80
+	messages := 2500
+	if raceEnabled {
+		// The detector makes the sink slower than stalled publishers: less than
+		// the server keeps for it.
+		messages = 450
+	}
+	message := newRun(t, "orders", runA).events(each)
+	stopped.Store(true)
+	var flood sync.WaitGroup
+	for range publishers {
+		nc := dial(t, b.URL())
+		flood.Go(func() {
+			for range messages {
+				if err := nc.Publish(papyra.RecordsSubject("orders", papyra.KindEvent), message); err != nil {
+					t.Errorf("publish: %v", err)
+					return
+				}
+			}
+			if err := nc.FlushTimeout(time.Minute); err != nil {
+				t.Errorf("flush: %v", err)
+			}
+		})
+	}
+	flood.Wait()
+	st := w.Stats()
+	eventually(t, "all lines are received", func() bool {
+		st = w.Stats()
+		return st.Received == uint64(publishers*messages*each) || st.Disconnects > 0
+	})
+	balance(t, st)
+	if st.Disconnects > 0 || st.LostMessages > 0 || st.Dropped[papyra.DropSinkFull] == 0 {
+		t.Errorf("%+v, after %d messages of %d bytes; want no disconnect, and the rest dropped", st, publishers*messages, len(message))
+	}
+	if err := w.stop(); !errors.Is(err, sink.ErrNotStored) {
+		t.Errorf("stop: %v, want %v", err, sink.ErrNotStored)
+	}
+}
+
 func TestSlowStoreDropsWithRangesWhatTheBufferCannotHold(t *testing.T) {
 	gate := make(chan struct{})
 	var blocked atomic.Bool

@@ -103,6 +103,11 @@ func newWorker(world *world, group, index int) *worker {
 		if t.Failed() && w.plan.process {
 			t.Logf("log of %s:\n%s", w.name(), w.text())
 		}
+		for i := range w.past {
+			if t.Failed() {
+				t.Logf("sink %d of %s ended with %+v", i, w.name(), w.past[i])
+			}
+		}
 	})
 	return w
 }

@@ -297,12 +297,28 @@ func TestActsTogether(t *testing.T) {
 func TestServerKilledInRecovery(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "no")
+	crashInRecovery(t, s, s.Kill, func() { s.Restart(t) }, long(4, 40))
+}
+
+// The same where the machine of the server loses its power, with a log that is
+// synced.
+func TestRootPowerCutInRecovery(t *testing.T) {
+	t.Parallel()
+	s, cut, restore := powerServer(t, "--appendfsync", "always")
+	crashInRecovery(t, s, cut, restore, long(4, 40))
+}
+
+// crashInRecovery ends a server at random times of recoveries, and starts it
+// again.
+func crashInRecovery(t *testing.T, s *redistest.Server, end, again func(), times int) {
+	t.Helper()
 	ctx := context.Background()
-	c := s.Client(t)
+	c := tcpClient(s)
+	defer func() { _ = c.Close() }()
 	store := open(t, "redis://"+s.Addr()+"?timeout=2s")
 	fill(t, store, sample.New(1).Events(10)...)
 	rng := rand.New(rand.NewPCG(1, 1))
-	for range long(4, 40) {
+	for range times {
 		for i := range 400 {
 			plant(t, c, events, "data", fmt.Sprintf("junk %d", i))
 		}
@@ -313,11 +329,11 @@ func TestServerKilledInRecovery(t *testing.T) {
 		go func() {
 			defer close(killed)
 			time.Sleep(after) // anywhere in what is done meanwhile
-			s.Kill()
+			end()
 		}()
 		_, _ = store.Recover(ctx, papyra.RecoverOptions{})
 		<-killed
-		s.Restart(t)
+		again()
 		redistest.Await(t, "the pool to connect again", func() bool { return c.Ping(ctx).Err() == nil })
 		ids := map[string]int{}
 		for _, e := range entries(t, c, events) {

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/backend/internal/faultdisk"
 	"github.com/papyra/papyra/sink/backend/internal/sample"
 	"github.com/papyra/papyra/sink/backend/redis/redistest"
 )
@@ -21,15 +23,53 @@ import (
 func TestKilledAndRestarted(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	crashInAppends(t, s, s.Kill, func() { s.Restart(t) }, long(4, 40))
+}
+
+// The same where the machine of the server loses its power.
+func TestRootPowerCut(t *testing.T) {
+	t.Parallel()
+	s, cut, restore := powerServer(t, "--appendfsync", "always")
+	crashInAppends(t, s, cut, restore, long(4, 40))
+}
+
+// powerServer starts a server with a log on a disk whose power cut ends both,
+// after which restore starts both again.
+func powerServer(t *testing.T, options ...string) (s *redistest.Server, cut, restore func()) {
+	t.Helper()
+	s = redistest.Start(t, append([]string{"--appendonly", "yes"}, options...)...)
+	s.Kill()
+	disk := faultdisk.NewPowerDisk(t, 64<<20, s.Dir)
+	s.Restart(t)
+	cut = func() {
+		// Without power nothing runs: an fsync that the cut overtakes may return as
+		// if it had worked, and must not be answered for.
+		s.Pause()
+		disk.Cut()
+		s.Kill()
+	}
+	restore = func() {
+		t.Helper()
+		disk.Restore()
+		s.Restart(t)
+	}
+	return s, cut, restore
+}
+
+// crashInAppends ends a server at random times while batches come in, and starts
+// it again.
+func crashInAppends(t *testing.T, s *redistest.Server, end, again func(), times int) {
+	t.Helper()
 	a := appender(t, open(t, "redis://"+s.Addr()+"?timeout=2s"))
 	f := newFeed(t, a, 1)
-	for range long(4, 40) {
+	twice := false
+	for range times {
 		after := time.Duration(f.rng.IntN(30)) * time.Millisecond
-		killed := make(chan struct{})
+		ended := make(chan struct{})
 		go func() {
-			defer close(killed)
+			defer close(ended)
 			time.Sleep(after) // anywhere in what is done meanwhile
-			s.Kill()
+			end()
 		}()
 		for alive := true; alive; {
 			f.add(1 + f.rng.IntN(500))
@@ -38,16 +78,24 @@ func TestKilledAndRestarted(t *testing.T) {
 				f.batch.Reset()
 			}
 		}
-		<-killed
-		s.Restart(t)
+		<-ended
+		again()
 		f.drain()
-		if strings.Contains(s.Log(t), doneTwice) {
-			f.compare(s.Client(t), once) // see TestTornTransaction
+		c := tcpClient(s)
+		if twice = twice || strings.Contains(s.Log(t), doneTwice); twice {
+			f.compare(c, once) // see TestTornTransaction
 		} else {
-			f.check(s.Client(t))
+			f.check(c)
 		}
+		_ = c.Close()
 	}
 	t.Logf("%d failed appends, %d chunks sent again, %d of them stored before", f.errors, a.Stats().Resent, a.Stats().Fenced)
+}
+
+// tcpClient returns a client that holds nothing in the server's directory, as a
+// socket there does.
+func tcpClient(s *redistest.Server) *goredis.Client {
+	return goredis.NewClient(&goredis.Options{Addr: s.Addr(), Protocol: 2, DisableIdentity: true})
 }
 
 // doneTwice is what a server logs that has done a part of a transaction of its

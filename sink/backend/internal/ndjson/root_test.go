@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -142,62 +141,6 @@ func TestFileSizeLimit(t *testing.T) {
 	}
 }
 
-// powerDisk is an ext4 image whose power can be cut.
-type powerDisk struct {
-	t          *testing.T
-	image, dir string
-}
-
-func newPowerDisk(t *testing.T) *powerDisk {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: mounts an ext4 image")
-	}
-	p := &powerDisk{t: t, image: filepath.Join(t.TempDir(), "image"), dir: t.TempDir()}
-	file, err := os.Create(p.image)
-	must(t, err)
-	must(t, file.Truncate(16<<20))
-	must(t, file.Close())
-	if out, err := exec.Command("mkfs.ext4", "-q", p.image).CombinedOutput(); err != nil {
-		t.Skipf("needs mkfs.ext4: %v %s", err, out)
-	}
-	if out, err := p.mount(); err != nil {
-		t.Skipf("needs to mount a loop device: %v %s", err, out)
-	}
-	t.Cleanup(func() { _ = exec.Command("umount", "-l", p.dir).Run() })
-	return p
-}
-
-func (p *powerDisk) mount() ([]byte, error) {
-	return exec.Command("mount", "-o", "loop", p.image, p.dir).CombinedOutput()
-}
-
-// cut drops everything that was not synced. Until restore every call fails.
-func (p *powerDisk) cut() {
-	dir, err := os.Open(p.dir)
-	if err != nil {
-		return
-	}
-	defer dir.Close()
-	const (
-		shutdown   = 0x8004587d
-		noLogFlush = 2
-	)
-	if err := unix.IoctlSetPointerInt(int(dir.Fd()), shutdown, noLogFlush); err != nil {
-		p.t.Errorf("cut the power: %v", err)
-	}
-}
-
-func (p *powerDisk) restore() {
-	p.t.Helper()
-	if out, err := exec.Command("umount", p.dir).CombinedOutput(); err != nil {
-		p.t.Fatalf("umount: %v %s", err, out)
-	}
-	if out, err := p.mount(); err != nil {
-		p.t.Fatalf("mount: %v %s", err, out)
-	}
-}
-
 // powerCuts runs an act on a fresh store once to count what it does to the disk,
 // and then cuts the power before each of these operations, or some of them.
 func powerCuts(t *testing.T, points int, prepare func(f *fixture), act func(f *fixture) error, check func(t *testing.T, f *fixture)) {
@@ -208,16 +151,16 @@ func powerCuts(t *testing.T, points int, prepare func(f *fixture), act func(f *f
 
 // powerCutsOf is powerCuts for stores that open returns.
 func powerCutsOf(t *testing.T, points int, open func(path string) *fixture, prepare func(f *fixture), act func(f *fixture) error, check func(t *testing.T, f *fixture)) {
-	p := newPowerDisk(t)
+	p := faultdisk.NewPowerDisk(t, 16<<20, t.TempDir())
 	run := func(name string, cutAt int) (f *fixture, total int) {
-		path := filepath.Join(p.dir, name, "records.ndjson")
+		path := filepath.Join(p.Dir, name, "records.ndjson")
 		must(t, os.Mkdir(filepath.Dir(path), 0o700))
 		f = open(path)
 		prepare(f)
 		unix.Sync()
 		f.disk.Before(func(n int, _ faultdisk.Op, _ string) {
 			if total = n; n == cutAt {
-				p.cut()
+				p.Cut()
 			}
 		})
 		err := act(f)
@@ -243,7 +186,7 @@ func powerCutsOf(t *testing.T, points int, open func(path string) *fixture, prep
 	t.Logf("%d of %d places for a power cut", len(cuts), total)
 	for _, n := range cuts {
 		f, _ := run(fmt.Sprint("cut", n), n)
-		p.restore()
+		p.Restore()
 		again := open(f.path)
 		check(t, again)
 		must(t, again.Close())

@@ -4,6 +4,7 @@
 package redistest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -212,8 +213,22 @@ func (s *Server) signal(sig syscall.Signal) {
 	<-s.done
 }
 
-// Pause stops the process without ending it; Resume lets it go on.
-func (s *Server) Pause() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
+// Pause stops the process without ending it, and returns when its program does
+// nothing any more; Resume lets it go on.
+func (s *Server) Pause() {
+	_ = s.cmd.Process.Signal(syscall.SIGSTOP)
+	for deadline := time.Now().Add(startWithin); s.runs() && time.Now().Before(deadline); {
+		time.Sleep(50 * time.Microsecond)
+	}
+}
+
+// runs reports whether the process is neither stopped nor in a system call at
+// whose end it will be.
+func (s *Server) runs() bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	_, state, found := bytes.Cut(stat, []byte(") "))
+	return err == nil && found && bytes.IndexByte([]byte("TDZX"), state[0]) < 0
+}
 
 // Resume is the end of Pause.
 func (s *Server) Resume() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
