@@ -362,3 +362,82 @@ func crashInRecovery(t *testing.T, s *redistest.Server, end, again func(), times
 		}
 	}
 }
+
+// A compaction whose server's machine loses its power has taken nothing of the
+// view, nothing that its report does not name, and the next one finishes.
+func TestRootPowerCutInCompaction(t *testing.T) {
+	t.Parallel()
+	s, cut, restore := powerServer(t, "--appendfsync", "always")
+	c := tcpClient(s)
+	defer func() { _ = c.Close() }()
+	store := open(t, "redis://"+s.Addr()+"?timeout=2s")
+	const keep = 100
+	o := papyra.CompactOptions{Retention: papyra.Retention{ByKind: [papyra.KindCount]papyra.Limits{papyra.KindEvent: {Records: keep}}}, At: sample.Start}
+	src := sample.New(1)
+	rng := rand.New(rand.NewPCG(2, 2))
+	var view []string
+	gone := int64(0)
+	for range long(4, 40) {
+		lines := src.Events(2000)
+		view = text(lines[len(lines)-keep:])
+		a, b := appender(t, store), sample.Batch(lines...)
+		redistest.Await(t, "the append", func() bool { // connections of before may still be in the pool
+			n, err := a.Append(t.Context(), b)
+			b.Drop(n)
+			return err == nil
+		})
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+		before := int64(len(stored(t, c, events)))
+		after := time.Duration(rng.IntN(60)) * time.Millisecond
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			time.Sleep(after) // anywhere in what is done meanwhile
+			cut()
+		}()
+		_, _ = store.Compact(t.Context(), o)
+		<-done
+		restore()
+		redistest.Await(t, "the pool to connect again", func() bool { return c.Ping(t.Context()).Err() == nil })
+		check := func() {
+			t.Helper()
+			got := stored(t, c, events)
+			if len(got) < keep || !slices.Equal(got[len(got)-keep:], view) {
+				t.Fatalf("%d entries, of which the newest are not the view", len(got))
+			}
+			announced := int64(0)
+			for _, r := range removals(t, c, "papyra") {
+				for _, n := range r.Categories {
+					announced += n.Records
+				}
+			}
+			gone += before - int64(len(got))
+			before = int64(len(got))
+			if gone > announced {
+				t.Fatalf("%d records are gone, %d were announced", gone, announced)
+			}
+		}
+		check()
+		var err error
+		redistest.Await(t, "the store's pool to connect again", func() bool {
+			_, err = store.Compact(t.Context(), o)
+			return !errors.Is(err, papyra.ErrUnavailable)
+		})
+		if err != nil {
+			t.Fatalf("compact again: %v", err)
+		}
+		check()
+		if before != keep {
+			t.Fatalf("%d records are left, want %d", before, keep)
+		}
+	}
+}
+
+func text(lines [][]byte) (out []string) {
+	for _, l := range lines {
+		out = append(out, string(l))
+	}
+	return out
+}
