@@ -76,6 +76,29 @@ type frame struct {
 	sum    uint32 // checksum of head
 	tail   []byte // `,"node":"…","run":"…","seq":`
 	node   int    // length of the node
+	second second
+}
+
+// second is the last timestamp's second, which the next one's most likely is.
+type second struct {
+	digits [secondsLen + 1]byte // and the dot
+	micros int64                // of the second
+}
+
+// parse does what parseTimestamp does. In the same second it looks at the
+// fraction only.
+func (s *second) parse(raw []byte) (int64, bool) {
+	if len(raw) == len(s.digits)+6 && string(raw[:len(s.digits)]) == string(s.digits[:]) {
+		if word, n := lastDigits(raw[len(raw)-8:]); n == 6 {
+			return s.micros + int64(value8(word)), true
+		}
+	}
+	t, ok := parseTimestamp(raw)
+	if ok && len(raw) == len(s.digits)+6 && raw[secondsLen] == '.' {
+		copy(s.digits[:], raw)
+		s.micros = t - t%1e6
+	}
+	return t, ok
 }
 
 const (
@@ -133,8 +156,10 @@ func (f *frame) check(line []byte) (t int64, seq uint64, tail int, ok bool) {
 	if !ok {
 		return 0, 0, 0, false
 	}
-	t, ok = parseTimestamp(raw)
-	ok = ok && hexEqual(line[end+len(crcHead):len(line)-2], crc32.Update(f.sum, castagnoli, line[len(f.head):end]))
+	if t, ok = f.second.parse(raw); !ok {
+		return 0, 0, 0, false
+	}
+	ok = hexEqual(line[end+len(crcHead):len(line)-2], crc32.Update(f.sum, castagnoli, line[len(f.head):end]))
 	return t, seq, tail, ok
 }
 
