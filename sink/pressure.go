@@ -16,11 +16,16 @@ const (
 	// maxHold bounds how long one read of the socket is held up. The intake
 	// does no I/O, so that it is done with far more than highWater by then; if
 	// it is not, the client's own limits throw messages away and count them.
-	// It must be short: a server cuts a client for which more than 64 MB wait
-	// (its default), and throws these away uncounted. It stalls publishers from
-	// 48 MB on, each to a few megabytes a second. With a second, three publishers
-	// in a flood got a sink cut in 8 of 12 runs; with a quarter in none.
-	maxHold    = 250 * time.Millisecond
+	maxHold = 250 * time.Millisecond
+	// maxSteady bounds for how long a store that does not answer is waited for. It
+	// counts as stopped after twice the time that it took for the batch, or the
+	// sync, before, but not before maxHold. This must be short: while more than 48
+	// MB wait for a sink, a server stalls publishers to a few megabytes a second
+	// each, but at 64 MB (its default) it cuts the connection, and throws all that
+	// away uncounted. When a fast store that stopped was waited for a second, three
+	// publishers in a flood got the sink cut in 8 of 12 runs, and in none when it
+	// was maxHold.
+	maxSteady  = time.Second
 	holdSlice  = 500 * time.Microsecond
 	maxWaiting = 64 << 20 // bytes in the client's queues before it throws away
 )
@@ -31,9 +36,8 @@ const (
 // for the intake. What then backs up in the socket and in the server makes the
 // server stall the publishers' connections, which only a publisher's background
 // side feels. The same is done while a store that works cannot keep up with a
-// burst. A store that has taken nothing for maxHold is not waited for: the intake
-// goes on and drops what the buffer cannot hold, so that one group's trouble
-// stays its own.
+// burst. A store that has stopped is not waited for: the intake goes on and drops
+// what the buffer cannot hold, so that one group's trouble stays its own.
 
 // held is a connection whose reads wait while c has much to do.
 type held struct {
@@ -82,7 +86,7 @@ func (s *Sink) overtaken() bool {
 		return false // the reader must not wait for whoever holds it
 	}
 	defer s.mu.Unlock()
-	return s.writing.size+s.backlog.size > s.config.BufferBytes/4*3 && time.Since(s.storedAt) < maxHold
+	return s.writing.size+s.backlog.size > s.config.BufferBytes/4*3 && time.Since(s.workedAt) < s.steady
 }
 
 // holdingDialer dials as the caller's options say.

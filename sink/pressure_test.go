@@ -9,22 +9,26 @@ import (
 )
 
 // TestOvertaken: reading slows down only while the buffer is nearly full and the
-// store has taken something lately, and it never waits for the sink's mutex.
+// store has done something lately, and it never waits for the sink's mutex.
 func TestOvertaken(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		filled int // of 4 MiB
-		stored time.Duration
+		filled int           // of 4 MiB
+		before time.Duration // what the store took for the batch before
+		ago    time.Duration // when it took that
 		want   bool
 	}{
-		{"empty", 0, 0, false},
-		{"three quarters full", 3 << 20, 0, false},
-		{"nearly full, the store works", 3<<20 + 4096, 0, true},
-		{"nearly full, the store has stopped", 3<<20 + 4096, maxHold, false},
+		{"empty", 0, 0, 0, false},
+		{"three quarters full", 3 << 20, 0, 0, false},
+		{"nearly full, the store works", 3<<20 + 4096, 0, 0, true},
+		{"nearly full, a fast store has stopped", 3<<20 + 4096, time.Millisecond, maxHold, false},
+		{"nearly full, a slow store works", 3<<20 + 4096, maxSteady / 2, maxSteady * 3 / 4, true},
+		{"nearly full, a slow store has stopped", 3<<20 + 4096, time.Hour, maxSteady, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := testSink(t, Config{BufferBytes: 4 << 20})
-			s.storedAt = time.Now().Add(-c.stored)
+			s.asks(c.before)
+			s.workedAt = time.Now().Add(-c.ago)
 			for s.backlog.size < c.filled {
 				line := bytes.Repeat([]byte("x"), min(4096, c.filled-s.backlog.size)-1)
 				b := s.backlog.filling(len(line) + 1)

@@ -50,10 +50,11 @@ type Sink struct {
 	stats              Stats
 	drops              ledger
 	backlog            backlog
-	writing            written   // the block that the writer has taken out of the backlog
-	storedAt           time.Time // when the store last took records
-	askedAt            time.Time // when the store was asked what it has not answered yet; zero if it has
-	closed             bool      // nothing more goes into the backlog
+	writing            written       // the block that the writer has taken out of the backlog
+	workedAt           time.Time     // when the store last took records, or synced
+	steady             time.Duration // for so long after workedAt the store counts as one that works
+	askedAt            time.Time     // when the store was asked what it has not answered yet; zero if it has
+	closed             bool          // nothing more goes into the backlog
 	connected          bool
 	appendErr, syncErr error // of the last try; nil when it worked
 	ownSeq             uint64
@@ -324,11 +325,20 @@ func (s *Sink) disconnected() bool {
 	return true
 }
 
-// asks notes that the store is asked something now.
-func (s *Sink) asks() {
+// asks notes that the store is asked something now, for which it took so long
+// the last time.
+func (s *Sink) asks(before time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.askedAt = time.Now()
+	s.askedAt, s.steady = time.Now(), min(max(2*before, maxHold), maxSteady)
+}
+
+// answered notes that it has answered, and returns how long that took. s.mu is
+// held.
+func (s *Sink) answered() time.Duration {
+	took := time.Since(s.askedAt)
+	s.askedAt = time.Time{}
+	return took
 }
 
 // storeSilence is how long a store may take for one answer while the sink is said

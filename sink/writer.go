@@ -43,8 +43,10 @@ type writer struct {
 	waiting bool        // for retry
 	logged  throttle
 	dropLog throttle
-	dropped uint64 // sink_full that were logged
-	files   *fileWatch
+	// How long the last batch took that was stored, and the last good sync.
+	appendTook, syncTook time.Duration
+	dropped              uint64 // sink_full that were logged
+	files                *fileWatch
 }
 
 func newWriter(s *Sink, a Appender) *writer {
@@ -150,7 +152,7 @@ func (s *Sink) countWritten(b *block) {
 
 // append hands out to the store and takes away what it stored.
 func (w *writer) append(ctx context.Context) error {
-	w.s.asks()
+	w.s.asks(w.appendTook)
 	n, err := w.appender.Append(ctx, &w.out.batch)
 	n = min(max(n, 0), w.out.batch.Len())
 	if err == nil && n < w.out.batch.Len() {
@@ -164,7 +166,7 @@ func (w *writer) append(ctx context.Context) error {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.askedAt = time.Time{}
+	took := s.answered()
 	s.stats.Stored += uint64(n - own)
 	s.stats.StoredBytes += uint64(size)
 	s.countWritten(w.out)
@@ -177,7 +179,7 @@ func (w *writer) append(ctx context.Context) error {
 	}
 	if err == nil {
 		w.backoff = 0
-		s.storedAt = time.Now()
+		s.workedAt, w.appendTook = time.Now(), took
 	}
 	return err
 }
@@ -228,7 +230,7 @@ func (w *writer) sync(ctx context.Context) {
 	if !w.dirty && !failing {
 		return
 	}
-	s.asks()
+	s.asks(w.syncTook)
 	err := w.appender.Sync(ctx)
 	w.dirty = err != nil
 	if w.own && err == nil && !w.named {
@@ -236,9 +238,11 @@ func (w *writer) sync(ctx context.Context) {
 		close(s.identified)
 	}
 	s.mu.Lock()
-	s.askedAt = time.Time{}
+	took := s.answered()
 	if s.syncErr = err; err != nil {
 		s.stats.SyncErrors++
+	} else {
+		s.workedAt, w.syncTook = time.Now(), took
 	}
 	s.mu.Unlock()
 	switch {
