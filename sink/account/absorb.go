@@ -1,0 +1,117 @@
+package account
+
+import (
+	"cmp"
+
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
+)
+
+// absorb adds what the book of another store of the group says. other is of no
+// use afterwards.
+func (b *book) absorb(other *book) {
+	for key, from := range other.runs {
+		to := b.runs[key]
+		if to == nil {
+			b.runs[key] = from
+			continue
+		}
+		to.absorb(from)
+	}
+	for id, from := range other.sinks {
+		to := b.sinks[id]
+		if to == nil {
+			b.sinks[id] = from
+			continue
+		}
+		if from.latest > to.latest {
+			from, to = to, from
+			b.sinks[id] = to
+		}
+		to.started, to.last = min(to.started, from.started), max(to.last, from.last)
+		to.stopped = to.stopped || from.stopped
+		to.lost = max(to.lost, from.lost)
+		for peer, at := range from.peers {
+			to.hear(peer, at)
+		}
+		to.marks = append(to.marks, from.marks...)
+	}
+	b.recoveries = append(b.recoveries, other.recoveries...)
+	for id, from := range other.removals {
+		to := b.removals[id]
+		if to == nil {
+			b.removals[id] = from
+			continue
+		}
+		to.absorb(from)
+	}
+}
+
+func (r *run) absorb(from *run) {
+	r.node = cmp.Or(r.node, from.node)
+	for kind, s := range from.series {
+		switch {
+		case s == nil:
+		case r.series[kind] == nil:
+			r.series[kind] = s
+		default:
+			r.series[kind].absorb(s)
+		}
+	}
+	r.first, r.last, r.started = min(r.first, from.first), max(r.last, from.last), min(r.started, from.started)
+	r.reports += from.reports
+	r.final = r.final || from.final
+	if r.earliest.seq == 0 || from.earliest.seq > 0 && from.earliest.seq < r.earliest.seq {
+		r.earliest = from.earliest
+	}
+	if from.latest.seq > r.latest.seq {
+		r.latest = from.latest
+	}
+	r.outages = append(r.outages, from.outages...)
+}
+
+func (s *series) absorb(from *series) {
+	s.stored.absorb(&from.stored)
+	s.highest = max(s.highest, from.highest)
+	s.settled = max(s.settled, from.settled)
+	s.base = max(s.base, from.base)
+	for i, n := range from.quiet {
+		s.quiet[i] = max(s.quiet[i], n)
+	}
+	for reason, d := range from.drops {
+		to := s.dropped(reason)
+		to.ranges.Or(d.ranges)
+		to.marks = append(to.marks, d.marks...)
+		for id, n := range d.more {
+			if to.more == nil {
+				to.more = map[noteID]others{}
+			}
+			to.more[id] = n
+		}
+	}
+}
+
+func (r *removals) absorb(from *removals) {
+	r.node = cmp.Or(r.node, from.node)
+	r.latest = max(r.latest, from.latest)
+	for kind := range from.byAct {
+		for act, set := range from.byAct[kind] {
+			if r.byAct[kind] == nil {
+				r.byAct[kind] = map[string]*roaring64.Bitmap{}
+			}
+			if have := r.byAct[kind][act]; have != nil {
+				have.Or(set)
+			} else {
+				r.byAct[kind][act] = set
+			}
+		}
+		for id, cut := range from.below[kind] {
+			if r.below[kind] == nil {
+				r.below[kind] = map[noteID]below{}
+			}
+			r.below[kind][id] = cut
+		}
+		for i, n := range from.known[kind] {
+			r.known[kind][i] = max(r.known[kind][i], n)
+		}
+	}
+}
