@@ -116,3 +116,21 @@ func TestRemovalInSeveralReports(t *testing.T) {
 		t.Errorf("%d records in %d ranges, want 20,000 in 20,000", records, ranges)
 	}
 }
+
+// Reports whose counts differ, each by little, never look alike: the last of
+// the old ones and the first of the new ones stay.
+func TestSurveyTellsCountsApart(t *testing.T) {
+	seen := map[any]string{}
+	for n := range 4096 {
+		payload := fmt.Sprintf(`{"categories":{"events":{"dropped":{"encode":{"n":%d},"queue_full":{"n":%d}}},"dead_letters":{"dropped":{"encode":{"n":%d},"queue_full":{"n":%d}}}},"lost_messages":%d,"disconnects":%d}`,
+			n&3, n>>2&3, n>>4&3, n>>6&3, n>>8&3, n>>10&3)
+		var c troubles
+		if err := json.Unmarshal([]byte(payload), &c); err != nil {
+			t.Fatal(err)
+		}
+		if other, found := seen[c.print()]; found {
+			t.Fatalf("alike:\n%s\n%s", other, payload)
+		}
+		seen[c.print()] = payload
+	}
+}

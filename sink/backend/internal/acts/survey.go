@@ -1,10 +1,11 @@
 package acts
 
 import (
+	"crypto/sha256"
 	"encoding/json"
-	"hash/fnv"
-	"io"
-	"strconv"
+	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
@@ -28,8 +29,8 @@ type surveyed struct {
 	peers       uint64 // the highest that names peers, 0 for none
 	turns       *roaring64.Bitmap
 
-	newer uint64 // the one met before
-	print uint64 // of its counts
+	newer uint64            // the one met before
+	print [sha256.Size]byte // of its counts
 }
 
 // troubles are the counts of a report that only ever grow.
@@ -91,17 +92,16 @@ func (s survey) chose(rec *papyra.Record) bool {
 	return r != nil && (rec.Seq == r.first || rec.Seq == r.last || rec.Seq == r.peers || r.turns.Contains(rec.Seq))
 }
 
-// print is one number for all counts.
-func (t *troubles) print() uint64 {
-	sum := t.LostMessages*0x9e3779b97f4a7c15 ^ t.Disconnects*0xc2b2ae3d27d4eb4f
-	for category, c := range t.Categories {
-		for reason, d := range c.Dropped {
-			if d.N > 0 {
-				h := fnv.New64a()
-				_, _ = io.WriteString(h, category+"\x00"+reason+"\x00"+strconv.FormatUint(d.N, 10)) // never fails
-				sum += h.Sum64()                                                                    // in any order
+// print is the same for the same counts, and for no others.
+func (t *troubles) print() [sha256.Size]byte {
+	text := fmt.Appendf(nil, "%d %d", t.LostMessages, t.Disconnects)
+	for _, category := range slices.Sorted(maps.Keys(t.Categories)) {
+		dropped := t.Categories[category].Dropped
+		for _, reason := range slices.Sorted(maps.Keys(dropped)) {
+			if n := dropped[reason].N; n > 0 {
+				text = fmt.Appendf(text, " %q %q %d", category, reason, n)
 			}
 		}
 	}
-	return sum
+	return sha256.Sum256(text)
 }
