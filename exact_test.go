@@ -2,7 +2,6 @@ package papyra
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // These tests hold the encoder's short cuts to what they stand for, byte by
@@ -193,118 +191,28 @@ func FuzzStringLayout(f *testing.F) {
 	})
 }
 
+// TestShortStrings puts every byte at every place of a string that is copied as
+// words.
+func TestShortStrings(t *testing.T) {
+	var e Encoder
+	for n := range 20 {
+		for at := range n {
+			for c := range 256 {
+				text := bytes.Repeat([]byte("z"), n)
+				text[at] = byte(c)
+				e.buf = append(e.buf[:0], '[')
+				e.str(string(text))
+				if want, _ := referenceString(string(text)); string(e.buf) != "["+want {
+					t.Fatalf("%q: got %s, want [%s", text, e.buf, want)
+				}
+			}
+		}
+	}
+}
+
 type deepest struct {
 	V any      `json:"v"`
 	L []string `json:"l"`
-}
-
-type place struct {
-	City string    `json:"city"`
-	Zip  int32     `json:"zip"`
-	Open bool      `json:"open"`
-	At   time.Time `json:"at"`
-}
-
-type wide struct {
-	place
-	*embedded
-	A                                  string `json:"a"`
-	ANameThatIsLongerThanAnyWordCopied string
-	Unicode                            string         `json:"größe"`
-	Escaped                            int            `json:"<&>"`
-	Nested                             place          `json:"nested"`
-	Pointer                            *place         `json:"pointer"`
-	Tags                               []string       `json:"tags"`
-	Long                               []string       `json:"long"`
-	Map                                map[string]any `json:"map"`
-	Texts                              map[string]string
-	Any                                any       `json:"any,omitempty"`
-	Fee                                float64   `json:"fee,string"`
-	Zero                               time.Time `json:"zero,omitzero"`
-	Places                             []place   `json:"places"`
-	ByName                             map[string]*wide
-	hidden                             int
-}
-
-// TestStructsAgreeWithEncodingJSON wants of random structs, by value, by pointer
-// and within other values, the very bytes of encoding/json.
-func TestStructsAgreeWithEncodingJSON(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(5, 6))
-	text := func() string { return strings.Repeat("aü\"x\n", rnd.IntN(4)) + strings.Repeat("z", rnd.IntN(20)) }
-	at := func() time.Time {
-		zone := time.FixedZone("", 60*rnd.IntN(1440)-720*60)
-		return time.Unix(rnd.Int64N(4e9), rnd.Int64N(1e9)).In(zone)
-	}
-	some := func() place { return place{text(), rnd.Int32(), rnd.IntN(2) == 0, at()} }
-	list := func(n int) (l []string) {
-		for range rnd.IntN(n) {
-			l = append(l, text())
-		}
-		return l
-	}
-	var random func(depth int) wide
-	random = func(depth int) wide {
-		w := wide{place: some(), A: text(), ANameThatIsLongerThanAnyWordCopied: text(), Unicode: text(), Escaped: rnd.Int(), Nested: some(),
-			Tags: list(4), Long: list(20), Texts: map[string]string{text(): text(), "k": text()}, Fee: float64(rnd.IntN(1e6)) / 100, hidden: 1}
-		if rnd.IntN(2) == 0 {
-			w.embedded = &embedded{Extra: 3}
-			w.Pointer = &w.Nested
-			w.Map = map[string]any{text(): 1, "x": list(3), "y": some(), "z": nil}
-			w.Zero = at()
-		}
-		w.Any = []any{nil, 1, some(), map[string]any{"k": []any{2}}, []any{text()}, at(), list(3), time.Second}[rnd.IntN(8)]
-		for range rnd.IntN(3) {
-			w.Places = append(w.Places, some())
-		}
-		if depth < 2 {
-			inner := random(depth + 1)
-			w.ByName = map[string]*wide{"in": &inner, "no": nil}
-		}
-		return w
-	}
-	for range 2000 {
-		w := random(0)
-		var want bytes.Buffer
-		enc := json.NewEncoder(&want)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(w); err != nil {
-			t.Fatal(err)
-		}
-		text := strings.TrimSuffix(want.String(), "\n")
-		for _, v := range []any{w, &w, []any{w}, map[string]*wide{"w": &w}} {
-			want := text
-			switch v.(type) {
-			case []any:
-				want = "[" + text + "]"
-			case map[string]*wide:
-				want = `{"w":` + text + "}"
-			}
-			got, err := encodePayload(t, v)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != want {
-				t.Fatalf("%T\n got %s\nwant %s", v, got, want)
-			}
-		}
-	}
-}
-
-// TestOddTimesInStructs: what MarshalJSON refuses is refused.
-func TestOddTimesInStructs(t *testing.T) {
-	for _, at := range []time.Time{
-		time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC),
-		time.Unix(0, 0).In(time.FixedZone("", 24*3600)), time.Unix(0, 0).In(time.FixedZone("", -24*3600)), time.Unix(0, 0).In(time.FixedZone("", 24*3600-1)), time.Unix(0, 0).In(time.FixedZone("", 90)), {},
-	} {
-		v := place{At: at}
-		want, wrong := json.Marshal(v)
-		for _, v := range []any{v, &v} {
-			got, err := encodePayload(t, v)
-			if (err != nil) != (wrong != nil) || err == nil && got != string(want) {
-				t.Errorf("%v: got %s, %v, want %s, %v", at, got, err, want, wrong)
-			}
-		}
-	}
 }
 
 // TestDepthIsExact: a record that the encoder writes is one that a sink takes,

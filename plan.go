@@ -34,15 +34,17 @@ type plan struct {
 type short uint8
 
 const (
-	shortNone    short = iota
-	shortString        // of kind String, without a method
-	shortInt           // of a signed kind, without one
-	shortBool          // of kind Bool, without one
-	shortFloat         // of kind Float64, without one
-	shortStruct        // of kind Struct, without one
-	shortStrings       // []string itself
-	shortMap           // map[string]any itself
-	shortTime          // time.Time itself
+	shortNone     short = iota
+	shortString         // of kind String, without a method
+	shortInt            // of kind Int, without one
+	shortInt64          // of kind Int64, without one
+	shortSmallInt       // of another signed kind, without one
+	shortBool           // of kind Bool, without one
+	shortFloat          // of kind Float64, without one
+	shortStruct         // of kind Struct, without one
+	shortStrings        // []string itself
+	shortMap            // map[string]any itself
+	shortTime           // time.Time itself
 )
 
 // nameSize is the length of a name, with its quotes, comma and colon, up to
@@ -51,10 +53,11 @@ const nameSize = 24
 
 // field is one member of a struct, its own or one of an embedded struct's.
 type field struct {
-	special bool  // what specialField is for
-	short   short // of plan
-	at      int   // the field's index in its struct; unless special
-	length  int   // of name if padded holds it, otherwise 0
+	special bool    // what specialField is for
+	short   short   // of plan, if the field can be read at its offset
+	at      int     // the field's index in its struct; unless special
+	offset  uintptr // from the start of its struct; unless special
+	length  int     // of name if padded holds it, otherwise 0
 	padded  [nameSize]byte
 	plan    *plan
 	name    string // `,"name":`
@@ -143,8 +146,12 @@ func shortOf(t reflect.Type, p *plan) short {
 	switch t.Kind() {
 	case reflect.String:
 		return shortString
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+	case reflect.Int:
 		return shortInt
+	case reflect.Int64:
+		return shortInt64
+	case reflect.Int8, reflect.Int16, reflect.Int32:
+		return shortSmallInt
 	case reflect.Bool:
 		return shortBool
 	case reflect.Float64:
@@ -228,7 +235,9 @@ func (b planner) collect(found *[]field, t reflect.Type, index []int, above map[
 		if len(f.name) <= nameSize {
 			f.length = copy(f.padded[:], f.name)
 		}
-		f.short = f.plan.short
+		if !inWord(t) {
+			f.short, f.offset = f.plan.short, sf.Offset
+		}
 		f.special = len(at) > 1 || f.omitEmpty || f.omitZero || f.quoted
 		*found = append(*found, f)
 	}

@@ -17,60 +17,34 @@ func (e *Encoder) element(v reflect.Value, p *plan) {
 	switch p.short {
 	case shortString:
 		e.str(v.String())
-	case shortInt:
+	case shortInt, shortInt64, shortSmallInt:
 		e.int(v.Int())
 	case shortBool:
 		e.buf = strconv.AppendBool(e.buf, v.Bool())
 	case shortFloat:
 		e.float(v.Float(), 64)
 	case shortStruct:
-		e.structure(v, p)
+		e.members(v, address(v), p)
 	case shortStrings:
-		if v.CanAddr() && v.Len() < 8 {
-			e.reflect(v, p) // sooner done than asked for its address
-		} else if list, ok := direct[[]string](v); !ok {
-			e.reflect(v, p)
-		} else if list == nil {
-			e.raw("null")
-		} else {
-			e.strings(list)
-		}
+		e.stringsOrNull(*(*[]string)(address(v)))
 	case shortMap:
-		if v.CanInterface() {
-			e.stringMap(v.Interface().(map[string]any)) // a map is a pointer: no copy
-		} else {
-			e.reflect(v, p)
-		}
+		e.stringMap(v.Interface().(map[string]any)) // a map is a pointer: no copy
 	case shortTime:
-		if t, ok := direct[time.Time](v); ok && ordinary(t) {
-			e.time(t)
-		} else {
-			e.reflect(v, p)
-		}
+		e.timeOf(*(*time.Time)(address(v)))
 	default:
 		e.reflect(v, p)
 	}
 }
 
-// direct returns v, which is of type T, without a copy on the heap; false for
-// what package reflect does not give away. A value that has an address is read
-// by it, because Interface would copy it.
-func direct[T any](v reflect.Value) (t T, ok bool) {
-	switch {
-	case !v.CanInterface():
-		return t, false
-	case v.CanAddr():
-		return *v.Addr().Interface().(*T), true
-	default:
-		return v.Interface().(T), true
-	}
-}
-
-// ordinary reports whether MarshalJSON is sure to take t as it is.
-func ordinary(t time.Time) bool {
+// timeOf writes a time.Time as its MarshalJSON would.
+func (e *Encoder) timeOf(t time.Time) {
 	_, offset := t.Zone()
 	year := t.Year()
-	return year >= 0 && year <= 9999 && offset > -24*60*60 && offset < 24*60*60
+	if year >= 0 && year <= 9999 && offset > -24*60*60 && offset < 24*60*60 {
+		e.time(t)
+	} else {
+		e.marshal(t) // knows what to say of it
+	}
 }
 
 // reflect writes a value of a type with this plan.
@@ -132,7 +106,7 @@ func (e *Encoder) reflect(v reflect.Value, p *plan) {
 		elem := v.Elem()
 		e.reflect(elem, planOf(elem.Type()))
 	case reflect.Struct:
-		e.structure(v, p)
+		e.members(v, address(v), p)
 	case reflect.Map:
 		e.mapping(v, p)
 	case reflect.Slice:
@@ -192,73 +166,6 @@ func (e *Encoder) list(v reflect.Value, p *plan) {
 	}
 	e.buf = append(e.buf, ']')
 	e.pop()
-}
-
-func (e *Encoder) structure(v reflect.Value, p *plan) {
-	if !e.push() {
-		return
-	}
-	open := byte('{') // stands where the first name's comma would
-	for i := range p.fields {
-		f := &p.fields[i]
-		if f.special {
-			if !e.specialField(v, f, open) {
-				continue
-			}
-		} else {
-			e.member(f, open)
-			switch fv := v.Field(f.at); f.short {
-			case shortString:
-				e.str(fv.String())
-			case shortInt:
-				e.int(fv.Int())
-			default:
-				e.element(fv, f.plan)
-			}
-		}
-		open = ','
-		if !e.room(0) {
-			return
-		}
-	}
-	if open == '{' {
-		e.buf = append(e.buf, '{')
-	}
-	e.buf = append(e.buf, '}')
-	e.pop()
-}
-
-// specialField writes a field that may be absent or that stands in quotes; it
-// reports whether it wrote one.
-func (e *Encoder) specialField(v reflect.Value, f *field, open byte) bool {
-	fv, ok := f.of(v)
-	if !ok || f.omitEmpty && isEmpty(fv) || f.omitZero && f.isZero(fv) {
-		return false
-	}
-	e.member(f, open)
-	if f.quoted {
-		e.buf = append(e.buf, '"')
-	}
-	e.element(fv, f.plan)
-	if f.quoted {
-		e.buf = append(e.buf, '"')
-	}
-	return true
-}
-
-// member writes the name of a field, with open before it.
-func (e *Encoder) member(f *field, open byte) {
-	b, n := e.buf, len(e.buf)
-	if f.length > 0 && cap(b)-n >= nameSize {
-		// A fixed number of bytes, some of them for nothing, is a few loads and
-		// stores.
-		*(*[nameSize]byte)(b[n : n+nameSize]) = f.padded
-		b = b[:n+f.length]
-	} else {
-		b = append(b, f.name...)
-	}
-	b[n] = open
-	e.buf = b
 }
 
 func (e *Encoder) mapping(v reflect.Value, p *plan) {

@@ -22,17 +22,38 @@ func (e *Encoder) strings(list []string) {
 	e.pop()
 }
 
+func (e *Encoder) stringsOrNull(list []string) {
+	if list == nil {
+		e.raw("null")
+		return
+	}
+	e.strings(list)
+}
+
 // str writes a string with its quotes.
 func (e *Encoder) str(s string) {
 	b, n := e.buf, len(s)
-	if at := len(b) + 1; n >= 8 && n <= 16 && cap(b)-at > 16 {
-		// Two words that overlap, checked and copied at once.
-		lo, hi := load64(s, 0), load64(s, n-8)
-		if (special(lo)|special(hi))&highs == 0 {
+	if at := len(b) + 1; n > 0 && n <= 16 && cap(b)-at > 16 {
+		// One word, or two that overlap, checked and copied at once.
+		var lo, hi, found uint64
+		switch {
+		case n >= 8:
+			lo, hi = load64(s, 0), load64(s, n-8)
+			found = special(lo) | special(hi)
+		case n >= 4:
+			lo = uint64(load32(s, 0)) | uint64(load32(s, n-4))<<(8*(n-4)&63)
+			found = special(lo | ones*' '<<(8*n&63))
+		default:
+			lo = uint64(s[0]) | uint64(s[n/2])<<(8*(n/2)&63) | uint64(s[n-1])<<(8*(n-1)&63)
+			found = special(lo | ones*' '<<(8*n&63))
+		}
+		if found&highs == 0 {
 			b = b[:at+n+1]
 			b[at-1] = '"'
-			binary.LittleEndian.PutUint64(b[at:], lo)
-			binary.LittleEndian.PutUint64(b[at+n-8:], hi)
+			binary.LittleEndian.PutUint64(b[at:at+8], lo)
+			if n >= 8 {
+				binary.LittleEndian.PutUint64(b[at+n-8:], hi)
+			}
 			b[at+n] = '"'
 			e.buf = b
 			return

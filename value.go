@@ -99,11 +99,7 @@ func (e *Encoder) simple(v any) bool {
 	case []byte:
 		e.bytes(v)
 	case []string:
-		if v == nil {
-			e.raw("null")
-		} else {
-			e.strings(v)
-		}
+		e.stringsOrNull(v)
 	case json.RawMessage:
 		e.jsonText(v)
 	default:
@@ -128,7 +124,11 @@ func (e *Encoder) compound(v any) {
 		}
 	default:
 		rv := reflect.ValueOf(v)
-		e.reflect(rv, e.planOf(rv.Type()))
+		if p := e.planOf(rv.Type()); p.short == shortStruct {
+			e.members(rv, dataWord(v), p)
+		} else {
+			e.reflect(rv, p)
+		}
 	}
 }
 
