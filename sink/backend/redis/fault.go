@@ -98,6 +98,12 @@ func answered(err error) bool {
 	return errors.As(err, &server) && !errors.Is(err, goredis.Nil)
 }
 
+// says reports whether err is an answer of the server's that begins with words.
+func says(err error, words string) bool {
+	var server goredis.Error
+	return errors.As(err, &server) && strings.HasPrefix(server.Error(), words)
+}
+
 // failed is the error of a command: a papyra.StoreError that wraps
 // papyra.ErrUnavailable where the same call may succeed later. path is a key or
 // the store's URL. The end of ctx is returned as it is.

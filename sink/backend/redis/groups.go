@@ -48,6 +48,9 @@ func (sn *session) groups(p *pinned) ([]group, error) {
 		return nil, err
 	}
 	infos, err := sn.client.Do(sn.ctx, "XINFO", "GROUPS", p.key.name).Slice()
+	if says(err, "ERR no such key") {
+		return nil, nil // the stream went since it was found, and its groups with it
+	}
 	if err != nil {
 		return nil, sn.failed("list the consumer groups of", p.key.name, err)
 	}
@@ -184,6 +187,9 @@ func (sn *session) pending(p *pinned, group string, parts []part) (n int64, err 
 			return 0, err
 		}
 		page, err := sn.client.Do(sn.ctx, "XPENDING", p.key.name, group, from.String(), to.String(), pendingPage).Slice()
+		if says(err, "NOGROUP") {
+			return n, nil // the group went since it was found
+		}
 		if err != nil {
 			return 0, sn.failed("list what is pending of", p.key.name, err)
 		}

@@ -10,6 +10,8 @@ import (
 	"github.com/papyra/papyra/sink/backend/redis/redistest"
 )
 
+// These tests change the server between two requests of one call.
+
 // A login that is revoked between two requests of a reader is an outage, and no
 // damage in the streams that the reader could not look at.
 func TestRevokedLoginIsNoDamage(t *testing.T) {
@@ -68,4 +70,51 @@ func damage(snap *snapshot, err error) error {
 		return errors.Join(errDamage, errors.New(snap.odd[0].Detail))
 	}
 	return err
+}
+
+// A stream or a group that somebody deletes since it was found takes nothing
+// with it that a compaction would have to warn of, or fail for.
+func TestStreamsAndGroupsThatGo(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := redistest.Start(t)
+	store, err := Open("redis://"+s.Addr(), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	a, err := store.Appender(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Append(ctx, sample.Batch(sample.New(1).Events(3)...)); err != nil {
+		t.Fatal(err)
+	}
+	sn, end, err := store.begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	snap, err := sn.pin(nil)
+	if err != nil || len(snap.streams) != 1 {
+		t.Fatalf("found %+v: %v", snap, err)
+	}
+	p := snap.streams[0]
+	s.Do(t, "XGROUP", "CREATE", p.key.name, "live", "0")
+	s.Do(t, "XREADGROUP", "GROUP", "live", "c", "COUNT", "2", "STREAMS", p.key.name, ">")
+	parts := []part{{entryID{}, p.last, p.length}}
+	if n, err := sn.pending(p, "live", parts); n != 2 || err != nil {
+		t.Fatalf("%d pending, %v, want 2", n, err)
+	}
+	s.Do(t, "XGROUP", "DESTROY", p.key.name, "live")
+	if n, err := sn.pending(p, "live", parts); n != 0 || err != nil {
+		t.Errorf("of a group that went %d are pending, %v", n, err)
+	}
+	s.Do(t, "DEL", p.key.name)
+	if n, err := sn.pending(p, "live", parts); n != 0 || err != nil {
+		t.Errorf("of a stream that went %d are pending, %v", n, err)
+	}
+	if groups, err := sn.touched(map[*pinned][]part{p: parts}); len(groups) > 0 || err != nil {
+		t.Errorf("a stream that went has the groups %v, %v", groups, err)
+	}
 }
