@@ -38,6 +38,16 @@ func (g *groupPlan) takes(kind papyra.Kind) bool {
 	return len(g.kinds) == 0 || kind == papyra.KindReport || slices.Contains(g.kinds, kind)
 }
 
+// storeOf returns what an instance of the group stores into.
+func (g *groupPlan) storeOf(instance string) storeKind {
+	for _, w := range g.workers {
+		if w.name == instance {
+			return w.store
+		}
+	}
+	return ""
+}
+
 // workerPlan is a sink of a group with its store.
 type workerPlan struct {
 	name    string
