@@ -279,16 +279,18 @@ func TestMisconf(t *testing.T) {
 func TestBusyScript(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, "--busy-reply-threshold", "10")
-	a := appender(t, open(t, "redis://"+s.Addr()))
-	b := sample.Batch(sample.New(1).Events(5)...)
+	a, c := appender(t, open(t, "redis://"+s.Addr())), s.Client(t)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = s.Client(t).Eval(context.Background(), "while true do end", nil).Err()
+		_ = c.Eval(context.Background(), "while true do end", nil).Err()
 	}()
 	defer func() { <-done }()
+	src := sample.New(1)
+	var b *papyra.Batch
 	var err error
 	redistest.Await(t, "the script to run", func() bool {
+		b = sample.Batch(src.Events(5)...) // until then the store takes them all
 		var n int
 		n, err = a.Append(context.Background(), b)
 		b.Drop(n)
