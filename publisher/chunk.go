@@ -43,10 +43,32 @@ func part(b []byte, limit int) int {
 // seqOf returns the number of a line of a chunk, given with its newline.
 func seqOf(line []byte) uint64 {
 	var rec papyra.Record
-	if papyra.ParseInto(&rec, line[:len(line)-1]) != nil {
+	line = line[:len(line)-1]
+	if !papyra.ParseSealed(&rec, line) && papyra.ParseInto(&rec, line) != nil {
 		return 0 // the encoder makes no such line
 	}
 	return rec.Seq
+}
+
+// eachRange calls f with the numbers of the chunk's records as ranges, in their
+// order. A chunk without gaps is one, and only its first and its last line are
+// looked at.
+func (c *chunk) eachRange(f func(first, last uint64)) {
+	if len(c.buf) == 0 {
+		return
+	}
+	first := seqOf(c.buf[:lineLen(c.buf)])
+	last := seqOf(c.buf[bytes.LastIndexByte(c.buf[:len(c.buf)-1], '\n')+1:])
+	if last-first+1 == uint64(c.records) { // numbers only grow
+		f(first, last)
+		return
+	}
+	for rest := c.buf; len(rest) > 0; {
+		n := lineLen(rest)
+		seq := seqOf(rest[:n])
+		f(seq, seq)
+		rest = rest[n:]
+	}
 }
 
 // chunkList is a queue of chunks that needs no memory of its own.

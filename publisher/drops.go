@@ -34,13 +34,16 @@ func newDropLog() dropLog {
 	return dropLog{ranges: make([]papyra.Range, 0, maxRanges)}
 }
 
-// add counts one record. Neighbours become one range.
-func (d *dropLog) add(seq uint64) {
-	d.n++
-	if last := len(d.ranges) - 1; last >= 0 && d.ranges[last][1]+1 == seq {
-		d.ranges[last][1] = seq
+// add counts one record.
+func (d *dropLog) add(seq uint64) { d.addRange(seq, seq) }
+
+// addRange counts the records from first to last. Neighbours become one range.
+func (d *dropLog) addRange(first, last uint64) {
+	d.n += last - first + 1
+	if end := len(d.ranges) - 1; end >= 0 && d.ranges[end][1]+1 == first {
+		d.ranges[end][1] = last
 	} else if len(d.ranges) < maxRanges {
-		d.ranges = append(d.ranges, papyra.Range{seq, seq})
+		d.ranges = append(d.ranges, papyra.Range{first, last})
 	}
 }
 

@@ -285,7 +285,7 @@ func (l *lane) yield() {
 
 // abandon empties the lane at the end, after close: what may have reached a
 // server is unconfirmed, the rest dropped as closed. It returns both numbers.
-// The lines are gone through without the mutex, because callers who record
+// The chunks are gone through without the mutex, because callers who record
 // after Close still take it to be refused.
 func (l *lane) abandon() (closed, unconfirmed uint64) {
 	l.lock()
@@ -302,11 +302,7 @@ func (l *lane) abandon() (closed, unconfirmed uint64) {
 			unconfirmed += uint64(c.records)
 			continue
 		}
-		for rest := c.buf; len(rest) > 0; {
-			n := lineLen(rest)
-			drops.add(seqOf(rest[:n]))
-			rest = rest[n:]
-		}
+		c.eachRange(drops.addRange)
 	}
 
 	l.lock()

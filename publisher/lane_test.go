@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/papyra/papyra"
 	"pgregory.net/rapid"
 )
@@ -219,7 +220,20 @@ func TestLaneProperties(t *testing.T) {
 		}
 		m.lane.settle(&back)
 		buffered := m.lane.stats().Buffered
+		want := newDropLog()
+		for _, list := range []*chunk{m.lane.queue.head, m.lane.open} {
+			for c := list; c != nil; c = c.next {
+				for _, seq := range seqs(t, c) {
+					if !c.unknown {
+						want.add(seq)
+					}
+				}
+			}
+		}
 		closed, unconfirmed := m.lane.abandon()
+		if diff := cmp.Diff(want, m.lane.drops[dropClosed], cmp.AllowUnexported(dropLog{})); diff != "" {
+			t.Fatalf("dropped as closed (-in the buffer +counted):\n%s", diff)
+		}
 		s := m.lane.stats()
 		if unconfirmed != unknown || closed != buffered-unknown || s.Buffered != 0 || s.BufferBytes != 0 ||
 			s.Accepted != s.Confirmed+s.Unconfirmed+s.Dropped() {

@@ -278,12 +278,12 @@ func (p *Publisher) Close(ctx context.Context) error {
 	select {
 	case <-p.done:
 	case <-ctx.Done():
-		// The sender ends within moments now, unless a callback of the user's
-		// that nats.go calls while it connects hangs.
+		// The sender ends within moments now, whatever is buffered, unless a
+		// callback of the user's that nats.go calls while it connects hangs.
 		select {
 		case <-p.done:
 		case <-time.After(closeGrace):
-			return fmt.Errorf("close publisher: a callback of the NATS options hangs: %w", context.Cause(ctx))
+			return fmt.Errorf("close publisher: its connection did not end within %v after the deadline, probably because a callback of the NATS options hangs: %w", closeGrace, context.Cause(ctx))
 		}
 	}
 	<-p.feederDone
