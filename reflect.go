@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// element writes what a struct, slice, array or map holds. Most of it is plain,
-// and does without the frame of reflect.
+// element writes a value, or what a struct, slice, array or map holds. Most of it
+// is plain, and does without the frame of reflect.
 func (e *Encoder) element(v reflect.Value, p *plan) {
 	if !e.room(0) { // a list without end must not grow without bound
 		return

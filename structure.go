@@ -11,8 +11,9 @@ import (
 // ones: package reflect makes a Value for each, which takes longer than to
 // write it. What is read is what reflect.Type says is there.
 
-// address returns where the value lies that v holds, which is not of a type
-// that is inWord unless v has an address.
+// address returns where the value lies that v holds. Of a type that is inWord
+// that is nothing to read from unless v has an address, so the fields of such
+// structs have no offset.
 func address(v reflect.Value) unsafe.Pointer {
 	if v.CanAddr() {
 		return unsafe.Pointer(v.UnsafeAddr())

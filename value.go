@@ -124,11 +124,7 @@ func (e *Encoder) compound(v any) {
 		}
 	default:
 		rv := reflect.ValueOf(v)
-		if p := e.planOf(rv.Type()); p.short == shortStruct {
-			e.members(rv, dataWord(v), p)
-		} else {
-			e.reflect(rv, p)
-		}
+		e.element(rv, e.planOf(rv.Type()))
 	}
 }
 

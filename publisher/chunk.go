@@ -28,9 +28,6 @@ type chunk struct {
 	next    *chunk
 }
 
-// lineLen returns the length of the first line of b, its newline included.
-func lineLen(b []byte) int { return bytes.IndexByte(b, '\n') + 1 }
-
 // part returns how many bytes of b, whole lines, fit in a message of limit
 // bytes; 0 when not even the first line does.
 func part(b []byte, limit int) int {
@@ -57,17 +54,15 @@ func (c *chunk) eachRange(f func(first, last uint64)) {
 	if len(c.buf) == 0 {
 		return
 	}
-	first := seqOf(c.buf[:lineLen(c.buf)])
+	first := seqOf(c.buf[:bytes.IndexByte(c.buf, '\n')+1])
 	last := seqOf(c.buf[bytes.LastIndexByte(c.buf[:len(c.buf)-1], '\n')+1:])
 	if last-first+1 == uint64(c.records) { // numbers only grow
 		f(first, last)
 		return
 	}
-	for rest := c.buf; len(rest) > 0; {
-		n := lineLen(rest)
-		seq := seqOf(rest[:n])
+	for line := range bytes.Lines(c.buf) {
+		seq := seqOf(line)
 		f(seq, seq)
-		rest = rest[n:]
 	}
 }
 

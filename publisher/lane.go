@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"bytes"
 	"errors"
 	"sync"
 	"time"
@@ -229,18 +230,16 @@ func (l *lane) fit(c *chunk, limit int) {
 		return
 	}
 	kept := c.buf[:0]
-	for rest := c.buf; len(rest) > 0; {
-		n := lineLen(rest)
-		if n <= limit {
-			kept = append(kept, rest[:n]...)
-		} else {
-			l.lock()
-			l.drops[dropTooLarge].add(seqOf(rest[:n]))
-			l.count.buffered--
-			l.mu.Unlock()
-			c.records--
+	for line := range bytes.Lines(c.buf) {
+		if len(line) <= limit {
+			kept = append(kept, line...) // moves to the front what is behind it
+			continue
 		}
-		rest = rest[n:]
+		l.lock()
+		l.drops[dropTooLarge].add(seqOf(line))
+		l.count.buffered--
+		l.mu.Unlock()
+		c.records--
 	}
 	c.buf = kept
 }

@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -177,14 +178,12 @@ func (m *laneModel) check(t *rapid.T) {
 }
 
 func seqs(t *rapid.T, c *chunk) (list []uint64) {
-	for rest := c.buf; len(rest) > 0; {
-		n := lineLen(rest)
-		rec, err := papyra.Parse(rest[:n-1])
+	for line := range bytes.Lines(c.buf) {
+		rec, err := papyra.Parse(line[:len(line)-1])
 		if err != nil || !rec.Sealed {
-			t.Fatalf("line %.200q in a chunk: %v", rest[:n], err)
+			t.Fatalf("line %.200q in a chunk: %v", line, err)
 		}
 		list = append(list, rec.Seq)
-		rest = rest[n:]
 	}
 	if len(list) != c.records {
 		t.Fatalf("chunk counts %d records and has %d", c.records, len(list))

@@ -12,30 +12,37 @@ import (
 
 // These tests change the server between two requests of one call.
 
-// A login that is revoked between two requests of a reader is an outage, and no
-// damage in the streams that the reader could not look at.
-func TestRevokedLoginIsNoDamage(t *testing.T) {
-	t.Parallel()
+// filled returns a session of a store that holds lines.
+func filled(t *testing.T, url string, lines ...[]byte) *session {
+	t.Helper()
 	ctx := context.Background()
-	s := redistest.Start(t)
-	s.Do(t, "ACL", "SETUSER", "sink", "on", ">pw", "~*", "&*", "+@all")
-	store, err := Open("redis://sink:pw@"+s.Addr(), Config{})
+	store, err := Open(url, Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
+	t.Cleanup(func() { _ = store.Close() })
 	a, err := store.Appender(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Append(ctx, sample.Batch(sample.New(1).Event())); err != nil {
+	if _, err := a.Append(ctx, sample.Batch(lines...)); err != nil {
 		t.Fatal(err)
 	}
 	sn, end, err := store.begin(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer end()
+	t.Cleanup(end)
+	return sn
+}
+
+// A login that is revoked between two requests of a reader is an outage, and no
+// damage in the streams that the reader could not look at.
+func TestRevokedLoginIsNoDamage(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	s.Do(t, "ACL", "SETUSER", "sink", "on", ">pw", "~*", "&*", "+@all")
+	sn := filled(t, "redis://sink:pw@"+s.Addr(), sample.New(1).Event())
 	keys, err := sn.find()
 	if err != nil || len(keys) != 1 {
 		t.Fatalf("found %v: %v", keys, err)
@@ -76,25 +83,8 @@ func damage(snap *snapshot, err error) error {
 // with it that a compaction would have to warn of, or fail for.
 func TestStreamsAndGroupsThatGo(t *testing.T) {
 	t.Parallel()
-	ctx := context.Background()
 	s := redistest.Start(t)
-	store, err := Open("redis://"+s.Addr(), Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	a, err := store.Appender(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.Append(ctx, sample.Batch(sample.New(1).Events(3)...)); err != nil {
-		t.Fatal(err)
-	}
-	sn, end, err := store.begin(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer end()
+	sn := filled(t, "redis://"+s.Addr(), sample.New(1).Events(3)...)
 	snap, err := sn.pin(nil)
 	if err != nil || len(snap.streams) != 1 {
 		t.Fatalf("found %+v: %v", snap, err)
