@@ -84,3 +84,4 @@ func (d *discard) Appender(context.Context) (sink.Appender, error) { return &dis
 
 func (d *discard) Append(_ context.Context, b *papyra.Batch) (int, error) { return b.Len(), nil }
 func (d *discard) Sync(context.Context) error                             { return nil }
+func (d *discard) Stats() papyra.AppendStats                              { return papyra.AppendStats{} }

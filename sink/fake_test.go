@@ -34,6 +34,12 @@ func (f *fakeStore) URL() string        { return "fake:" }
 func (f *fakeStore) RejectFile() string { return "" }
 func (f *fakeStore) Close() error       { return nil }
 
+func (f *fakeStore) Traits() papyra.Traits { return papyra.Traits{} }
+
+func (f *fakeStore) Warnings(context.Context, papyra.Retention) ([]string, error) { return nil, nil }
+
+func (f *fakeStore) Groups(context.Context) ([]papyra.ConsumerGroup, error) { return nil, nil }
+
 func (f *fakeStore) Read(context.Context, papyra.Query, func(*papyra.Record, papyra.Place) error) (int64, error) {
 	return 0, papyra.ErrNotFound
 }
@@ -105,6 +111,8 @@ func (a *fakeAppender) Sync(context.Context) error {
 	}
 	return nil
 }
+
+func (a *fakeAppender) Stats() papyra.AppendStats { return papyra.AppendStats{} }
 
 func (a *fakeAppender) Close() error {
 	a.f.mu.Lock()

@@ -10,10 +10,9 @@ import (
 // small store under load rotates all the time.
 const rotationsEvery = 10 * time.Second
 
-// fileWatch logs what a store's appender counts, as far as it is one that does.
-// It belongs to the writer.
+// fileWatch logs what a store's appender counts. It belongs to the writer.
 type fileWatch struct {
-	counter  AppendCounter // nil if the appender counts nothing
+	appender Appender
 	troubles []trouble
 	rotated  papyra.AppendStats // as it was logged last
 	rotation throttle
@@ -28,8 +27,7 @@ type trouble struct {
 }
 
 func newFileWatch(a Appender) *fileWatch {
-	counter, _ := a.(AppendCounter)
-	w := &fileWatch{counter: counter, rotation: throttle{every: rotationsEvery}}
+	w := &fileWatch{appender: a, rotation: throttle{every: rotationsEvery}}
 	for _, t := range []trouble{
 		{message: "the store's file ended without a newline: it got one",
 			count: func(c papyra.AppendStats) int64 { return c.Healed }},
@@ -57,10 +55,7 @@ func newFileWatch(a Appender) *fileWatch {
 // look takes the counts over into the sink's and logs what has changed: at the
 // end all of it, before only what has not been logged for a while.
 func (w *fileWatch) look(s *Sink, end bool) {
-	if w.counter == nil {
-		return
-	}
-	now := w.counter.Stats()
+	now := w.appender.Stats()
 	s.mu.Lock()
 	s.stats.Files = now
 	s.mu.Unlock()

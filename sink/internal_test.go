@@ -416,6 +416,10 @@ func (h *hangingStore) Append(_ context.Context, b *papyra.Batch) (int, error) {
 	return b.Len(), nil
 }
 
+func (h *hangingStore) Warnings(context.Context, papyra.Retention) ([]string, error) { return nil, nil }
+
+func (h *hangingStore) Stats() papyra.AppendStats { return papyra.AppendStats{} }
+
 func (h *hangingStore) Sync(context.Context) error { return nil }
 func (h *hangingStore) Close() error               { return nil }
 

@@ -18,15 +18,11 @@ const (
 )
 
 // warn logs under which settings of the store it may keep less than its
-// operator expects, if it is one that knows.
+// operator expects.
 func (s *Sink) warn(ctx context.Context) {
-	w, ok := s.backend.(Warner)
-	if !ok {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, warningsWithin)
 	defer cancel()
-	warnings, err := w.Warnings(ctx, s.config.Retention)
+	warnings, err := s.backend.Warnings(ctx, s.config.Retention)
 	for _, text := range warnings {
 		s.log.Warn("the store may keep less than expected", "warning", text)
 	}

@@ -35,6 +35,10 @@ func (b broken) URL() string        { return "json:broken" }
 func (b broken) RejectFile() string { return "" }
 func (b broken) Close() error       { return nil }
 
+func (b broken) Warnings(context.Context, papyra.Retention) ([]string, error) { return nil, nil }
+
+func (b broken) Groups(context.Context) ([]papyra.ConsumerGroup, error) { return nil, nil }
+
 func (b broken) Scan(context.Context, papyra.ScanOptions) (*papyra.ScanReport, error) {
 	if b.report != nil {
 		return b.report, nil

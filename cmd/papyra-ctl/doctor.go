@@ -137,11 +137,7 @@ func (e *examination) examine(mode string) {
 // settings asks the store itself under which of its settings it may keep less
 // than its operator expects.
 func (e *examination) settings() {
-	w, ok := e.store.(sink.Warner)
-	if !ok {
-		return
-	}
-	warnings, err := w.Warnings(e.c.ctx, papyra.Retention{})
+	warnings, err := e.store.Warnings(e.c.ctx, papyra.Retention{})
 	for _, warning := range warnings {
 		e.add("settings", checkWarn, warning, "")
 	}

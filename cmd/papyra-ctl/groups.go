@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend"
 )
 
@@ -43,11 +42,10 @@ type groupState struct {
 // summary incomplete.
 func (c *call) groups(sources []*source, systems []string) (list []groupState) {
 	for _, s := range sources {
-		lister, ok := s.store.(sink.GroupLister)
-		if !ok || s.err != nil {
+		if s.err != nil {
 			continue // what could not be read was noted
 		}
-		groups, err := lister.Groups(c.ctx)
+		groups, err := s.store.Groups(c.ctx)
 		if err != nil {
 			c.fail(explain(s.store, err))
 		}

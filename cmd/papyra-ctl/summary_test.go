@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend"
 )
 
@@ -94,7 +93,7 @@ func TestSummaryOfARotatedStore(t *testing.T) {
 			removed = r.Records
 		}
 	}
-	dropped := appender.(sink.AppendCounter).Stats().DroppedRecords
+	dropped := appender.Stats().DroppedRecords
 	if left+removed != n || all != dropped || removed < n/2 {
 		t.Errorf("%d events are left and %d removed, want %d; %d records removed in all, want %d", left, removed, n, all, dropped)
 	}

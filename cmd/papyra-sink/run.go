@@ -145,8 +145,8 @@ func (s *settings) banner(w *sink.Sink, b *broker.Broker, web *web) []slog.Attr 
 		slog.String("instance", c.Instance),
 		slog.String("validate", string(c.Validate)),
 	}
-	if m, ok := s.backend.(interface{ SyncMode() string }); ok && m.SyncMode() != "" {
-		attrs = slices.Insert(attrs, 2, slog.String("sync", m.SyncMode()))
+	if sync := s.backend.Traits().Sync; sync != "" {
+		attrs = slices.Insert(attrs, 2, slog.String("sync", sync))
 	}
 	if web != nil {
 		attrs = append(attrs, slog.String("http", web.url()))

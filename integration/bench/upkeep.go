@@ -225,18 +225,14 @@ func measureRotation(ctx context.Context, c config, path string, out io.Writer) 
 		return err
 	}
 	defer func() { err = errors.Join(err, u.close()) }()
-	counter, ok := u.out.(sink.AppendCounter)
-	if !ok {
-		return errors.New("the appender does not count rotations")
-	}
 	var with, without pauses
-	for seen := counter.Stats().DroppedFiles; seen < counter.Stats().DroppedFiles+1; {
+	for seen := u.out.Stats().DroppedFiles; seen < u.out.Stats().DroppedFiles+1; {
 		u.pauses = pauses{}
 		if err := u.append(ctx); err != nil {
 			return err
 		}
 		to := &without
-		if now := counter.Stats().DroppedFiles; now != seen {
+		if now := u.out.Stats().DroppedFiles; now != seen {
 			seen, to = now, &with
 		}
 		to.records++ // appends here

@@ -15,7 +15,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/account"
 	"github.com/papyra/papyra/sink/backend"
 )
@@ -32,7 +31,7 @@ func TestCompactionLeavesTheAccount(t *testing.T) {
 			h.step()
 		}
 		h.end()
-		var stores []sink.Backend
+		var stores []papyra.Store
 		for i := range h.w.stores {
 			url := "memory:"
 			if rapid.Bool().Draw(t, "file") {
@@ -65,7 +64,7 @@ func TestCompactionLeavesTheAccount(t *testing.T) {
 	})
 }
 
-func pour(t *rapid.T, store sink.Backend, lines [][]byte) {
+func pour(t *rapid.T, store papyra.Store, lines [][]byte) {
 	a, err := store.Appender(context.Background())
 	if err != nil {
 		t.Fatalf("appender: %v", err)
@@ -410,7 +409,7 @@ func (h *history) retention() papyra.Retention {
 	return r
 }
 
-func (h *history) judge(stores []sink.Backend) *account.Result {
+func (h *history) judge(stores []papyra.Store) *account.Result {
 	readers := make([]account.Reader, len(stores))
 	for i, s := range stores {
 		readers[i] = s

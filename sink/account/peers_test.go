@@ -23,12 +23,12 @@ import (
 type sinks struct {
 	t      *testing.T
 	broker *broker.Broker
-	stores []sink.Backend
+	stores []papyra.Store
 	stops  []func()
 }
 
 // start runs a sink until its stop is called or the test ends.
-func (f *sinks) start(group, instance string, store sink.Backend) sink.Backend {
+func (f *sinks) start(group, instance string, store papyra.Store) papyra.Store {
 	f.t.Helper()
 	s, err := sink.New(sink.Config{
 		URL: f.broker.URL(), Group: group, Instance: instance,
@@ -57,7 +57,7 @@ func (f *sinks) start(group, instance string, store sink.Backend) sink.Backend {
 }
 
 // knows waits until the reports in a store name n peers.
-func (f *sinks) knows(store sink.Backend, n int) {
+func (f *sinks) knows(store papyra.Store, n int) {
 	f.t.Helper()
 	await(f.t, fmt.Sprintf("the store knows of %d others", n), func() bool {
 		found := false
@@ -107,7 +107,7 @@ func newSinks(t *testing.T) *sinks {
 	return &sinks{t: t, broker: b}
 }
 
-func judged(t *testing.T, stores ...sink.Backend) *account.Result {
+func judged(t *testing.T, stores ...papyra.Store) *account.Result {
 	t.Helper()
 	readers := make([]account.Reader, len(stores))
 	for i, s := range stores {
@@ -127,7 +127,7 @@ func judged(t *testing.T, stores ...sink.Backend) *account.Result {
 func TestAStoreThatIsLeftOutIsNamed(t *testing.T) {
 	f := newSinks(t)
 	dir := t.TempDir()
-	file := func(name string) sink.Backend { return open(t, "json:"+filepath.Join(dir, name)) }
+	file := func(name string) papyra.Store { return open(t, "json:"+filepath.Join(dir, name)) }
 	gone := f.start("archive", "eu-3", file("c"))
 	f.start("live", "eu-1", file("x"))
 	f.start("archive", "eu-1", file("a"))
@@ -142,12 +142,12 @@ func TestAStoreThatIsLeftOutIsNamed(t *testing.T) {
 	f.start("archive", "eu-1", file("a"))
 	f.stop()
 
-	all := []sink.Backend{f.stores[0], f.stores[2], f.stores[3]}
+	all := []papyra.Store{f.stores[0], f.stores[2], f.stores[3]}
 	if r := judged(t, all...); r.Verdict != account.Balanced || len(r.Absent) != 0 || r.Total.Stored < 300 {
 		t.Errorf("of all: %s, absent %v, %d stored, want balanced", r.Verdict, r.Absent, r.Total.Stored)
 	}
 	for i, left := range all {
-		given := slices.DeleteFunc(slices.Clone(all), func(s sink.Backend) bool { return s == left })
+		given := slices.DeleteFunc(slices.Clone(all), func(s papyra.Store) bool { return s == left })
 		r := judged(t, given...)
 		if r.Verdict != account.Incomplete || len(r.Absent) != 1 || r.Absent[0].Instance != []string{"eu-3", "eu-1", "eu-2"}[i] {
 			t.Errorf("without store %d: %s, absent %v, want incomplete and its name", i, r.Verdict, r.Absent)
@@ -162,13 +162,13 @@ func TestAStoreThatIsLeftOutIsNamed(t *testing.T) {
 }
 
 // unread is a store that is still empty when its sink looks for the store's id.
-type unread struct{ sink.Backend }
+type unread struct{ papyra.Store }
 
 func (u unread) Read(ctx context.Context, q papyra.Query, yield func(*papyra.Record, papyra.Place) error) (int64, error) {
 	if q.Limit == 1 {
 		return 0, papyra.ErrNotFound
 	}
-	return u.Backend.Read(ctx, q, yield)
+	return u.Store.Read(ctx, q, yield)
 }
 
 // Two workers that fill one store are not missed by each other, whether they

@@ -49,7 +49,7 @@ func TestPipeline(t *testing.T) {
 	}
 
 	path := filepath.Join(t.TempDir(), "a.ndjson")
-	stores := []sink.Backend{open(t, "json:"+path), open(t, "memory:")}
+	stores := []papyra.Store{open(t, "json:"+path), open(t, "memory:")}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	ended := make(chan error, len(stores))

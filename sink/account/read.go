@@ -7,7 +7,7 @@ import (
 	"github.com/papyra/papyra"
 )
 
-// Reader is what an account needs of a store; every sink.Backend is one.
+// Reader is what an account needs of a store; every papyra.Store is one.
 type Reader interface {
 	URL() string
 	Read(ctx context.Context, q papyra.Query, yield func(*papyra.Record, papyra.Place) error) (damaged int64, err error)

@@ -9,13 +9,12 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/account"
 	"github.com/papyra/papyra/sink/backend"
 )
 
 // fill writes the lines of a world's store into a real one.
-func fill(t *testing.T, store sink.Backend, lines [][]byte) {
+func fill(t *testing.T, store papyra.Store, lines [][]byte) {
 	t.Helper()
 	a, err := store.Appender(t.Context())
 	if err != nil {
@@ -37,7 +36,7 @@ func fill(t *testing.T, store sink.Backend, lines [][]byte) {
 	}
 }
 
-func open(t *testing.T, url string) sink.Backend {
+func open(t *testing.T, url string) papyra.Store {
 	t.Helper()
 	store, err := backend.Open(url)
 	if err != nil {
@@ -67,7 +66,7 @@ func TestReadStores(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(urls[0][:6], urls[1][:6]), func(t *testing.T) {
 			var readers []account.Reader
-			var stores []sink.Backend
+			var stores []papyra.Store
 			for i, url := range urls {
 				stores = append(stores, open(t, url))
 				fill(t, stores[i], w.stores[i])

@@ -13,7 +13,6 @@
 package backend
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,7 +22,6 @@ import (
 	"strings"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend/jsonfile"
 	"github.com/papyra/papyra/sink/backend/memory"
 	"github.com/papyra/papyra/sink/backend/redis"
@@ -39,7 +37,7 @@ type Options map[string]string
 type kind struct {
 	form       string // of its URLs, for messages
 	parameters []string
-	open       func(rest string, p Options) (sink.Backend, error)
+	open       func(rest string, p Options) (papyra.Store, error)
 }
 
 func kinds() map[string]kind {
@@ -49,7 +47,7 @@ func kinds() map[string]kind {
 		"rotating": {"rotating:PATH", []string{"max_bytes", "max_files", "sync"}, openRotating},
 	}
 	for _, scheme := range redis.Schemes() {
-		all[scheme] = kind{redis.Form(scheme), redis.Parameters(), func(rest string, p Options) (sink.Backend, error) {
+		all[scheme] = kind{redis.Form(scheme), redis.Parameters(), func(rest string, p Options) (papyra.Store, error) {
 			return openRedis(scheme+":"+rest, p)
 		}}
 	}
@@ -59,11 +57,11 @@ func kinds() map[string]kind {
 // Open returns the backend that rawURL names. It touches neither disk nor
 // network: a store that does not exist is found out by its methods. An error
 // wraps papyra.ErrConfig and shows no secret.
-func Open(rawURL string) (sink.Backend, error) { return OpenWith(rawURL, nil) }
+func Open(rawURL string) (papyra.Store, error) { return OpenWith(rawURL, nil) }
 
 // OpenWith is [Open] with parameters from elsewhere. One that is given in both
 // places is an error.
-func OpenWith(rawURL string, o Options) (sink.Backend, error) {
+func OpenWith(rawURL string, o Options) (papyra.Store, error) {
 	b, err := open(rawURL, o)
 	if err != nil {
 		return nil, fmt.Errorf("open backend %q: %w", Redact(rawURL), err)
@@ -71,7 +69,7 @@ func OpenWith(rawURL string, o Options) (sink.Backend, error) {
 	return b, nil
 }
 
-func open(rawURL string, o Options) (sink.Backend, error) {
+func open(rawURL string, o Options) (papyra.Store, error) {
 	scheme, rest, ok := strings.Cut(rawURL, ":")
 	k, known := kinds()[scheme]
 	if !ok || !known {
@@ -135,15 +133,15 @@ func (k kind) parse(query string, o Options) (Options, error) {
 	return p, nil
 }
 
-func openJSON(rest string, p Options) (sink.Backend, error) {
+func openJSON(rest string, p Options) (papyra.Store, error) {
 	s, err := jsonfile.Open(unescapePath(rest), jsonfile.Config{Sync: p["sync"], URL: "json:" + rest})
 	if err != nil {
 		return nil, err
 	}
-	return Adapt[*jsonfile.Appender](s), nil
+	return s, nil
 }
 
-func openRotating(rest string, p Options) (sink.Backend, error) {
+func openRotating(rest string, p Options) (papyra.Store, error) {
 	c := rotating.Config{Sync: p["sync"], URL: "rotating:" + rest}
 	if v, ok := p["max_bytes"]; ok {
 		var err error
@@ -164,33 +162,22 @@ func openRotating(rest string, p Options) (sink.Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Adapt[*rotating.Appender](s), nil
+	return s, nil
 }
 
-// redisBackend also tells what only Redis has.
-type redisBackend struct {
-	adapter[*redis.Appender]
-	store *redis.Store
-}
-
-// Groups is [redis.Store.Groups].
-func (b redisBackend) Groups(ctx context.Context) ([]papyra.ConsumerGroup, error) {
-	return b.store.Groups(ctx)
-}
-
-func openRedis(place string, p Options) (sink.Backend, error) {
+func openRedis(place string, p Options) (papyra.Store, error) {
 	s, err := redis.Open(place, redis.Config{Parameters: p})
 	if err != nil {
 		return nil, err
 	}
-	return redisBackend{adapter[*redis.Appender]{s}, s}, nil
+	return s, nil
 }
 
-func openMemory(rest string, _ Options) (sink.Backend, error) {
+func openMemory(rest string, _ Options) (papyra.Store, error) {
 	if rest != "" {
 		return nil, fmt.Errorf("a memory has no name: write \"memory:\": %w", papyra.ErrConfig)
 	}
-	return Adapt[*memory.Appender](memory.New(nil).Open()), nil
+	return memory.New(nil).Open(), nil
 }
 
 var (
@@ -245,55 +232,4 @@ func Redact(rawURL string) string {
 		}
 	}
 	return head + "://" + place + "?" + strings.Join(parts, "&")
-}
-
-// Store is what a backend package offers: the contract of sink.Backend with an
-// appender type of its own, so that it need not import package sink.
-type Store[A sink.Appender] interface {
-	sink.Maintainer
-	URL() string
-	Read(ctx context.Context, q papyra.Query, yield func(*papyra.Record, papyra.Place) error) (int64, error)
-	Appender(ctx context.Context) (A, error)
-	RejectFile() string
-	Close() error
-}
-
-// Adapt makes a Store a sink.Backend.
-func Adapt[A sink.Appender](s Store[A]) sink.Backend { return adapter[A]{s} }
-
-type adapter[A sink.Appender] struct{ Store[A] }
-
-// Warnings is what sink.Warner asks for, as far as the store has something to
-// say.
-func (a adapter[A]) Warnings(ctx context.Context, r papyra.Retention) (out []string, err error) {
-	if w, ok := a.Store.(interface {
-		RetentionWarnings(r papyra.Retention) []string
-	}); ok {
-		out = w.RetentionWarnings(r)
-	}
-	if w, ok := a.Store.(interface {
-		Warnings(ctx context.Context) ([]string, error)
-	}); ok {
-		var more []string
-		more, err = w.Warnings(ctx)
-		out = append(out, more...)
-	}
-	return out, err
-}
-
-// SyncMode is when records are made durable, "none", "interval" or "batch", and ""
-// where that is not the store's to decide: it is the server's, or nothing is.
-func (a adapter[A]) SyncMode() string {
-	if s, ok := a.Store.(interface{ SyncMode() string }); ok {
-		return s.SyncMode()
-	}
-	return ""
-}
-
-func (a adapter[A]) Appender(ctx context.Context) (sink.Appender, error) {
-	ap, err := a.Store.Appender(ctx)
-	if err != nil {
-		return nil, err // not a nil A in an interface
-	}
-	return ap, nil
 }

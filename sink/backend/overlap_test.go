@@ -71,12 +71,8 @@ func TestBound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		bounded, ok := b.(interface{ Bound() (int64, int) })
-		if !ok {
-			t.Fatalf("%s does not tell its bound", url)
-		}
-		if maxBytes, maxFiles := bounded.Bound(); [2]int64{maxBytes, int64(maxFiles)} != want {
-			t.Errorf("%s: got %d bytes, %d files, want %v", url, maxBytes, maxFiles, want)
+		if got := b.Traits(); [2]int64{got.MaxBytes, int64(got.MaxFiles)} != want {
+			t.Errorf("%s: got %d bytes, %d files, want %v", url, got.MaxBytes, got.MaxFiles, want)
 		}
 		if err := b.Close(); err != nil {
 			t.Error(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/backend/memory"
 	"github.com/papyra/papyra/sink/transfer"
 )
@@ -13,8 +12,8 @@ func Example() {
 	mem := memory.New(nil)
 	mem.Plant([]byte(`{"kind":"event","system_id":"orders","actor_address":"orders:1","event_type":"ActorStarted","payload":{},"timestamp":1700000000.5}`))
 	mem.Plant([]byte(`not a record`))
-	from := backend.Adapt[*memory.Appender](mem.Open())
-	to := backend.Adapt[*memory.Appender](memory.New(nil).Open())
+	from := mem.Open()
+	to := memory.New(nil).Open()
 
 	for range 2 {
 		report, err := transfer.Run(context.Background(), from, to, transfer.Options{})

@@ -12,7 +12,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend"
 )
 
@@ -64,7 +63,7 @@ func (m *maker) line(t fataler, s papyra.Stream, text string) []byte {
 	return bytes.TrimSuffix(m.enc.AppendLine(nil, m.seq), []byte("\n"))
 }
 
-func open(t fataler, url string) sink.Backend {
+func open(t fataler, url string) papyra.Store {
 	t.Helper()
 	b, err := backend.Open(url)
 	if err != nil {
@@ -74,7 +73,7 @@ func open(t fataler, url string) sink.Backend {
 }
 
 // fill appends lines to a store.
-func fill(t fataler, b sink.Backend, lines ...[]byte) {
+func fill(t fataler, b papyra.Store, lines ...[]byte) {
 	t.Helper()
 	a, err := b.Appender(context.Background())
 	if err != nil {
@@ -100,7 +99,7 @@ func fill(t fataler, b sink.Backend, lines ...[]byte) {
 
 // streams returns the lines of each stream, in order. A store that does not
 // exist has none.
-func streams(t fataler, b sink.Backend) map[papyra.Stream][]string {
+func streams(t fataler, b papyra.Store) map[papyra.Stream][]string {
 	t.Helper()
 	out := map[papyra.Stream][]string{}
 	_, err := b.Read(context.Background(), papyra.Query{Duplicates: true}, func(rec *papyra.Record, _ papyra.Place) error {
@@ -128,7 +127,7 @@ func byStream(t fataler, lines [][]byte) map[papyra.Stream][]string {
 
 // target is a store whose appender ends early.
 type target struct {
-	sink.Backend
+	papyra.Store
 
 	left    int // lines until it fails; below 0 it does not
 	cancel  context.CancelFunc
@@ -139,8 +138,8 @@ type target struct {
 
 var errCut = errors.New("the line was cut")
 
-func (b *target) Appender(ctx context.Context) (sink.Appender, error) {
-	a, err := b.Backend.Appender(ctx)
+func (b *target) Appender(ctx context.Context) (papyra.Appender, error) {
+	a, err := b.Store.Appender(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -151,11 +150,11 @@ func (b *target) Read(ctx context.Context, q papyra.Query, yield func(*papyra.Re
 	if b.reading != nil {
 		b.reading()
 	}
-	return b.Backend.Read(ctx, q, yield)
+	return b.Store.Read(ctx, q, yield)
 }
 
 type appender struct {
-	sink.Appender
+	papyra.Appender
 	b *target
 }
 
@@ -181,7 +180,7 @@ func (a *appender) Append(ctx context.Context, batch *papyra.Batch) (int, error)
 
 // source is a store that changes while it is read, or of which a part cannot be.
 type source struct {
-	sink.Backend
+	papyra.Store
 
 	reads      int
 	before     map[int]func() // called before the n-th full read, from 1
@@ -195,7 +194,7 @@ func (b *source) Read(ctx context.Context, q papyra.Query, yield func(*papyra.Re
 			f()
 		}
 	}
-	n, err := b.Backend.Read(ctx, q, yield)
+	n, err := b.Store.Read(ctx, q, yield)
 	if err == nil && b.incomplete {
 		err = fmt.Errorf("read a bad sector: %w", papyra.ErrIncomplete)
 	}

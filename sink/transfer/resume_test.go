@@ -57,7 +57,7 @@ func TestResumesAtAnyPoint(t *testing.T) {
 		torn := int64(0)
 		for range rapid.IntRange(0, 5).Draw(rt, "interruptions") {
 			ctx, cancel := context.WithCancel(context.Background())
-			to := &target{Backend: open(rt, scheme+path+query), left: -1, cancel: cancel}
+			to := &target{Store: open(rt, scheme+path+query), left: -1, cancel: cancel}
 			how := rapid.SampledFrom([]string{"error", "signal", "kill"}).Draw(rt, "how")
 			switch how {
 			case "signal":
@@ -78,7 +78,7 @@ func TestResumesAtAnyPoint(t *testing.T) {
 				for _, s := range report.Streams {
 					sum += s.Copied
 				}
-				if held := total(streams(rt, to.Backend)); report.Copied != sum || report.Present+report.Copied != held {
+				if held := total(streams(rt, to.Store)); report.Copied != sum || report.Present+report.Copied != held {
 					rt.Fatalf("%s: the target holds %d records, and the report says %+v", how, held, report)
 				}
 			}
@@ -255,7 +255,7 @@ func TestBoundIsKnownBefore(t *testing.T) {
 		drops := a.Stats().DroppedFiles > 0
 
 		url := fmt.Sprintf("rotating:%s?max_bytes=%d&max_files=%d&sync=none", filepath.Join(dir, "to"), maxBytes, maxFiles)
-		to := &target{Backend: open(rt, url), left: rapid.IntRange(-1, 30).Draw(rt, "stored")}
+		to := &target{Store: open(rt, url), left: rapid.IntRange(-1, 30).Draw(rt, "stored")}
 		defer func() { _ = to.Close() }()
 		_, err = transfer.Run(context.Background(), from, bounded{to, int64(maxBytes), maxFiles}, transfer.Options{BatchBytes: 500})
 		if refused := errors.Is(err, papyra.ErrConfig); refused != drops {
@@ -338,7 +338,7 @@ func TestInterruptionWaitsForTheBatch(t *testing.T) {
 	fill(t, from, lines...)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	errStop := errors.New("somebody stopped it")
-	to := &target{Backend: open(t, "json:"+filepath.Join(dir, "to")), left: -1, batches: 2, cancel: func() { cancel(errStop) }}
+	to := &target{Store: open(t, "json:"+filepath.Join(dir, "to")), left: -1, batches: 2, cancel: func() { cancel(errStop) }}
 	defer to.Close()
 	report, err := transfer.Run(ctx, from, to, transfer.Options{BatchBytes: 3 * (len(lines[0]) + 1)})
 	if !errors.Is(err, errStop) || report.Copied != 6 || report.Verified {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 )
 
 // readSource reads the source in append order. A part that cannot be read is
@@ -75,7 +74,7 @@ func (c *copying) makePlan(ctx context.Context) error {
 }
 
 // copy appends to the target what it does not hold of each stream.
-func (c *copying) copy(ctx context.Context, appender sink.Appender) error {
+func (c *copying) copy(ctx context.Context, appender papyra.Appender) error {
 	c.done = newContents()
 	w := &writer{c: c, appender: appender}
 	w.batch.Grow(c.options.BatchBytes)
@@ -115,7 +114,7 @@ func (c *copying) changed(s papyra.Stream) error {
 // writer collects records and hands them to the target.
 type writer struct {
 	c        *copying
-	appender sink.Appender
+	appender papyra.Appender
 	batch    papyra.Batch
 	tallies  []*tally // of the batch's lines
 }

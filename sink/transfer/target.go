@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 )
 
 // everything asks for every stored record, each copy of a duplicate too.
@@ -98,15 +97,6 @@ func (c *copying) foreign(s papyra.Stream, n int64) error {
 		c.to.URL(), s, n, c.from.URL(), papyra.ErrUsage)
 }
 
-// bound returns the limits beyond which a store removes the oldest records by
-// itself, 0 for none.
-func bound(b sink.Backend) (maxBytes int64, maxFiles int) {
-	if l, ok := b.(interface{ Bound() (int64, int) }); ok {
-		return l.Bound()
-	}
-	return 0, 0
-}
-
 // packing follows how an appender fills the files of a bounded set: a line that
 // does not fit behind the others begins a new file.
 type packing struct {
@@ -132,11 +122,11 @@ func (p *packing) drops() bool { return p.rotated && p.files > p.maxFiles }
 // newPacking returns the packing of the target as it is, or nil if nothing
 // bounds it.
 func (c *copying) newPacking(ctx context.Context) (*packing, error) {
-	maxBytes, maxFiles := bound(c.to)
-	if maxBytes == 0 {
+	limit := c.to.Traits()
+	if limit.MaxBytes == 0 {
 		return nil, nil
 	}
-	p := &packing{maxBytes: maxBytes, maxFiles: maxFiles, files: 1}
+	p := &packing{maxBytes: limit.MaxBytes, maxFiles: limit.MaxFiles, files: 1}
 	report, err := c.to.Scan(ctx, papyra.ScanOptions{MaxListed: 1})
 	if errors.Is(err, papyra.ErrNotFound) {
 		return p, nil

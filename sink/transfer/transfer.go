@@ -42,7 +42,6 @@ import (
 	"fmt"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 )
 
 // Step is what a copy is doing, in words for people.
@@ -116,7 +115,7 @@ type Stream struct {
 // cause of ctx, once it is done: the batch at hand is finished, what was copied
 // stays, and the same call goes on. A part of the source that cannot be read is
 // no error, but in the report.
-func Run(ctx context.Context, from, to sink.Backend, o Options) (*Report, error) {
+func Run(ctx context.Context, from, to papyra.Store, o Options) (*Report, error) {
 	if o.BatchBytes <= 0 {
 		o.BatchBytes = DefaultBatchBytes
 	}
@@ -137,8 +136,7 @@ func Run(ctx context.Context, from, to sink.Backend, o Options) (*Report, error)
 	}
 	c.held = held
 	c.report.TargetDamaged, c.report.TargetReports = held.damaged, held.own
-	maxBytes, _ := bound(to)
-	if o.DryRun || len(held.streams) > 0 || maxBytes > 0 {
+	if o.DryRun || len(held.streams) > 0 || to.Traits().MaxBytes > 0 {
 		if err := c.makePlan(ctx); err != nil {
 			return c.end(err)
 		}
@@ -153,7 +151,7 @@ func ignore(*papyra.Record, papyra.Place) error { return nil }
 
 // copying is one copy.
 type copying struct {
-	from, to sink.Backend
+	from, to papyra.Store
 	options  Options
 	report   *Report
 

@@ -13,8 +13,6 @@ import (
 	"testing"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
-	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/backend/memory"
 	"github.com/papyra/papyra/sink/backend/redis"
 	"github.com/papyra/papyra/sink/backend/redis/redistest"
@@ -55,13 +53,13 @@ func mixture(t *testing.T) [][]byte {
 func TestBetweenBackends(t *testing.T) {
 	lines := mixture(t)
 	want := byStream(t, lines)
-	stores := map[string]func(t *testing.T) sink.Backend{
-		"json": func(t *testing.T) sink.Backend { return open(t, "json:"+filepath.Join(t.TempDir(), "s")) },
-		"rotating": func(t *testing.T) sink.Backend {
+	stores := map[string]func(t *testing.T) papyra.Store{
+		"json": func(t *testing.T) papyra.Store { return open(t, "json:"+filepath.Join(t.TempDir(), "s")) },
+		"rotating": func(t *testing.T) papyra.Store {
 			return open(t, "rotating:"+filepath.Join(t.TempDir(), "s")+"?max_bytes=20kB&max_files=20")
 		},
-		"memory": func(*testing.T) sink.Backend { return backend.Adapt[*memory.Appender](memory.New(nil).Open()) },
-		"redis": func(t *testing.T) sink.Backend {
+		"memory": func(*testing.T) papyra.Store { return memory.New(nil).Open() },
+		"redis": func(t *testing.T) papyra.Store {
 			redis.DiscardClientLogs()
 			return open(t, "redis://"+redistest.Start(t).Addr())
 		},
@@ -216,7 +214,7 @@ func TestDamagedSource(t *testing.T) {
 			mem.Plant(line[:30])
 		}
 	}
-	from := &source{Backend: backend.Adapt[*memory.Appender](mem.Open()), incomplete: true}
+	from := &source{Store: mem.Open(), incomplete: true}
 	to := open(t, "json:"+filepath.Join(t.TempDir(), "to"))
 	defer to.Close()
 	report, err := transfer.Run(t.Context(), from, to, transfer.Options{})
@@ -247,7 +245,7 @@ func TestActsOnBothStores(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			recovered := func(b sink.Backend) {
+			recovered := func(b papyra.Store) {
 				if _, err := b.Recover(t.Context(), papyra.RecoverOptions{}); err != nil {
 					t.Fatalf("recover %s: %v", b.URL(), err)
 				}
@@ -327,18 +325,18 @@ func TestStoresThatChange(t *testing.T) {
 	m, other := newMaker(t, 1), newMaker(t, 2)
 	first, second, third := m.line(t, orders, "a"), m.line(t, orders, "b"), m.line(t, orders, "c")
 	stranger := other.line(t, orders, "x")
-	place := func(lines ...[]byte) (*memory.Memory, sink.Backend) {
+	place := func(lines ...[]byte) (*memory.Memory, papyra.Store) {
 		mem := memory.New(nil)
 		for _, line := range lines {
 			mem.Plant(line)
 		}
-		return mem, backend.Adapt[*memory.Appender](mem.Open())
+		return mem, mem.Open()
 	}
 
 	t.Run("the source grows", func(t *testing.T) {
 		mem, b := place(first, second)
 		_, to := place(first)
-		from := &source{Backend: b, before: map[int]func(){2: func() { mem.Plant(third) }}}
+		from := &source{Store: b, before: map[int]func(){2: func() { mem.Plant(third) }}}
 		report, err := transfer.Run(t.Context(), from, to, transfer.Options{})
 		if err != nil || report.Copied != 1 || !report.Verified {
 			t.Errorf("got %+v, %v, want the second record copied", report, err)
@@ -352,7 +350,7 @@ func TestStoresThatChange(t *testing.T) {
 			t.Fatal(err)
 		}
 		mem.Plant([]byte("junk"))
-		from := &source{Backend: b, before: map[int]func(){1: func() {
+		from := &source{Store: b, before: map[int]func(){1: func() {
 			if _, err := b.Recover(t.Context(), papyra.RecoverOptions{}); err != nil {
 				t.Error(err)
 			}
@@ -366,8 +364,8 @@ func TestStoresThatChange(t *testing.T) {
 		_, b := place(first, second, third)
 		_, changed := place(second, third)
 		_, to := place(first)
-		from := &source{Backend: b}
-		from.before = map[int]func(){2: func() { from.Backend = changed }}
+		from := &source{Store: b}
+		from.before = map[int]func(){2: func() { from.Store = changed }}
 		if _, err := transfer.Run(t.Context(), from, to, transfer.Options{}); err == nil || !strings.Contains(err.Error(), "changed meanwhile") {
 			t.Errorf("got %v", err)
 		}
@@ -377,8 +375,8 @@ func TestStoresThatChange(t *testing.T) {
 		_, b := place(first, second, third)
 		_, changed := place(first, second)
 		_, to := place(first)
-		from := &source{Backend: b}
-		from.before = map[int]func(){2: func() { from.Backend = changed }}
+		from := &source{Store: b}
+		from.before = map[int]func(){2: func() { from.Store = changed }}
 		if report, err := transfer.Run(t.Context(), from, to, transfer.Options{}); err == nil || !strings.Contains(err.Error(), "changed meanwhile") || report.Verified {
 			t.Errorf("got %+v, %v", report, err)
 		}
@@ -394,7 +392,7 @@ func TestStoresThatChange(t *testing.T) {
 			_, from := place(first, second)
 			mem, b := place()
 			reads := 0
-			to := &target{Backend: b, left: -1}
+			to := &target{Store: b, left: -1}
 			to.reading = func() {
 				if reads++; reads == tt.read {
 					mem.Plant(stranger)

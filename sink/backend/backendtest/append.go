@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend/internal/sample"
 )
 
@@ -132,7 +131,7 @@ func busy(t *testing.T, m Medium) {
 
 // together appends through an open appender and through another backend's, in
 // turns.
-func together(t *testing.T, b sink.Backend, a sink.Appender, other sink.Backend) {
+func together(t *testing.T, b papyra.Store, a papyra.Appender, other papyra.Store) {
 	t.Helper()
 	second := appender(t, other)
 	one, two := sample.New(3), sample.New(4)

@@ -8,13 +8,12 @@ import (
 	"testing"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 )
 
 // Medium is one empty store under test and the way around its backend.
 type Medium struct {
 	// Open returns another backend on the same store. The suite closes it.
-	Open func(t testing.TB) sink.Backend
+	Open func(t testing.TB) papyra.Store
 
 	// Plant stores a line as it is, behind the others, while no appender is open.
 	// The line has no newline and is no record.
@@ -81,7 +80,7 @@ func Laws(t *testing.T, factory Factory) {
 }
 
 // open opens a backend that is closed with the test.
-func open(t testing.TB, m Medium) sink.Backend {
+func open(t testing.TB, m Medium) papyra.Store {
 	t.Helper()
 	b := m.Open(t)
 	t.Cleanup(func() {
@@ -93,7 +92,7 @@ func open(t testing.TB, m Medium) sink.Backend {
 }
 
 // appender opens an appender.
-func appender(t testing.TB, b sink.Backend) sink.Appender {
+func appender(t testing.TB, b papyra.Store) papyra.Appender {
 	t.Helper()
 	a, err := b.Appender(context.Background())
 	if err != nil {
@@ -103,7 +102,7 @@ func appender(t testing.TB, b sink.Backend) sink.Appender {
 }
 
 // store appends lines through an appender of its own.
-func store(t testing.TB, b sink.Backend, batch *papyra.Batch) {
+func store(t testing.TB, b papyra.Store, batch *papyra.Batch) {
 	t.Helper()
 	a := appender(t, b)
 	appendAll(t, a, batch)
@@ -112,14 +111,14 @@ func store(t testing.TB, b sink.Backend, batch *papyra.Batch) {
 	}
 }
 
-func closeAppender(t testing.TB, a sink.Appender) {
+func closeAppender(t testing.TB, a papyra.Appender) {
 	t.Helper()
 	if err := a.Close(); err != nil {
 		t.Errorf("close appender: %v", err)
 	}
 }
 
-func appendAll(t testing.TB, a sink.Appender, batch *papyra.Batch) {
+func appendAll(t testing.TB, a papyra.Appender, batch *papyra.Batch) {
 	t.Helper()
 	if n, err := a.Append(context.Background(), batch); n != batch.Len() || err != nil {
 		t.Fatalf("append %d lines: stored %d, error %v", batch.Len(), n, err)
@@ -127,7 +126,7 @@ func appendAll(t testing.TB, a sink.Appender, batch *papyra.Batch) {
 }
 
 // read returns the lines that a query chooses, by stream.
-func read(t testing.TB, b sink.Backend, q papyra.Query) map[papyra.Stream][]string {
+func read(t testing.TB, b papyra.Store, q papyra.Query) map[papyra.Stream][]string {
 	t.Helper()
 	out := map[papyra.Stream][]string{}
 	_, err := b.Read(context.Background(), q, func(r *papyra.Record, _ papyra.Place) error {
@@ -147,7 +146,7 @@ func users(lines map[papyra.Stream][]string) map[papyra.Stream][]string {
 }
 
 // list returns the lines that a query chooses from a store with one stream.
-func list(t testing.TB, b sink.Backend, q papyra.Query) []string {
+func list(t testing.TB, b papyra.Store, q papyra.Query) []string {
 	t.Helper()
 	lines := users(read(t, b, q))
 	if len(lines) > 1 {
@@ -159,7 +158,7 @@ func list(t testing.TB, b sink.Backend, q papyra.Query) []string {
 	return nil
 }
 
-func scanStore(t testing.TB, b sink.Backend, o papyra.ScanOptions) *papyra.ScanReport {
+func scanStore(t testing.TB, b papyra.Store, o papyra.ScanOptions) *papyra.ScanReport {
 	t.Helper()
 	r, err := b.Scan(context.Background(), o)
 	if err != nil {

@@ -9,12 +9,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend/internal/sample"
 )
 
 // noDuplicates makes sure that a full scan finds none and no damage.
-func noDuplicates(t testing.TB, b sink.Backend) {
+func noDuplicates(t testing.TB, b papyra.Store) {
 	t.Helper()
 	if r := scanStore(t, b, papyra.ScanOptions{Full: true}); r.Duplicates != 0 || !r.Clean() {
 		t.Errorf("after a compaction of duplicates a scan finds %d of them and %v", r.Duplicates, r.AnomalyCounts)
@@ -22,7 +21,7 @@ func noDuplicates(t testing.TB, b sink.Backend) {
 }
 
 // everyCopy returns the lines of a store with one stream, every copy of them.
-func everyCopy(t testing.TB, b sink.Backend) []string {
+func everyCopy(t testing.TB, b papyra.Store) []string {
 	t.Helper()
 	return list(t, b, papyra.Query{Duplicates: true})
 }

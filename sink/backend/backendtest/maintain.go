@@ -13,11 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend/internal/sample"
 )
 
-func compact(t testing.TB, b sink.Backend, o papyra.CompactOptions) *papyra.CompactReport {
+func compact(t testing.TB, b papyra.Store, o papyra.CompactOptions) *papyra.CompactReport {
 	t.Helper()
 	r, err := b.Compact(context.Background(), o)
 	if err != nil {
@@ -84,7 +83,7 @@ func total(lines map[papyra.Stream][]string) (n int) {
 
 // empty leaves at most one old record in each stream, so that a store can be
 // used for the next case; what is left is part of that case.
-func empty(t testing.TB, b sink.Backend) {
+func empty(t testing.TB, b papyra.Store) {
 	t.Helper()
 	compact(t, b, papyra.CompactOptions{Retention: keepAge(time.Nanosecond), At: sample.Start.Add(1000 * time.Hour)})
 }
@@ -133,7 +132,7 @@ func compactReports(t *testing.T, m Medium) {
 }
 
 // reports returns the payloads of the store's reports of one name.
-func reports[P any](t testing.TB, b sink.Backend, name string) []P {
+func reports[P any](t testing.TB, b papyra.Store, name string) []P {
 	t.Helper()
 	var out []P
 	_, err := b.Read(context.Background(), papyra.Query{Kinds: []papyra.Kind{papyra.KindReport}, Types: []string{name}, Systems: []string{papyra.SystemReserved}},
@@ -423,7 +422,7 @@ func scanFull(t *testing.T, m Medium) {
 	}
 }
 
-func recoverStore(t testing.TB, b sink.Backend, o papyra.RecoverOptions) *papyra.RecoverReport {
+func recoverStore(t testing.TB, b papyra.Store, o papyra.RecoverOptions) *papyra.RecoverReport {
 	t.Helper()
 	r, err := b.Recover(context.Background(), o)
 	if err != nil {
@@ -575,7 +574,7 @@ func busyActs(t *testing.T, m Medium) {
 
 // actsOfAnother recovers and compacts a shared store through another backend
 // while the first one's appender is open, and goes on appending.
-func actsOfAnother(t *testing.T, m Medium, a sink.Appender, b, other sink.Backend, lines [][]byte) {
+func actsOfAnother(t *testing.T, m Medium, a papyra.Appender, b, other papyra.Store, lines [][]byte) {
 	t.Helper()
 	m.Plant(t, []byte("junk"))
 	if r := recoverStore(t, other, papyra.RecoverOptions{}); r.Moved != 1 || !r.After.Clean() {
@@ -590,7 +589,7 @@ func actsOfAnother(t *testing.T, m Medium, a sink.Appender, b, other sink.Backen
 		t.Fatalf("close: %v", err)
 	}
 	want := append(text(lines[8:]), text(more)...)
-	for _, b := range []sink.Backend{b, other} {
+	for _, b := range []papyra.Store{b, other} {
 		if diff := cmp.Diff(want, list(t, b, papyra.Query{})); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}

@@ -13,7 +13,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend/internal/sample"
 )
 
@@ -48,8 +47,8 @@ type machine struct {
 	t        *testing.T
 	rt       *rapid.T
 	medium   Medium
-	backend  sink.Backend
-	appender sink.Appender
+	backend  papyra.Store
+	appender papyra.Appender
 	source   *sample.Source
 
 	made    int      // unsealed lines so far: each is another one

@@ -23,11 +23,8 @@ type Config struct {
 }
 
 // Store is one file of records. Its methods may be called concurrently; their
-// contract is that of sink.Backend.
+// contract is that of papyra.Store.
 type Store struct{ *ndjson.Store }
-
-// Appender appends records to a Store.
-type Appender = ndjson.Appender
 
 // Open returns the store at path without touching the disk. The error wraps
 // papyra.ErrConfig.
@@ -42,4 +39,4 @@ func Open(path string, c Config) (*Store, error) {
 	return &Store{s}, nil
 }
 
-var _ interface{ Stats() papyra.AppendStats } = (*Appender)(nil)
+var _ papyra.Store = (*Store)(nil)

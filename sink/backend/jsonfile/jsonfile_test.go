@@ -9,8 +9,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
-	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/backend/backendtest"
 	"github.com/papyra/papyra/sink/backend/internal/sample"
 	"github.com/papyra/papyra/sink/backend/jsonfile"
@@ -31,12 +29,12 @@ func TestConformance(t *testing.T) {
 func medium(t testing.TB, sync string) backendtest.Medium {
 	path := filepath.Join(t.TempDir(), "dir of [its] own", "records#1.ndjson")
 	return backendtest.Medium{
-		Open: func(t testing.TB) sink.Backend {
+		Open: func(t testing.TB) papyra.Store {
 			s, err := jsonfile.Open(path, jsonfile.Config{Sync: sync})
 			if err != nil {
 				t.Fatalf("open: %v", err)
 			}
-			return backend.Adapt[*jsonfile.Appender](s)
+			return s
 		},
 		Plant: func(t testing.TB, line []byte) {
 			f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)

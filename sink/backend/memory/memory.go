@@ -89,7 +89,7 @@ func (m *Memory) pin() []entry {
 }
 
 // Store is an open backend on a [Memory]. Its methods may be called
-// concurrently; their contract is that of sink.Backend.
+// concurrently; their contract is that of papyra.Store.
 type Store struct {
 	m    *Memory
 	ctx  context.Context // ends with Close
@@ -101,6 +101,15 @@ func (s *Store) URL() string { return "memory:" }
 
 // RejectFile returns "": a memory has no place for rejected lines.
 func (s *Store) RejectFile() string { return "" }
+
+// Traits returns nothing: a memory has no bound and does not become durable.
+func (s *Store) Traits() papyra.Traits { return papyra.Traits{} }
+
+// Warnings returns nothing.
+func (s *Store) Warnings(context.Context, papyra.Retention) ([]string, error) { return nil, nil }
+
+// Groups returns nothing: nobody else reads a memory.
+func (s *Store) Groups(context.Context) ([]papyra.ConsumerGroup, error) { return nil, nil }
 
 // Close closes an appender opened through this Store and makes every later call
 // fail with papyra.ErrClosed. It is safe to call twice.
@@ -137,7 +146,7 @@ type Appender struct {
 }
 
 // Appender opens the memory for writing: papyra.ErrBusy if somebody has it.
-func (s *Store) Appender(ctx context.Context) (*Appender, error) {
+func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -179,6 +188,9 @@ func (a *Appender) Sync(ctx context.Context) error {
 	}
 	return ctx.Err()
 }
+
+// Stats returns nothing but zeros: nothing can happen to a memory.
+func (a *Appender) Stats() papyra.AppendStats { return papyra.AppendStats{} }
 
 // Close lets the next appender in. It is safe to call twice.
 func (a *Appender) Close() error {

@@ -6,8 +6,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
-	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/backend/backendtest"
 	"github.com/papyra/papyra/sink/backend/memory"
 )
@@ -18,7 +16,7 @@ func TestConformance(t *testing.T) {
 	backendtest.Exercise(t, func(testing.TB) backendtest.Medium {
 		m := memory.New(nil)
 		return backendtest.Medium{
-			Open:  func(testing.TB) sink.Backend { return backend.Adapt[*memory.Appender](m.Open()) },
+			Open:  func(testing.TB) papyra.Store { return m.Open() },
 			Plant: func(_ testing.TB, line []byte) { m.Plant(line) },
 			Quarantined: func(_ testing.TB, r *papyra.RecoverReport) [][]byte {
 				var out [][]byte

@@ -118,7 +118,7 @@ const (
 // Appender opens the store for writing and makes it if it does not exist. A
 // second appender of the same Store: papyra.ErrBusy. Those of other Stores and
 // processes are welcome.
-func (s *Store) Appender(ctx context.Context) (*Appender, error) {
+func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 	sn, end, err := s.begin(ctx)
 	if err != nil {
 		return nil, err

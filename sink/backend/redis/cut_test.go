@@ -24,7 +24,7 @@ import (
 // stored until everything is.
 type feed struct {
 	t        *testing.T
-	appender *redis.Appender
+	appender papyra.Appender
 	source   *sample.Source
 	rng      *rand.Rand
 	systems  []string
@@ -35,7 +35,7 @@ type feed struct {
 	last   error
 }
 
-func newFeed(t *testing.T, a *redis.Appender, seed uint64) *feed {
+func newFeed(t *testing.T, a papyra.Appender, seed uint64) *feed {
 	return &feed{
 		t: t, appender: a, source: sample.New(int(seed)), rng: rand.New(rand.NewPCG(seed, 0)),
 		systems: []string{"a", "b", "c:d"}, want: map[string][]string{},
@@ -126,7 +126,7 @@ func stored(t testing.TB, c goredis.UniversalClient, key string) []string {
 	return out
 }
 
-func appender(t testing.TB, s *redis.Store) *redis.Appender {
+func appender(t testing.TB, s *redis.Store) papyra.Appender {
 	t.Helper()
 	a, err := s.Appender(context.Background())
 	if err != nil {

@@ -143,7 +143,7 @@ func TestUnreachable(t *testing.T) {
 				_, err := store.Compact(ctx, papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 1}}, At: sample.Start})
 				return err
 			},
-			"warnings": func() error { _, err := store.Warnings(ctx); return err },
+			"warnings": func() error { _, err := store.Warnings(ctx, papyra.Retention{}); return err },
 			"groups":   func() error { _, err := store.Groups(ctx); return err },
 		} {
 			err := call()

@@ -14,7 +14,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/backend/backendtest"
 	"github.com/papyra/papyra/sink/backend/redis"
@@ -55,7 +54,7 @@ func medium(c goredis.UniversalClient, url, prefix string, cluster bool) backend
 	ctx := context.Background()
 	return backendtest.Medium{
 		Shared: true,
-		Open: func(t testing.TB) sink.Backend {
+		Open: func(t testing.TB) papyra.Store {
 			t.Helper()
 			b, err := backend.Open(url + "?prefix=" + prefix)
 			if err != nil {
@@ -180,14 +179,7 @@ func TestOpenByURL(t *testing.T) {
 	if want := "unix://" + s.Socket + "?prefix=p&db=3"; b.URL() != want || b.RejectFile() != "" {
 		t.Errorf("URL %s, rejects %q; want %s and none", b.URL(), b.RejectFile(), want)
 	}
-	w, ok := b.(interface {
-		sink.Warner
-		sink.GroupLister
-	})
-	if !ok {
-		t.Fatal("the backend has no Warnings and Groups")
-	}
-	if list, err := w.Warnings(context.Background(), papyra.Retention{}); err != nil || len(list) != 1 {
+	if list, err := b.Warnings(context.Background(), papyra.Retention{}); err != nil || len(list) != 1 {
 		t.Errorf("warnings %v, %v; want the one about persistence", list, err)
 	}
 	for _, url := range []string{"redis://:" + canary + "@h?keep=1", "redis://:" + canary + "@h/x", "rediss+cluster://:" + canary + "@"} {

@@ -45,7 +45,7 @@ func TestWarnings(t *testing.T) {
 		{"ACL SETUSER default -info", []string{"cannot see whether the server evicts or persists: NOPERM"}},
 	} {
 		s.Do(t, words(c.settings)...)
-		got, err := store.Warnings(context.Background())
+		got, err := store.Warnings(context.Background(), papyra.Retention{})
 		for i := range got {
 			if strings.HasPrefix(got[i], "cannot see") {
 				got[i] = got[i][:len("cannot see whether the server evicts or persists: NOPERM")]
@@ -130,7 +130,7 @@ func TestTLS(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			store := open(t, c.url)
-			_, err := store.Warnings(context.Background())
+			_, err := store.Warnings(context.Background(), papyra.Retention{})
 			if verify := c.says == "unknown authority" || c.says == "expired" || c.says == "other.test"; verify && redis.CauseOf(err) != papyra.CauseTLS {
 				t.Errorf("fault %q, want %q", redis.CauseOf(err), papyra.CauseTLS)
 			}

@@ -24,7 +24,7 @@ type Config struct {
 }
 
 // Store is a set of Redis streams under one prefix. Its methods may be called
-// concurrently; their contract is that of sink.Backend, but for what the
+// concurrently; their contract is that of papyra.Store, but for what the
 // package comment says of appenders.
 type Store struct {
 	address *address
@@ -61,6 +61,10 @@ func Open(rawURL string, c Config) (*Store, error) {
 
 // URL returns what names the store, without user and password.
 func (s *Store) URL() string { return s.address.String() }
+
+// Traits returns nothing: how durable a record is, and how long it stays, is the
+// server's to decide.
+func (s *Store) Traits() papyra.Traits { return papyra.Traits{} }
 
 // RejectFile returns "": a Redis store has no place for rejected lines.
 func (s *Store) RejectFile() string { return "" }

@@ -16,7 +16,7 @@ import (
 // what may lose stored records: an eviction policy that may remove streams,
 // nothing that is written to disk, a version that lacks what is needed. Nothing
 // is changed. A server that does not let itself be asked is a warning too.
-func (s *Store) Warnings(ctx context.Context) ([]string, error) {
+func (s *Store) Warnings(ctx context.Context, _ papyra.Retention) ([]string, error) {
 	sn, end, err := s.begin(ctx)
 	if err != nil {
 		return nil, err

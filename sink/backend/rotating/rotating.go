@@ -46,16 +46,8 @@ type Config struct {
 }
 
 // Store is a set of files. Its methods may be called concurrently; their
-// contract is that of sink.Backend.
-type Store struct {
-	*ndjson.Store
-
-	maxBytes int64
-	maxFiles int
-}
-
-// Appender appends records to a Store and rotates it.
-type Appender = ndjson.Appender
+// contract is that of papyra.Store.
+type Store struct{ *ndjson.Store }
 
 // Open returns the store at path without touching the disk. The error wraps
 // papyra.ErrConfig.
@@ -75,21 +67,7 @@ func Open(path string, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open rotating store: %w", err)
 	}
-	return &Store{s, c.MaxBytes, c.MaxFiles}, nil
+	return &Store{s}, nil
 }
 
-// Bound returns the limits that an appender of this store keeps.
-func (s *Store) Bound() (maxBytes int64, maxFiles int) { return s.maxBytes, s.maxFiles }
-
-// RetentionWarnings says, in a sentence each, what an operator who set r may not
-// expect of this store.
-func (s *Store) RetentionWarnings(r papyra.Retention) []string {
-	if r.IsZero() {
-		return nil
-	}
-	return []string{fmt.Sprintf(
-		"keep_* means \"never more than\" on a rotating store: its bound of %d files of %d bytes is shared by all streams and may remove records that keep_* would still show",
-		s.maxFiles, s.maxBytes)}
-}
-
-var _ interface{ Stats() papyra.AppendStats } = (*Appender)(nil)
+var _ papyra.Store = (*Store)(nil)

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/backend/rotating"
 )
@@ -54,8 +53,8 @@ func TestDefaultBound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b, n := s.Bound(); b != c.maxBytes || n != c.maxFiles {
-			t.Errorf("%+v: bound of %d files of %d bytes, want %d of %d", c.config, n, b, c.maxFiles, c.maxBytes)
+		if got := s.Traits(); got.MaxBytes != c.maxBytes || got.MaxFiles != c.maxFiles {
+			t.Errorf("%+v: bound of %d files of %d bytes, want %d of %d", c.config, got.MaxFiles, got.MaxBytes, c.maxFiles, c.maxBytes)
 		}
 	}
 }
@@ -67,15 +66,11 @@ func TestRetentionWarning(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w, ok := b.(sink.Warner)
-		if !ok {
-			t.Fatalf("%s warns of nothing", url)
-		}
 		for _, c := range []struct {
 			r    papyra.Retention
 			want int
 		}{{papyra.Retention{}, 0}, {papyra.Retention{General: papyra.Limits{Records: 5}}, want}} {
-			got, err := w.Warnings(context.Background(), c.r)
+			got, err := b.Warnings(context.Background(), c.r)
 			if err != nil || len(got) != c.want || c.want > 0 && !strings.Contains(got[0], "never more than") {
 				t.Errorf("%s with %+v: got %q, %v, want %d", url, c.r, got, err, c.want)
 			}

@@ -63,7 +63,7 @@ func TestRotateReadsInStep(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			var a *Appender
+			var a papyra.Appender
 			src := sample.New(1)
 			reopened := 0
 			for n := 0; dropped < 3; n++ {

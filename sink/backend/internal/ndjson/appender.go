@@ -19,7 +19,7 @@ type Appender struct {
 // Appender opens the store for writing: it makes the directory and the file if
 // they do not exist, takes the lock (papyra.ErrBusy) and heals the end of the
 // file.
-func (s *Store) Appender(ctx context.Context) (*Appender, error) {
+func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

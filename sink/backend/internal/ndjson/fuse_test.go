@@ -230,7 +230,7 @@ func checkWhole(t *testing.T, f *fixture) {
 // appendThrough appends batches of events, each until it is stored, and syncs.
 func appendThrough(t *testing.T, f *fixture, src *sample.Source, batches, lines int, settled func()) (failed bool) {
 	t.Helper()
-	var a *ndjson.Appender
+	var a papyra.Appender
 	for tries := 0; a == nil; tries++ {
 		var err error
 		if a, err = f.Appender(t.Context()); err != nil {

@@ -102,7 +102,7 @@ func (f *fixture) bytes() []byte {
 	return data
 }
 
-func (f *fixture) appender() *ndjson.Appender {
+func (f *fixture) appender() papyra.Appender {
 	f.t.Helper()
 	a, err := f.Appender(context.Background())
 	if err != nil {
@@ -121,7 +121,7 @@ func (f *fixture) store(lines ...[]byte) {
 	}
 }
 
-func (f *fixture) append(a *ndjson.Appender, lines ...[]byte) {
+func (f *fixture) append(a papyra.Appender, lines ...[]byte) {
 	f.t.Helper()
 	if n, err := a.Append(context.Background(), sample.Batch(lines...)); n != len(lines) || err != nil {
 		f.t.Fatalf("append %d lines: stored %d, error %v", len(lines), n, err)

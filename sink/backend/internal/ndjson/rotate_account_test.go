@@ -13,7 +13,6 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/sink/account"
-	"github.com/papyra/papyra/sink/backend/internal/ndjson"
 	"github.com/papyra/papyra/sink/backend/internal/sample"
 )
 
@@ -29,7 +28,7 @@ func TestRotateKeepsTheAccount(t *testing.T) {
 		whole := bound(tb, filepath.Join(dir, "whole.ndjson"), 1<<30, 2)
 		w := &accountWorld{rt: rt, now: sample.Start}
 		w.start()
-		var appenders [2]*ndjson.Appender
+		var appenders [2]papyra.Appender
 		for round := range rapid.IntRange(5, 40).Draw(rt, "rounds") {
 			lines := w.round(round)
 			for i, f := range []*fixture{small, whole} {

@@ -392,7 +392,7 @@ type rotateModel struct {
 	maxFiles int
 	disk     *dyingDisk
 	store    *ndjson.Store
-	appender *ndjson.Appender
+	appender papyra.Appender
 
 	made  int // events, by their number
 	known int // of them these are surely stored, or dropped

@@ -555,7 +555,7 @@ func TestRotateLimits(t *testing.T) {
 func TestRotateFaults(t *testing.T) {
 	const maxBytes, maxFiles = 1500, 3
 	ops := []faultdisk.Op{faultdisk.Open, faultdisk.ReadAt, faultdisk.Write, faultdisk.Truncate, faultdisk.Sync, faultdisk.Rename, faultdisk.Remove}
-	work := func(t *testing.T, f *fixture, a *ndjson.Appender, src *sample.Source) (failed bool) {
+	work := func(t *testing.T, f *fixture, a papyra.Appender, src *sample.Source) (failed bool) {
 		for range 3 {
 			batch := sample.Batch(src.Events(6)...)
 			for tries := 0; batch.Len() > 0; tries++ {
@@ -573,7 +573,7 @@ func TestRotateFaults(t *testing.T) {
 		}
 		return failed
 	}
-	prepare := func(t *testing.T) (*fixture, *ndjson.Appender, *sample.Source) {
+	prepare := func(t *testing.T) (*fixture, papyra.Appender, *sample.Source) {
 		f := newBound(t, maxBytes, maxFiles)
 		src := sample.New(1)
 		a := f.appender()

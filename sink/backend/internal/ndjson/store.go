@@ -102,8 +102,24 @@ func Open(c Config) (*Store, error) {
 	return s, nil
 }
 
-// SyncMode is when records are made durable: "none", "interval" or "batch".
-func (s *Store) SyncMode() string { return string(s.mode) }
+// Traits returns the sync mode and the bound of a rotating store.
+func (s *Store) Traits() papyra.Traits {
+	return papyra.Traits{Sync: string(s.mode), MaxBytes: s.maxBytes, MaxFiles: s.maxFiles}
+}
+
+// Warnings says what an operator who set r may not expect of a store that
+// rotates.
+func (s *Store) Warnings(_ context.Context, r papyra.Retention) ([]string, error) {
+	if s.maxFiles == 0 || r.IsZero() {
+		return nil, nil
+	}
+	return []string{fmt.Sprintf(
+		"keep_* means \"never more than\" on a rotating store: its bound of %d files of %d bytes is shared by all streams and may remove records that keep_* would still show",
+		s.maxFiles, s.maxBytes)}, nil
+}
+
+// Groups returns nothing: files have no consumer groups.
+func (s *Store) Groups(context.Context) ([]papyra.ConsumerGroup, error) { return nil, nil }
 
 // URL returns what the store calls itself.
 func (s *Store) URL() string { return s.url }
