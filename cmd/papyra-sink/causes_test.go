@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
+	"github.com/papyra/papyra/internal/redistest"
 )
 
 // outage is a fault of a running sink's store. Its functions are called with the

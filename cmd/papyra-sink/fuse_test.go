@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/papyra/papyra/sink/backend/faultfs"
+	"github.com/papyra/papyra/internal/faultfs"
 	"github.com/papyra/papyra/sink/broker"
 )
 

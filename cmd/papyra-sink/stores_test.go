@@ -7,7 +7,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/sink/backend"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
+	"github.com/papyra/papyra/internal/redistest"
 	"github.com/papyra/papyra/sink/broker"
 )
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
+	"github.com/papyra/papyra/internal/redistest"
 	goredis "github.com/redis/go-redis/v9"
 )
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/sink"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
+	"github.com/papyra/papyra/internal/redistest"
 )
 
 // streams are a Redis store that both sides use.

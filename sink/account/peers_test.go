@@ -13,9 +13,9 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/redistest"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/account"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
 	"github.com/papyra/papyra/sink/broker"
 )
 

@@ -22,11 +22,11 @@ import (
 	"strings"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/sink/backend/jsonfile"
 	"github.com/papyra/papyra/sink/backend/memory"
 	"github.com/papyra/papyra/sink/backend/redis"
 	"github.com/papyra/papyra/sink/backend/rotating"
-	"github.com/papyra/papyra/sink/backend/units"
 )
 
 // Options are parameters given beside the URL, as flags are, by the names that
@@ -145,7 +145,7 @@ func openRotating(rest string, p Options) (papyra.Store, error) {
 	c := rotating.Config{Sync: p["sync"], URL: "rotating:" + rest}
 	if v, ok := p["max_bytes"]; ok {
 		var err error
-		if c.MaxBytes, err = units.ParseSize(v); err == nil && c.MaxBytes == 0 {
+		if c.MaxBytes, err = human.ParseSize(v); err == nil && c.MaxBytes == 0 {
 			err = errors.New("give a positive size")
 		}
 		if err != nil {

@@ -13,8 +13,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink/backend"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,7 +34,7 @@ func TestPathsAsTheyAre(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%q: %v", name, err)
 		}
-		if _, err := a.Append(context.Background(), sample.Batch(sample.New(1).Event())); err != nil {
+		if _, err := a.Append(context.Background(), testrecord.Batch(testrecord.New(1).Event())); err != nil {
 			t.Errorf("%q: %v", name, err)
 		}
 		if err := b.Close(); err != nil {

@@ -13,8 +13,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/redistest"
 	"github.com/papyra/papyra/sink/backend/redis"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
 	"github.com/papyra/papyra/sink/backend/rotating"
 	"github.com/papyra/papyra/sink/transfer"
 )

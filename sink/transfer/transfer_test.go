@@ -13,9 +13,9 @@ import (
 	"testing"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/redistest"
 	"github.com/papyra/papyra/sink/backend/memory"
 	"github.com/papyra/papyra/sink/backend/redis"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
 	"github.com/papyra/papyra/sink/transfer"
 )
 

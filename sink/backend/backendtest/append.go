@@ -10,12 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
+	"github.com/papyra/papyra/internal/testrecord"
 )
 
 func appendOrder(t *testing.T, m Medium) {
 	b := open(t, m)
-	src, other := sample.New(1), sample.New(2)
+	src, other := testrecord.New(1), testrecord.New(2)
 	want := map[papyra.Stream][]string{}
 	var lines [][]byte
 	add := func(line []byte) {
@@ -35,7 +35,7 @@ func appendOrder(t *testing.T, m Medium) {
 	add([]byte(` {"kind": "event", "system_id": "orders", "extra": [1e400, 0.1000000000000000055511151231257827], "actor_address": "orders:w", "event_type": "Odd", "payload": null, "timestamp": 17e8}` + "\r"))
 	a := appender(t, b)
 	for chunk := range slices.Chunk(lines, 77) {
-		appendAll(t, a, sample.Batch(chunk...))
+		appendAll(t, a, testrecord.Batch(chunk...))
 	}
 	if err := a.Sync(context.Background()); err != nil {
 		t.Fatalf("sync: %v", err)
@@ -64,7 +64,7 @@ func appendNothing(t *testing.T, m Medium) {
 
 func batchReused(t *testing.T, m Medium) {
 	b := open(t, m)
-	src := sample.New(1)
+	src := testrecord.New(1)
 	a := appender(t, b)
 	defer closeAppender(t, a)
 	var (
@@ -85,12 +85,12 @@ func batchReused(t *testing.T, m Medium) {
 }
 
 func reopened(t *testing.T, m Medium) {
-	src := sample.New(1)
+	src := testrecord.New(1)
 	var want []string
 	for range 3 {
 		b := m.Open(t)
 		lines := src.Events(5)
-		store(t, b, sample.Batch(lines...))
+		store(t, b, testrecord.Batch(lines...))
 		want = append(want, text(lines)...)
 		if diff := cmp.Diff(want, list(t, b, papyra.Query{})); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
@@ -118,12 +118,12 @@ func busy(t *testing.T, m Medium) {
 			t.Errorf("a second appender %s: got %v, want papyra.ErrBusy", name, err)
 		}
 	}
-	appendAll(t, a, sample.Batch(sample.New(1).Events(1)...))
+	appendAll(t, a, testrecord.Batch(testrecord.New(1).Events(1)...))
 	if err := a.Close(); err != nil {
 		t.Fatalf("close: %v", err)
 	}
 	second := appender(t, other)
-	appendAll(t, second, sample.Batch(sample.New(2).Events(1)...))
+	appendAll(t, second, testrecord.Batch(testrecord.New(2).Events(1)...))
 	if err := second.Close(); err != nil {
 		t.Fatalf("close: %v", err)
 	}
@@ -134,12 +134,12 @@ func busy(t *testing.T, m Medium) {
 func together(t *testing.T, b papyra.Store, a papyra.Appender, other papyra.Store) {
 	t.Helper()
 	second := appender(t, other)
-	one, two := sample.New(3), sample.New(4)
+	one, two := testrecord.New(3), testrecord.New(4)
 	var want []string
 	for range 20 {
 		lines, more := one.Events(3), two.Events(2)
-		appendAll(t, a, sample.Batch(lines...))
-		appendAll(t, second, sample.Batch(more...))
+		appendAll(t, a, testrecord.Batch(lines...))
+		appendAll(t, second, testrecord.Batch(more...))
 		want = append(append(want, text(lines)...), text(more)...)
 	}
 	if err := second.Close(); err != nil {
@@ -154,7 +154,7 @@ func closed(t *testing.T, m Medium) {
 	ctx := context.Background()
 	b := m.Open(t)
 	a := appender(t, b)
-	batch := sample.Batch(sample.New(1).Events(2)...)
+	batch := testrecord.Batch(testrecord.New(1).Events(2)...)
 	appendAll(t, a, batch)
 	if err := b.Close(); err != nil {
 		t.Fatalf("close with an open appender: %v", err)
@@ -178,7 +178,7 @@ func closed(t *testing.T, m Medium) {
 		"Scan":     func() error { _, err := b.Scan(ctx, papyra.ScanOptions{}); return err },
 		"Recover":  func() error { _, err := b.Recover(ctx, papyra.RecoverOptions{}); return err },
 		"Compact": func() error {
-			_, err := b.Compact(ctx, papyra.CompactOptions{Retention: keep(1), At: sample.Start})
+			_, err := b.Compact(ctx, papyra.CompactOptions{Retention: keep(1), At: testrecord.Start})
 			return err
 		},
 		"Read": func() error {
@@ -199,14 +199,14 @@ func cancelled(t *testing.T, m Medium) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	b := open(t, m)
-	lines := sample.New(1).Events(20)
-	store(t, b, sample.Batch(lines[:10]...))
+	lines := testrecord.New(1).Events(20)
+	store(t, b, testrecord.Batch(lines[:10]...))
 	m.Plant(t, []byte("junk"))
 	a := appender(t, b)
 	defer closeAppender(t, a)
 	for name, call := range map[string]func() error{
 		"Append": func() error {
-			n, err := a.Append(ctx, sample.Batch(lines[10:]...))
+			n, err := a.Append(ctx, testrecord.Batch(lines[10:]...))
 			if n != 0 {
 				t.Errorf("a cancelled append stored %d", n)
 			}
@@ -215,7 +215,7 @@ func cancelled(t *testing.T, m Medium) {
 		"Scan":    func() error { _, err := b.Scan(ctx, papyra.ScanOptions{}); return err },
 		"Recover": func() error { _, err := b.Recover(ctx, papyra.RecoverOptions{}); return err },
 		"Compact": func() error {
-			_, err := b.Compact(ctx, papyra.CompactOptions{Retention: keep(1), At: sample.Start})
+			_, err := b.Compact(ctx, papyra.CompactOptions{Retention: keep(1), At: testrecord.Start})
 			return err
 		},
 		"Read": func() error {
@@ -233,7 +233,7 @@ func cancelled(t *testing.T, m Medium) {
 	if r := scanStore(t, b, papyra.ScanOptions{}); len(r.Anomalies) != 1 || r.Lines != 11 {
 		t.Errorf("something changed: %+v", r)
 	}
-	appendAll(t, a, sample.Batch(lines[10:]...))
+	appendAll(t, a, testrecord.Batch(lines[10:]...))
 	if diff := cmp.Diff(text(lines), list(t, b, papyra.Query{})); diff != "" {
 		t.Errorf("afterwards (-want +got):\n%s", diff)
 	}

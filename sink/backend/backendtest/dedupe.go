@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
+	"github.com/papyra/papyra/internal/testrecord"
 )
 
 // noDuplicates makes sure that a full scan finds none and no damage.
@@ -28,15 +28,15 @@ func everyCopy(t testing.TB, b papyra.Store) []string {
 
 func compactDuplicates(t *testing.T, m Medium) {
 	b := open(t, m)
-	l := sample.New(1).Events(6)
+	l := testrecord.New(1).Events(6)
 	other := conflicting(t, l[1])
-	plain := unsealedEvent("Same", "orders:w", "n", sample.Start)
+	plain := unsealedEvent("Same", "orders:w", "n", testrecord.Start)
 	rewritten := bytes.ReplaceAll(l[5], []byte(`":`), []byte(`": `)) // by the Python implementation
 	rewritten = bytes.ReplaceAll(rewritten, []byte(`,"`), []byte(`, "`))
 	if rec, err := papyra.Parse(rewritten); err != nil || !rec.HasIdentity() || rec.Sealed {
 		t.Fatalf("%s: %v", rewritten, err)
 	}
-	store(t, b, sample.Batch(
+	store(t, b, testrecord.Batch(
 		l[0], l[1], l[0], plain, other, plain, // far apart and near, equal without an identity
 		l[2], l[2], l[2],
 		l[1], other, // a conflict, each version twice
@@ -44,7 +44,7 @@ func compactDuplicates(t *testing.T, m Medium) {
 	for range 2 {
 		m.Plant(t, []byte("junk"))
 	}
-	o := papyra.CompactOptions{Dedupe: true, At: sample.Start}
+	o := papyra.CompactOptions{Dedupe: true, At: testrecord.Start}
 	report := compact(t, b, o)
 	// Of each the newest copy stays, in its place.
 	want := text([][]byte{plain, plain, l[2], l[1], other, l[3], l[4], l[5], rewritten, l[0]})
@@ -72,7 +72,7 @@ func compactDuplicates(t *testing.T, m Medium) {
 // copied returns records of several streams in which many are there again, right
 // behind the first, soon after it, and all of them once more.
 func copied() (lines [][]byte) {
-	src := sample.New(1)
+	src := testrecord.New(1)
 	for i := range 60 {
 		lines = append(lines, src.Line([]string{"a", "b"}[i%2], []papyra.Kind{papyra.KindEvent, papyra.KindAudit, papyra.KindDeadLetter}[i%3], "x"))
 		if i%4 == 0 {
@@ -98,8 +98,8 @@ var dedupeViews = []papyra.Retention{
 func compactDuplicatesKeepsViews(t *testing.T, m Medium) {
 	b := open(t, m)
 	lines := copied()
-	store(t, b, sample.Batch(lines...))
-	at := sample.Start.Add(60 * time.Second)
+	store(t, b, testrecord.Batch(lines...))
+	at := testrecord.Start.Add(60 * time.Second)
 	show := func(r papyra.Retention) map[papyra.Stream][]string {
 		return users(read(t, b, papyra.Query{Retention: r, At: at, Reverse: true}))
 	}
@@ -136,11 +136,11 @@ func compactDuplicatesKeepsViews(t *testing.T, m Medium) {
 // With limits, the view at T is the same before and after, and what is left is
 // that view, each record once.
 func compactDuplicatesByLimits(t *testing.T, m Medium) {
-	at := sample.Start.Add(60 * time.Second)
+	at := testrecord.Start.Add(60 * time.Second)
 	lines := copied()
 	for _, r := range dedupeViews {
 		b := open(t, m)
-		store(t, b, sample.Batch(lines...))
+		store(t, b, testrecord.Batch(lines...))
 		raw := users(read(t, b, papyra.Query{Duplicates: true}))
 		q := papyra.Query{Retention: r, At: at}
 		view := users(read(t, b, q))
@@ -175,18 +175,18 @@ func compactDuplicatesByLimits(t *testing.T, m Medium) {
 
 func compactDuplicatesTells(t *testing.T, m Medium) {
 	b := open(t, m)
-	one, two := sample.New(1), sample.New(2)
+	one, two := testrecord.New(1), testrecord.New(2)
 	events, letters := one.Events(20), [][]byte{}
 	for range 5 {
 		letters = append(letters, two.Line("orders", papyra.KindDeadLetter, "x"))
 	}
 	lines := slices.Concat(events, letters, events[2:6], events[3:5], letters[4:], events[12:13])
-	store(t, b, sample.Batch(lines...))
+	store(t, b, testrecord.Batch(lines...))
 	report := compact(t, b, papyra.CompactOptions{
 		Retention: papyra.Retention{ByKind: [papyra.KindCount]papyra.Limits{papyra.KindEvent: {Records: 25}}},
-		Dedupe:    true, At: sample.Start,
+		Dedupe:    true, At: testrecord.Start,
 	})
-	run := func(s *sample.Source, ranges ...papyra.Range) []papyra.RemovedRun {
+	run := func(s *testrecord.Source, ranges ...papyra.Range) []papyra.RemovedRun {
 		return []papyra.RemovedRun{{Node: "sample", Run: s.Run(), Ranges: ranges}}
 	}
 	size := func(lines ...[]byte) int64 { return bytesOf(text(lines)) }
@@ -220,17 +220,17 @@ func compactDuplicatesTells(t *testing.T, m Medium) {
 
 func compactDuplicatesOfReports(t *testing.T, m Medium) {
 	b := open(t, m)
-	src := sample.New(1)
+	src := testrecord.New(1)
 	var lines [][]byte
 	for range 6 {
 		lines = append(lines, src.Line("orders", papyra.KindReport, ""))
 	}
 	// The first and the last report of run 1, which stay whatever the limits; behind
 	// them copies, which fill the view and more.
-	other := sample.New(2)
+	other := testrecord.New(2)
 	late := other.Line("orders", papyra.KindReport, "")
-	store(t, b, sample.Batch(append(lines, late, late, late)...))
-	at := sample.Start.Add(time.Hour)
+	store(t, b, testrecord.Batch(append(lines, late, late, late)...))
+	at := testrecord.Start.Add(time.Hour)
 	limited := papyra.Retention{ByKind: [papyra.KindCount]papyra.Limits{papyra.KindReport: {Records: 2}}}
 	q := papyra.Query{Systems: []string{"orders"}, Retention: limited, At: at}
 	view := list(t, b, q)

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
+	"github.com/papyra/papyra/internal/testrecord"
 )
 
 func compact(t testing.TB, b papyra.Store, o papyra.CompactOptions) *papyra.CompactReport {
@@ -27,19 +27,19 @@ func compact(t testing.TB, b papyra.Store, o papyra.CompactOptions) *papyra.Comp
 
 func compactKeepsView(t *testing.T, m Medium) {
 	var lines [][]byte
-	src := sample.New(1)
+	src := testrecord.New(1)
 	for i := range 120 {
 		lines = append(lines, src.Line([]string{"a", "b", "c"}[i%3], papyra.Kinds()[i%3], "x"))
 	}
 	// One that arrives late and one from the future: append order is not the
 	// order of the timestamps.
-	lines = append(lines, unsealedEvent("Late", "orders:w", "n", sample.Start))
-	lines = append(lines, unsealedEvent("Early", "orders:w", "n", sample.Start.Add(24*time.Hour)))
+	lines = append(lines, unsealedEvent("Late", "orders:w", "n", testrecord.Start))
+	lines = append(lines, unsealedEvent("Early", "orders:w", "n", testrecord.Start.Add(24*time.Hour)))
 	// What is kept is kept byte for byte, whatever its spelling.
 	lines = append(lines, []byte(`{ "kind" : "event", "system_id":"a", "actor_address":"a:b", "event_type":"O\u0064d", "payload":[1e400,-0.0,0.10000000000000000555111512312578270211815834045410156250,"\/"], "timestamp":1.7000005e9 }`))
-	lines = append(lines, bytes.Replace(unsealedEvent("Deep", "a:b", "n", sample.Start.Add(500*time.Second)), []byte(`{"from":"n"}`),
+	lines = append(lines, bytes.Replace(unsealedEvent("Deep", "a:b", "n", testrecord.Start.Add(500*time.Second)), []byte(`{"from":"n"}`),
 		[]byte(strings.Repeat("[", papyra.MaxDepth-1)+strings.Repeat("]", papyra.MaxDepth-1)), 1))
-	at := sample.Start.Add(100 * time.Second)
+	at := testrecord.Start.Add(100 * time.Second)
 	for _, r := range []papyra.Retention{
 		keep(5),
 		keepAge(20 * time.Second),
@@ -48,7 +48,7 @@ func compactKeepsView(t *testing.T, m Medium) {
 		{ByKind: [papyra.KindCount]papyra.Limits{papyra.KindEvent: {Records: 3}}},
 	} {
 		b := open(t, m)
-		store(t, b, sample.Batch(lines...))
+		store(t, b, testrecord.Batch(lines...))
 		before := users(read(t, b, papyra.Query{}))
 		want := users(read(t, b, papyra.Query{Retention: r, At: at}))
 		report := compact(t, b, papyra.CompactOptions{Retention: r, At: at})
@@ -85,22 +85,22 @@ func total(lines map[papyra.Stream][]string) (n int) {
 // used for the next case; what is left is part of that case.
 func empty(t testing.TB, b papyra.Store) {
 	t.Helper()
-	compact(t, b, papyra.CompactOptions{Retention: keepAge(time.Nanosecond), At: sample.Start.Add(1000 * time.Hour)})
+	compact(t, b, papyra.CompactOptions{Retention: keepAge(time.Nanosecond), At: testrecord.Start.Add(1000 * time.Hour)})
 }
 
 func compactReports(t *testing.T, m Medium) {
 	b := open(t, m)
-	one, two := sample.New(1), sample.New(2)
+	one, two := testrecord.New(1), testrecord.New(2)
 	var lines [][]byte
 	for range 50 {
 		lines = append(lines, one.Event(), two.Line("orders", papyra.KindDeadLetter, "x"), one.Line("orders", papyra.KindAudit, ""))
 	}
-	lines = append(lines, unsealedEvent("Odd", "orders:w", "n", sample.Start))
+	lines = append(lines, unsealedEvent("Odd", "orders:w", "n", testrecord.Start))
 	lines = append(lines, one.Events(10)...)
-	store(t, b, sample.Batch(lines...))
+	store(t, b, testrecord.Batch(lines...))
 	report := compact(t, b, papyra.CompactOptions{
 		Retention: papyra.Retention{ByKind: [papyra.KindCount]papyra.Limits{papyra.KindEvent: {Records: 5}, papyra.KindDeadLetter: {Records: 49}}},
-		At:        sample.Start,
+		At:        testrecord.Start,
 	})
 	removals, performed := reports[papyra.RemovalReport](t, b, papyra.ReportRemoval), reports[papyra.CompactionPerformed](t, b, papyra.ReportCompactionPerformed)
 	if len(removals) != 1 || len(performed) != 1 {
@@ -157,8 +157,8 @@ func reports[P any](t testing.TB, b papyra.Store, name string) []P {
 
 func compactKeepsReports(t *testing.T, m Medium) {
 	b := open(t, m)
-	one, two := sample.New(1), sample.New(2)
-	report := func(s *sample.Source) []byte { return s.Line("orders", papyra.KindReport, "") }
+	one, two := testrecord.New(1), testrecord.New(2)
+	report := func(s *testrecord.Source) []byte { return s.Line("orders", papyra.KindReport, "") }
 	var firsts [][]byte
 	var lastOne, lastTwo []byte
 	var lines [][]byte
@@ -172,8 +172,8 @@ func compactKeepsReports(t *testing.T, m Medium) {
 	}
 	lastOne = report(one)
 	lines = append(lines, lastOne)
-	store(t, b, sample.Batch(lines...))
-	at := sample.Start.Add(time.Hour)
+	store(t, b, testrecord.Batch(lines...))
+	at := testrecord.Start.Add(time.Hour)
 	// A general limit does not touch reports.
 	compact(t, b, papyra.CompactOptions{Retention: keep(1), At: at})
 	orders := papyra.Query{Kinds: []papyra.Kind{papyra.KindReport}, Systems: []string{"orders"}}
@@ -203,13 +203,13 @@ func compactKeepsReports(t *testing.T, m Medium) {
 
 func compactUsage(t *testing.T, m Medium) {
 	b := open(t, m)
-	lines := sample.New(1).Events(3)
-	store(t, b, sample.Batch(lines...))
+	lines := testrecord.New(1).Events(3)
+	store(t, b, testrecord.Batch(lines...))
 	for name, o := range map[string]papyra.CompactOptions{
-		"no limit":              {At: sample.Start},
+		"no limit":              {At: testrecord.Start},
 		"no moment, duplicates": {Dedupe: true},
 		"no moment":             {Retention: keep(1)},
-		"negative limit":        {Retention: keep(-1), At: sample.Start},
+		"negative limit":        {Retention: keep(-1), At: testrecord.Start},
 	} {
 		if _, err := b.Compact(context.Background(), o); !errors.Is(err, papyra.ErrUsage) {
 			t.Errorf("%s: got %v, want papyra.ErrUsage", name, err)
@@ -222,12 +222,12 @@ func compactUsage(t *testing.T, m Medium) {
 
 func compactLeavesDamage(t *testing.T, m Medium) {
 	b := open(t, m)
-	src := sample.New(1)
-	store(t, b, sample.Batch(src.Events(10)...))
+	src := testrecord.New(1)
+	store(t, b, testrecord.Batch(src.Events(10)...))
 	for _, d := range damage() {
 		m.Plant(t, d.line)
 	}
-	store(t, b, sample.Batch(src.Events(10)...))
+	store(t, b, testrecord.Batch(src.Events(10)...))
 	before := scanStore(t, b, papyra.ScanOptions{})
 	left := int64(20)
 	for _, c := range []struct {
@@ -239,7 +239,7 @@ func compactLeavesDamage(t *testing.T, m Medium) {
 		{papyra.Limits{Age: 4500 * time.Millisecond}, 5},
 		{papyra.Limits{Bytes: 1}, 0},
 	} {
-		r := compact(t, b, papyra.CompactOptions{Retention: papyra.Retention{General: c.limits}, At: sample.Start.Add(20 * time.Second)})
+		r := compact(t, b, papyra.CompactOptions{Retention: papyra.Retention{General: c.limits}, At: testrecord.Start.Add(20 * time.Second)})
 		if r.Damaged != int64(len(damage())) || r.RecordsBefore-r.RecordsAfter != left-c.leaves {
 			t.Errorf("%+v: got %+v, want %d damaged lines and %d to %d records", c.limits, r, len(damage()), left, c.leaves)
 		}
@@ -256,15 +256,15 @@ func compactLeavesDamage(t *testing.T, m Medium) {
 
 func compactDuringAppends(t *testing.T, m Medium) {
 	b := open(t, m)
-	src := sample.New(1)
+	src := testrecord.New(1)
 	a := appender(t, b)
 	defer closeAppender(t, a)
-	appendAll(t, a, sample.Batch(src.Events(2000)...))
+	appendAll(t, a, testrecord.Batch(src.Events(2000)...))
 	stop, done := make(chan struct{}), make(chan int)
 	go func() {
 		n := 0
 		for {
-			batch := sample.Batch(src.Events(5)...)
+			batch := testrecord.Batch(src.Events(5)...)
 			if stored, err := a.Append(context.Background(), batch); err != nil || stored != 5 {
 				t.Errorf("append during compact: stored %d, error %v", stored, err)
 				break
@@ -280,7 +280,7 @@ func compactDuringAppends(t *testing.T, m Medium) {
 		done <- n
 	}()
 	for i := range 3 {
-		r := compact(t, b, papyra.CompactOptions{Retention: keep(100), At: sample.Start})
+		r := compact(t, b, papyra.CompactOptions{Retention: keep(100), At: testrecord.Start})
 		if i == 0 && r.RecordsAfter != 100 {
 			t.Errorf("compact during appends: %+v, want 100 records left", r)
 		}
@@ -325,7 +325,7 @@ type damaged struct {
 
 // damage returns one line of each class that a line can have.
 func damage() []damaged {
-	whole := sample.New(9).Events(3)
+	whole := testrecord.New(9).Events(3)
 	flipped := bytes.Clone(whole[0])
 	flipped[bytes.Index(flipped, []byte("text"))] ^= 0x01
 	return []damaged{
@@ -334,17 +334,17 @@ func damage() []damaged {
 		{papyra.ClassCorrupted, []byte(`[1,2]`)},
 		{papyra.ClassCorrupted, []byte(`"a scalar"`)},
 		{papyra.ClassCorrupted, []byte(strings.Repeat("[", 100_000))},
-		{papyra.ClassInvalidUTF8, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte("x"), []byte{0xff}, 1)},
-		{papyra.ClassInvalidUTF8, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte(`"x"`), []byte(`"\ud83d"`), 1)},
-		{papyra.ClassCorrupted, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte(`{"from":"n"}`), []byte("NaN"), 1)},
+		{papyra.ClassInvalidUTF8, bytes.Replace(unsealedEvent("x", "a:b", "n", testrecord.Start), []byte("x"), []byte{0xff}, 1)},
+		{papyra.ClassInvalidUTF8, bytes.Replace(unsealedEvent("x", "a:b", "n", testrecord.Start), []byte(`"x"`), []byte(`"\ud83d"`), 1)},
+		{papyra.ClassCorrupted, bytes.Replace(unsealedEvent("x", "a:b", "n", testrecord.Start), []byte(`{"from":"n"}`), []byte("NaN"), 1)},
 		{papyra.ClassNULRun, make([]byte, 100)},
 		{papyra.ClassOversize, bytes.Repeat([]byte("x"), papyra.MaxLine)},
 		{papyra.ClassMissingField, []byte(`{"kind":"event","system_id":"orders","timestamp":1}`)},
 		{papyra.ClassMissingField, []byte(`{}`)},
-		{papyra.ClassMissingField, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte(`"kind"`), []byte(`"Kind"`), 1)},
-		{papyra.ClassMissingField, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte(`,"timestamp":1700000000.0`), nil, 1)},
-		{papyra.ClassBadTimestamp, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte("1700000000.0"), []byte(`"now"`), 1)},
-		{papyra.ClassDuplicateKey, bytes.Replace(unsealedEvent("x", "a:b", "n", sample.Start), []byte(`"kind"`), []byte(`"kind":"event","kind"`), 1)},
+		{papyra.ClassMissingField, bytes.Replace(unsealedEvent("x", "a:b", "n", testrecord.Start), []byte(`"kind"`), []byte(`"Kind"`), 1)},
+		{papyra.ClassMissingField, bytes.Replace(unsealedEvent("x", "a:b", "n", testrecord.Start), []byte(`,"timestamp":1700000000.0`), nil, 1)},
+		{papyra.ClassBadTimestamp, bytes.Replace(unsealedEvent("x", "a:b", "n", testrecord.Start), []byte("1700000000.0"), []byte(`"now"`), 1)},
+		{papyra.ClassDuplicateKey, bytes.Replace(unsealedEvent("x", "a:b", "n", testrecord.Start), []byte(`"kind"`), []byte(`"kind":"event","kind"`), 1)},
 		{papyra.ClassChecksumMismatch, flipped},
 		{papyra.ClassChecksumMismatch, bytes.Replace(whole[1], []byte(`"crc"`), []byte(`"crd"`), 1)},
 	}
@@ -352,21 +352,21 @@ func damage() []damaged {
 
 func scanFinds(t *testing.T, m Medium) {
 	b := open(t, m)
-	src := sample.New(1)
+	src := testrecord.New(1)
 	var lines [][]byte
 	want := map[papyra.Class]int64{}
 	for _, d := range damage() {
 		events := src.Events(3)
-		store(t, b, sample.Batch(events...))
+		store(t, b, testrecord.Batch(events...))
 		lines = append(lines, events...)
 		m.Plant(t, d.line)
 		want[d.class]++
 	}
 	unknown := []byte(`{"kind":"of tomorrow","system_id":"orders","timestamp":1,"x":{}}`)
-	future := unsealedEvent("x", "a:b", "n", sample.Start.Add(48*time.Hour))
-	store(t, b, sample.Batch(unknown, future))
+	future := unsealedEvent("x", "a:b", "n", testrecord.Start.Add(48*time.Hour))
+	store(t, b, testrecord.Batch(unknown, future))
 	for _, full := range []bool{false, true} {
-		r := scanStore(t, b, papyra.ScanOptions{Full: full, Now: sample.Start})
+		r := scanStore(t, b, papyra.ScanOptions{Full: full, Now: testrecord.Start})
 		if diff := cmp.Diff(want, r.AnomalyCounts); diff != "" {
 			t.Errorf("full %v: anomalies (-want +got):\n%s", full, diff)
 		}
@@ -385,7 +385,7 @@ func scanFinds(t *testing.T, m Medium) {
 		if r.Records != int64(len(lines)+2) || r.Sealed != int64(len(lines)) || r.Lines != int64(len(lines)+2+len(damage())) || r.Incomplete {
 			t.Errorf("full %v: counts %+v", full, r)
 		}
-		again := scanStore(t, b, papyra.ScanOptions{Full: full, Now: sample.Start})
+		again := scanStore(t, b, papyra.ScanOptions{Full: full, Now: testrecord.Start})
 		if diff := cmp.Diff(r, again); diff != "" {
 			t.Errorf("full %v: a second scan finds something else (-first +second):\n%s", full, diff)
 		}
@@ -406,9 +406,9 @@ func scanFinds(t *testing.T, m Medium) {
 
 func scanFull(t *testing.T, m Medium) {
 	b := open(t, m)
-	l := sample.New(1).Events(5)
-	plain := unsealedEvent("Same", "orders:w", "n", sample.Start)
-	store(t, b, sample.Batch(l[0], l[1], l[0], plain, plain, l[2], conflicting(t, l[1]), l[1], l[0], l[3], l[4]))
+	l := testrecord.New(1).Events(5)
+	plain := unsealedEvent("Same", "orders:w", "n", testrecord.Start)
+	store(t, b, testrecord.Batch(l[0], l[1], l[0], plain, plain, l[2], conflicting(t, l[1]), l[1], l[0], l[3], l[4]))
 	r := scanStore(t, b, papyra.ScanOptions{Full: true})
 	if r.Duplicates != 3 || r.NoticeCounts[papyra.NoticeConflict] != 1 || len(r.Limits) > 0 || !r.Clean() {
 		t.Errorf("got %d duplicates, %d conflicts, limits %v, clean %v; want 3, 1, none, true",
@@ -433,18 +433,18 @@ func recoverStore(t testing.TB, b papyra.Store, o papyra.RecoverOptions) *papyra
 
 func recoverConserves(t *testing.T, m Medium) {
 	b := open(t, m)
-	src := sample.New(1)
+	src := testrecord.New(1)
 	var lines [][]byte
 	for _, d := range damage() {
 		events := src.Events(2)
 		lines = append(lines, events...)
-		store(t, b, sample.Batch(events...))
+		store(t, b, testrecord.Batch(events...))
 		m.Plant(t, d.line)
 	}
 	unknown := []byte(`{"kind":"of tomorrow","system_id":"orders","timestamp":1}`)
-	store(t, b, sample.Batch(unknown))
+	store(t, b, testrecord.Batch(unknown))
 	before := scanStore(t, b, papyra.ScanOptions{Full: true})
-	r := recoverStore(t, b, papyra.RecoverOptions{Now: sample.Start})
+	r := recoverStore(t, b, papyra.RecoverOptions{Now: testrecord.Start})
 	if r.Moved != int64(len(damage())) || r.Quarantine == "" || r.Act == "" || r.After == nil || !r.After.Clean() {
 		t.Errorf("got %+v, want %d moved and a clean store", r, len(damage()))
 	}
@@ -488,8 +488,8 @@ func recoverConserves(t *testing.T, m Medium) {
 
 func recoverNothing(t *testing.T, m Medium) {
 	b := open(t, m)
-	lines := sample.New(1).Events(10)
-	store(t, b, sample.Batch(lines...))
+	lines := testrecord.New(1).Events(10)
+	store(t, b, testrecord.Batch(lines...))
 	r := recoverStore(t, b, papyra.RecoverOptions{})
 	if r.Moved != 0 || r.Act != "" || r.After == nil || !r.After.Clean() {
 		t.Errorf("got %+v", r)
@@ -501,8 +501,8 @@ func recoverNothing(t *testing.T, m Medium) {
 
 func dryRuns(t *testing.T, m Medium) {
 	b := open(t, m)
-	src := sample.New(1)
-	store(t, b, sample.Batch(src.Events(50)...))
+	src := testrecord.New(1)
+	store(t, b, testrecord.Batch(src.Events(50)...))
 	for _, d := range damage() {
 		m.Plant(t, d.line)
 	}
@@ -517,7 +517,7 @@ func dryRuns(t *testing.T, m Medium) {
 			t.Errorf("%s changed the records (-before +after):\n%s", what, diff)
 		}
 	}
-	o := papyra.CompactOptions{Retention: keep(7), At: sample.Start, DryRun: true}
+	o := papyra.CompactOptions{Retention: keep(7), At: testrecord.Start, DryRun: true}
 	dryCompact := compact(t, b, o)
 	unchanged("dry compact")
 	dryRecover := recoverStore(t, b, papyra.RecoverOptions{DryRun: true})
@@ -541,9 +541,9 @@ func busyActs(t *testing.T, m Medium) {
 	ctx := context.Background()
 	b, other := open(t, m), open(t, m)
 	a := appender(t, b)
-	lines := sample.New(1).Events(10)
-	appendAll(t, a, sample.Batch(lines...))
-	o := papyra.CompactOptions{Retention: keep(2), At: sample.Start}
+	lines := testrecord.New(1).Events(10)
+	appendAll(t, a, testrecord.Batch(lines...))
+	o := papyra.CompactOptions{Retention: keep(2), At: testrecord.Start}
 	if m.Shared {
 		actsOfAnother(t, m, a, b, other, lines)
 		return
@@ -563,7 +563,7 @@ func busyActs(t *testing.T, m Medium) {
 	// The appender's own backend may.
 	compact(t, b, o)
 	recoverStore(t, b, papyra.RecoverOptions{})
-	appendAll(t, a, sample.Batch(sample.New(2).Events(1)...))
+	appendAll(t, a, testrecord.Batch(testrecord.New(2).Events(1)...))
 	if err := a.Close(); err != nil {
 		t.Fatalf("close: %v", err)
 	}
@@ -580,11 +580,11 @@ func actsOfAnother(t *testing.T, m Medium, a papyra.Appender, b, other papyra.St
 	if r := recoverStore(t, other, papyra.RecoverOptions{}); r.Moved != 1 || !r.After.Clean() {
 		t.Errorf("recover beside an appender: %+v", r)
 	}
-	if r := compact(t, other, papyra.CompactOptions{Retention: keep(2), At: sample.Start}); r.RecordsBefore-r.RecordsAfter != 8 {
+	if r := compact(t, other, papyra.CompactOptions{Retention: keep(2), At: testrecord.Start}); r.RecordsBefore-r.RecordsAfter != 8 {
 		t.Errorf("compact beside an appender: %+v, want 8 records removed", r)
 	}
-	more := sample.New(2).Events(1)
-	appendAll(t, a, sample.Batch(more...))
+	more := testrecord.New(2).Events(1)
+	appendAll(t, a, testrecord.Batch(more...))
 	if err := a.Close(); err != nil {
 		t.Fatalf("close: %v", err)
 	}

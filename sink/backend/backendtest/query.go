@@ -11,24 +11,24 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
+	"github.com/papyra/papyra/internal/testrecord"
 )
 
 func queries(t *testing.T, m Medium) {
 	b := open(t, m)
-	src := sample.New(1)
+	src := testrecord.New(1)
 	var lines [][]byte
 	for i := range 60 {
 		// Every third event is of a rare type, which a limit must find behind the
 		// others.
 		line := src.Event()
 		if i%3 == 0 {
-			line = unsealedEvent("Rare", "orders:worker", "n1", sample.Start.Add(time.Duration(i)*time.Second))
+			line = unsealedEvent("Rare", "orders:worker", "n1", testrecord.Start.Add(time.Duration(i)*time.Second))
 		}
 		lines = append(lines, line)
 	}
-	store(t, b, sample.Batch(lines...))
-	at := func(i int) time.Time { return sample.Start.Add(time.Duration(i) * time.Second) }
+	store(t, b, testrecord.Batch(lines...))
+	at := func(i int) time.Time { return testrecord.Start.Add(time.Duration(i) * time.Second) }
 	for _, c := range []struct {
 		name string
 		q    papyra.Query
@@ -72,7 +72,7 @@ func unsealedEvent(typ, actor, node string, at time.Time) []byte {
 
 func yieldError(t *testing.T, m Medium) {
 	b := open(t, m)
-	store(t, b, sample.Batch(sample.New(1).Events(10)...))
+	store(t, b, testrecord.Batch(testrecord.New(1).Events(10)...))
 	enough := errors.New("enough")
 	for _, q := range []papyra.Query{{}, {Limit: 5}, {Reverse: true}, {Retention: keep(4)}} {
 		n := 0
@@ -90,12 +90,12 @@ func yieldError(t *testing.T, m Medium) {
 
 func duplicates(t *testing.T, m Medium) {
 	b := open(t, m)
-	l := sample.New(1).Events(4)
-	plain := unsealedEvent("Same", "orders:w", "n", sample.Start)
+	l := testrecord.New(1).Events(4)
+	plain := unsealedEvent("Same", "orders:w", "n", testrecord.Start)
 	// A record that was sent again comes some others later. What has no identity
 	// is never a duplicate. The same identity with other bytes is shown too.
 	conflict := conflicting(t, l[1])
-	store(t, b, sample.Batch(l[0], l[1], plain, l[2], l[1], plain, conflict, l[3], l[0]))
+	store(t, b, testrecord.Batch(l[0], l[1], plain, l[2], l[1], plain, conflict, l[3], l[0]))
 	want := text([][]byte{l[0], l[1], plain, l[2], plain, conflict, l[3]})
 	if diff := cmp.Diff(want, list(t, b, papyra.Query{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -142,14 +142,14 @@ func conflicting(t testing.TB, line []byte) []byte {
 
 func retention(t *testing.T, m Medium) {
 	b := open(t, m)
-	src := sample.New(1)
+	src := testrecord.New(1)
 	var lines [][]byte
 	for i := range 200 {
 		kind := []papyra.Kind{papyra.KindEvent, papyra.KindEvent, papyra.KindAudit, papyra.KindDeadLetter}[i%4]
 		lines = append(lines, src.Line([]string{"a", "b"}[i/2%2], kind, "x"))
 	}
-	store(t, b, sample.Batch(lines...))
-	at := sample.Start.Add(201 * time.Second)
+	store(t, b, testrecord.Batch(lines...))
+	at := testrecord.Start.Add(201 * time.Second)
 	for _, r := range []papyra.Retention{
 		{},
 		keep(1),

@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
+	"github.com/papyra/papyra/internal/testrecord"
 )
 
 // Random does random things to a store and to a model of it, and compares what
@@ -21,7 +21,7 @@ import (
 func Random(t *testing.T, factory Factory) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := factory(t)
-		mc := &machine{t: t, rt: rt, medium: m, backend: m.Open(t), source: sample.New(1)}
+		mc := &machine{t: t, rt: rt, medium: m, backend: m.Open(t), source: testrecord.New(1)}
 		defer func() {
 			if err := mc.backend.Close(); err != nil {
 				rt.Fatalf("close: %v", err)
@@ -49,7 +49,7 @@ type machine struct {
 	medium   Medium
 	backend  papyra.Store
 	appender papyra.Appender
-	source   *sample.Source
+	source   *testrecord.Source
 
 	made    int      // unsealed lines so far: each is another one
 	lines   []string // valid ones, without the acts' own reports
@@ -88,7 +88,7 @@ func (mc *machine) append(rt *rapid.T) {
 		}
 		system := rapid.SampledFrom([]string{"a", "b:c"}).Draw(rt, "system")
 		if rapid.IntRange(0, 4).Draw(rt, "unsealed") == 0 {
-			at := sample.Start.Add(time.Duration(rapid.IntRange(0, 300).Draw(rt, "second")) * time.Second)
+			at := testrecord.Start.Add(time.Duration(rapid.IntRange(0, 300).Draw(rt, "second")) * time.Second)
 			mc.made++
 			lines = append(lines, fmt.Appendf(nil, `{"kind":"event","system_id":%q,"actor_address":"a:b","event_type":"Odd","payload":%d,"timestamp":%d.0}`, system, mc.made, at.Unix()))
 			continue
@@ -96,7 +96,7 @@ func (mc *machine) append(rt *rapid.T) {
 		kind := rapid.SampledFrom([]papyra.Kind{papyra.KindEvent, papyra.KindAudit, papyra.KindDeadLetter}).Draw(rt, "kind")
 		lines = append(lines, mc.source.Line(system, kind, "x"))
 	}
-	n, err := mc.appender.Append(context.Background(), sample.Batch(lines...))
+	n, err := mc.appender.Append(context.Background(), testrecord.Batch(lines...))
 	if n != len(lines) {
 		rt.Fatalf("append stored %d of %d lines", n, len(lines))
 	}
@@ -118,7 +118,7 @@ func (mc *machine) retention(rt *rapid.T) papyra.Retention {
 }
 
 func (mc *machine) moment(rt *rapid.T) time.Time {
-	return sample.Start.Add(time.Duration(rapid.IntRange(0, 400).Draw(rt, "at")) * time.Second)
+	return testrecord.Start.Add(time.Duration(rapid.IntRange(0, 400).Draw(rt, "at")) * time.Second)
 }
 
 func (mc *machine) compact(rt *rapid.T) {
@@ -172,7 +172,7 @@ func (mc *machine) damage(rt *rapid.T) {
 
 func (mc *machine) recover(rt *rapid.T) {
 	mc.rt = rt
-	report, err := mc.backend.Recover(context.Background(), papyra.RecoverOptions{Now: sample.Start})
+	report, err := mc.backend.Recover(context.Background(), papyra.RecoverOptions{Now: testrecord.Start})
 	mc.fatal("recover", err)
 	if report.Moved != int64(mc.damaged) || !report.After.Clean() {
 		rt.Fatalf("recover moved %d, want %d, and left %v", report.Moved, mc.damaged, report.After.AnomalyCounts)

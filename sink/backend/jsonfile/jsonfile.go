@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/ndjson"
+	"github.com/papyra/papyra/internal/fileset"
 )
 
 // Config says how a file is opened. The zero Config is the default.
@@ -24,7 +24,7 @@ type Config struct {
 
 // Store is one file of records. Its methods may be called concurrently; their
 // contract is that of papyra.Store.
-type Store struct{ *ndjson.Store }
+type Store struct{ *fileset.Store }
 
 // Open returns the store at path without touching the disk. The error wraps
 // papyra.ErrConfig.
@@ -32,7 +32,7 @@ func Open(path string, c Config) (*Store, error) {
 	if c.URL == "" {
 		c.URL = "json:" + path
 	}
-	s, err := ndjson.Open(ndjson.Config{Path: path, URL: c.URL, Sync: ndjson.Sync(c.Sync), Now: c.Now})
+	s, err := fileset.Open(fileset.Config{Path: path, URL: c.URL, Sync: fileset.Sync(c.Sync), Now: c.Now})
 	if err != nil {
 		return nil, fmt.Errorf("open json store: %w", err)
 	}

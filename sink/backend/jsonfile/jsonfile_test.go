@@ -9,8 +9,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink/backend/backendtest"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
 	"github.com/papyra/papyra/sink/backend/jsonfile"
 )
 
@@ -47,7 +47,7 @@ func medium(t testing.TB, sync string) backendtest.Medium {
 			}
 		},
 		Quarantined: func(t testing.TB, r *papyra.RecoverReport) [][]byte {
-			saved, err := sample.ReadAct(r.Quarantine)
+			saved, err := testrecord.ReadAct(r.Quarantine)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/acts"
-	"github.com/papyra/papyra/sink/backend/internal/scan"
+	"github.com/papyra/papyra/internal/judge"
+	"github.com/papyra/papyra/internal/maintain"
 )
 
 // Scan looks at every stored line.
@@ -28,13 +28,13 @@ func (s *Store) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanRep
 // compare looks for duplicates and conflicts.
 func (s *Store) compare(ctx context.Context, entries []entry, report *papyra.ScanReport, o papyra.ScanOptions) error {
 	var rec papyra.Record
-	ids := scan.NewIdentities(1)
+	ids := judge.NewIdentities(1)
 	each := func(visit func(e entry)) error {
 		for i, e := range entries {
 			if i%1024 == 0 && ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			if verdict, _ := scan.Line(&rec, e.line, false); verdict == scan.Valid {
+			if verdict, _ := judge.Line(&rec, e.line, false); verdict == judge.Valid {
 				visit(e)
 			}
 		}
@@ -47,10 +47,10 @@ func (s *Store) compare(ctx context.Context, entries []entry, report *papyra.Sca
 	if repeated.None() {
 		return nil
 	}
-	conflicts := scan.NewFindings(o)
+	conflicts := judge.NewFindings(o)
 	err := each(func(e entry) {
 		if repeated.Conflict(&rec) {
-			conflicts.Notice(papyra.Anomaly{Class: papyra.NoticeConflict, ID: e.id(), Length: int64(len(e.line)), Detail: scan.ConflictDetail(&rec)})
+			conflicts.Notice(papyra.Anomaly{Class: papyra.NoticeConflict, ID: e.id(), Length: int64(len(e.line)), Detail: judge.ConflictDetail(&rec)})
 		}
 	})
 	conflicts.AddTo(report)
@@ -60,8 +60,8 @@ func (s *Store) compare(ctx context.Context, entries []entry, report *papyra.Sca
 
 func (s *Store) scan(ctx context.Context, entries []entry, o papyra.ScanOptions) (*papyra.ScanReport, error) {
 	var (
-		tally    scan.Tally
-		findings = scan.NewFindings(o)
+		tally    judge.Tally
+		findings = judge.NewFindings(o)
 		rec      papyra.Record
 		bytes    int64
 	)
@@ -77,20 +77,20 @@ func (s *Store) scan(ctx context.Context, entries []entry, o papyra.ScanOptions)
 		tally.Lines++
 		bytes += int64(len(e.line)) + 1
 		place := papyra.Anomaly{ID: e.id(), Length: int64(len(e.line))}
-		verdict, damage := scan.Line(&rec, e.line, o.Full)
+		verdict, damage := judge.Line(&rec, e.line, o.Full)
 		switch verdict {
-		case scan.Valid:
+		case judge.Valid:
 			tally.Add(&rec)
 			findings.Look(&rec, place)
-		case scan.Blank:
+		case judge.Blank:
 			tally.Blank++
-		case scan.Damaged:
+		case judge.Damaged:
 			tally.Damaged++
 			place.Class, place.Detail = damage.Class, damage.Detail
 			findings.Damage(place)
 		}
 	}
-	r := scan.Report(s.URL(), &tally, findings)
+	r := judge.Report(s.URL(), &tally, findings)
 	r.Bytes = bytes
 	return r, nil
 }
@@ -141,16 +141,16 @@ func (s *Store) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.R
 		return nil, err
 	}
 	report := &papyra.RecoverReport{Backend: s.URL(), DryRun: o.DryRun, Before: before}
-	act := acts.New(papyra.ActRecover, s.at(o.Now))
+	act := maintain.New(papyra.ActRecover, s.at(o.Now))
 	var (
 		rec     papyra.Record
 		moved   []Quarantined
 		kept    []entry
-		removal acts.Removal
+		removal maintain.Removal
 	)
 	for _, e := range entries {
-		verdict, damage := scan.Line(&rec, e.line, true)
-		if verdict != scan.Damaged {
+		verdict, damage := judge.Line(&rec, e.line, true)
+		if verdict != judge.Damaged {
 			kept = append(kept, e)
 			continue
 		}
@@ -190,7 +190,7 @@ func (s *Store) at(t time.Time) time.Time {
 
 // swap puts kept in the place of the first pinned entries, with the act's
 // reports where they belong, and returns how long appends had to wait.
-func (s *Store) swap(act *acts.Act, reports [][]byte, kept []entry, pinned int, moved []Quarantined, name string, performed any) (time.Duration, error) {
+func (s *Store) swap(act *maintain.Act, reports [][]byte, kept []entry, pinned int, moved []Quarantined, name string, performed any) (time.Duration, error) {
 	last, err := act.Line(name, performed, s.m.now())
 	if err != nil {
 		return 0, err
@@ -219,7 +219,7 @@ func (s *Store) swap(act *acts.Act, reports [][]byte, kept []entry, pinned int, 
 
 // Compact removes what is outside the view at o.At, and duplicates if o says so.
 func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.CompactReport, error) {
-	if err := acts.CheckCompaction(o); err != nil {
+	if err := maintain.CheckCompaction(o); err != nil {
 		return nil, err
 	}
 	ctx, cancel, err := s.within(ctx)
@@ -237,7 +237,7 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 	}
 	var (
 		entries = s.m.pin()
-		count   = acts.NewCompaction(o)
+		count   = maintain.NewCompaction(o)
 		remove  = make([]bool, len(entries))
 		rec     papyra.Record
 	)
@@ -258,7 +258,7 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 	}
 	if count.NeedsSurvey() {
 		if err := look(func(i int) {
-			verdict, _ := scan.Line(&rec, entries[i].line, true)
+			verdict, _ := judge.Line(&rec, entries[i].line, true)
 			count.Survey(&rec, verdict)
 		}); err != nil {
 			return nil, err
@@ -274,8 +274,8 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 			if remove[i] {
 				return
 			}
-			verdict, _ := scan.Line(&rec, entries[i].line, true)
-			remove[i] = verdict == scan.Valid && count.Suspect(&rec) && count.Copy(&rec)
+			verdict, _ := judge.Line(&rec, entries[i].line, true)
+			remove[i] = verdict == judge.Valid && count.Suspect(&rec) && count.Copy(&rec)
 		}); err != nil {
 			return nil, err
 		}
@@ -290,13 +290,13 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 			kept = append(kept, e)
 		}
 	}
-	act := acts.New(papyra.ActCompact, s.m.now())
+	act := maintain.New(papyra.ActCompact, s.m.now())
 	report.Act = act.ID
 	reports, err := count.Reports(act, s.m.now())
 	if err != nil {
 		return nil, err
 	}
-	pause, err := s.swap(act, reports, kept, len(entries), nil, papyra.ReportCompactionPerformed, acts.Performed(report))
+	pause, err := s.swap(act, reports, kept, len(entries), nil, papyra.ReportCompactionPerformed, maintain.Performed(report))
 	report.Pause = papyra.Duration(pause)
 	return report, err
 }

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/choose"
-	"github.com/papyra/papyra/sink/backend/internal/scan"
+	"github.com/papyra/papyra/internal/judge"
+	"github.com/papyra/papyra/internal/selection"
 )
 
 // Memory is what is stored. It grows without bound until it is compacted. The
@@ -205,7 +205,7 @@ func (a *Appender) Close() error {
 
 // Read yields the records that q chooses.
 func (s *Store) Read(ctx context.Context, q papyra.Query, yield func(*papyra.Record, papyra.Place) error) (damaged int64, err error) {
-	sel, err := choose.New(&q)
+	sel, err := selection.New(&q)
 	if err != nil {
 		return 0, err
 	}
@@ -227,11 +227,11 @@ func (s *Store) Read(ctx context.Context, q papyra.Query, yield func(*papyra.Rec
 		if i%1024 == 0 && ctx.Err() != nil {
 			return false, context.Cause(ctx)
 		}
-		verdict, _ := scan.Line(&rec, entries[i].line, true)
-		if verdict == scan.Damaged {
+		verdict, _ := judge.Line(&rec, entries[i].line, true)
+		if verdict == judge.Damaged {
 			damaged++
 		}
-		return verdict == scan.Valid && sel.Take(&rec), nil
+		return verdict == judge.Valid && sel.Take(&rec), nil
 	}
 	if !sel.NewestFirst() {
 		for i := range entries {

@@ -16,9 +16,9 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
+	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink/backend/redis"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
 )
 
 // damagedStore fills two streams with records and damage among them, and returns
@@ -26,7 +26,7 @@ import (
 func damagedStore(t *testing.T, s *redistest.Server, c goredis.UniversalClient, prefix string) []string {
 	t.Helper()
 	store := open(t, "redis://"+s.Addr()+"?prefix="+prefix)
-	src := sample.New(1)
+	src := testrecord.New(1)
 	rng := rand.New(rand.NewPCG(7, 7))
 	for range 25 {
 		fill(t, store, src.Line("orders", papyra.KindEvent, strings.Repeat("x", rng.IntN(300))),
@@ -192,7 +192,7 @@ func TestRecoverInterrupted(t *testing.T) {
 // announced.
 func TestCompactInterrupted(t *testing.T) {
 	t.Parallel()
-	o := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 6}}, At: sample.Start.Add(time.Hour)}
+	o := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 6}}, At: testrecord.Start.Add(time.Hour)}
 	interrupted(t, nothing,
 		func(s *redis.Store) error { _, err := s.Compact(context.Background(), o); return err },
 		func(t *testing.T, c goredis.UniversalClient, prefix string, before []string) {
@@ -244,10 +244,10 @@ func TestActsTogether(t *testing.T) {
 	for i := range want {
 		a := appender(t, open(t, url))
 		running.Go(func() {
-			src := sample.New(10 + i)
+			src := testrecord.New(10 + i)
 			for range 100 {
 				line := src.Line(fmt.Sprintf("new%d", i), papyra.KindEvent, "x")
-				if _, err := a.Append(ctx, sample.Batch(line)); err != nil {
+				if _, err := a.Append(ctx, testrecord.Batch(line)); err != nil {
 					t.Errorf("append: %v", err)
 					return
 				}
@@ -255,7 +255,7 @@ func TestActsTogether(t *testing.T) {
 			}
 		})
 	}
-	o := papyra.CompactOptions{Retention: papyra.Retention{ByKind: [papyra.KindCount]papyra.Limits{papyra.KindAudit: {Records: 3}}}, At: sample.Start}
+	o := papyra.CompactOptions{Retention: papyra.Retention{ByKind: [papyra.KindCount]papyra.Limits{papyra.KindAudit: {Records: 3}}}, At: testrecord.Start}
 	for range 2 {
 		for range 2 {
 			store := open(t, url)
@@ -316,7 +316,7 @@ func crashInRecovery(t *testing.T, s *redistest.Server, end, again func(), times
 	c := tcpClient(s)
 	defer func() { _ = c.Close() }()
 	store := open(t, "redis://"+s.Addr()+"?timeout=2s")
-	fill(t, store, sample.New(1).Events(10)...)
+	fill(t, store, testrecord.New(1).Events(10)...)
 	rng := rand.New(rand.NewPCG(1, 1))
 	for range times {
 		for i := range 400 {
@@ -372,15 +372,15 @@ func TestRootPowerCutInCompaction(t *testing.T) {
 	defer func() { _ = c.Close() }()
 	store := open(t, "redis://"+s.Addr()+"?timeout=2s")
 	const keep = 100
-	o := papyra.CompactOptions{Retention: papyra.Retention{ByKind: [papyra.KindCount]papyra.Limits{papyra.KindEvent: {Records: keep}}}, At: sample.Start}
-	src := sample.New(1)
+	o := papyra.CompactOptions{Retention: papyra.Retention{ByKind: [papyra.KindCount]papyra.Limits{papyra.KindEvent: {Records: keep}}}, At: testrecord.Start}
+	src := testrecord.New(1)
 	rng := rand.New(rand.NewPCG(2, 2))
 	var view []string
 	gone := int64(0)
 	for range long(4, 40) {
 		lines := src.Events(2000)
 		view = text(lines[len(lines)-keep:])
-		a, b := appender(t, store), sample.Batch(lines...)
+		a, b := appender(t, store), testrecord.Batch(lines...)
 		redistest.Await(t, "the append", func() bool { // connections of before may still be in the pool
 			n, err := a.Append(t.Context(), b)
 			b.Drop(n)

@@ -8,19 +8,19 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
+	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testrecord"
 )
 
 const benchLines = 2000
 
 func benchBatch(streams int) *papyra.Batch {
-	src := sample.New(1)
+	src := testrecord.New(1)
 	var lines [][]byte
 	for i := range benchLines {
 		lines = append(lines, src.Line(fmt.Sprintf("s%d", i%streams), papyra.KindEvent, "a payload of some length"))
 	}
-	return sample.Batch(lines...)
+	return testrecord.Batch(lines...)
 }
 
 // BenchmarkAppend appends batches of 2,000 lines; "unfenced" is the floor, the

@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
+	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testrecord"
 )
 
 // These tests change the server between two requests of one call.
@@ -25,7 +25,7 @@ func filled(t *testing.T, url string, lines ...[]byte) *session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Append(ctx, sample.Batch(lines...)); err != nil {
+	if _, err := a.Append(ctx, testrecord.Batch(lines...)); err != nil {
 		t.Fatal(err)
 	}
 	sn, end, err := store.begin(ctx)
@@ -42,7 +42,7 @@ func TestRevokedLoginIsNoDamage(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	s.Do(t, "ACL", "SETUSER", "sink", "on", ">pw", "~*", "&*", "+@all")
-	sn := filled(t, "redis://sink:pw@"+s.Addr(), sample.New(1).Event())
+	sn := filled(t, "redis://sink:pw@"+s.Addr(), testrecord.New(1).Event())
 	keys, err := sn.find()
 	if err != nil || len(keys) != 1 {
 		t.Fatalf("found %v: %v", keys, err)
@@ -84,7 +84,7 @@ func damage(snap *snapshot, err error) error {
 func TestStreamsAndGroupsThatGo(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	sn := filled(t, "redis://"+s.Addr(), sample.New(1).Events(3)...)
+	sn := filled(t, "redis://"+s.Addr(), testrecord.New(1).Events(3)...)
 	snap, err := sn.pin(nil)
 	if err != nil || len(snap.streams) != 1 {
 		t.Fatalf("found %+v: %v", snap, err)

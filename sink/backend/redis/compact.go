@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/acts"
-	"github.com/papyra/papyra/sink/backend/internal/scan"
+	"github.com/papyra/papyra/internal/judge"
+	"github.com/papyra/papyra/internal/maintain"
 )
 
 // deleteScript deletes the entries of several ranges. ARGV are the first id, the
@@ -76,7 +76,7 @@ func (r *removal) keep() { r.head, r.growing = 0, false }
 // It holds 48 bytes for each unbroken part, of up to
 // 1,000 entries, that goes.
 func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.CompactReport, error) {
-	if err := acts.CheckCompaction(o); err != nil {
+	if err := maintain.CheckCompaction(o); err != nil {
 		return nil, err
 	}
 	sn, end, err := s.begin(ctx)
@@ -94,7 +94,7 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 		return nil, err
 	}
 	c := &compaction{
-		sn: sn, snap: snap, count: acts.NewCompaction(o), progress: o.Progress,
+		sn: sn, snap: snap, count: maintain.NewCompaction(o), progress: o.Progress,
 		expired: map[*pinned]*removal{}, copies: map[*pinned]*removal{},
 	}
 	if c.count.NeedsSurvey() {
@@ -120,7 +120,7 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 	if o.DryRun {
 		return report, nil
 	}
-	act := acts.New(papyra.ActCompact, s.now())
+	act := maintain.New(papyra.ActCompact, s.now())
 	report.Act = act.ID
 	lines, err := c.count.Reports(act, s.now())
 	if err != nil {
@@ -134,7 +134,7 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 			return nil, err
 		}
 	}
-	last, err := act.Line(papyra.ReportCompactionPerformed, acts.Performed(report), s.now())
+	last, err := act.Line(papyra.ReportCompactionPerformed, maintain.Performed(report), s.now())
 	if err != nil {
 		return nil, err
 	}
@@ -145,8 +145,8 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 type compaction struct {
 	sn       *session
 	snap     *snapshot
-	count    *acts.Compaction
-	judge    judge
+	count    *maintain.Compaction
+	judge    entryJudge
 	expired  map[*pinned]*removal
 	copies   map[*pinned]*removal
 	progress papyra.Progress
@@ -184,11 +184,11 @@ func (c *compaction) lookAgain() error {
 			}
 		}
 		// Most are told apart by what stands in their seals.
-		if verdict, _ := c.judge.entry(&p.key, e, false); verdict != scan.Valid || !c.count.Suspect(&c.judge.rec) {
+		if verdict, _ := c.judge.entry(&p.key, e, false); verdict != judge.Valid || !c.count.Suspect(&c.judge.rec) {
 			return false
 		}
 		verdict, _ := c.judge.entry(&p.key, e, true)
-		return verdict == scan.Valid && c.count.Copy(&c.judge.rec)
+		return verdict == judge.Valid && c.count.Copy(&c.judge.rec)
 	})
 }
 

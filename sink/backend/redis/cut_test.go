@@ -15,9 +15,9 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
+	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink/backend/redis"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
 )
 
 // feed appends batches as a sink does: it hands in what was not reported as
@@ -25,7 +25,7 @@ import (
 type feed struct {
 	t        *testing.T
 	appender papyra.Appender
-	source   *sample.Source
+	source   *testrecord.Source
 	rng      *rand.Rand
 	systems  []string
 
@@ -37,7 +37,7 @@ type feed struct {
 
 func newFeed(t *testing.T, a papyra.Appender, seed uint64) *feed {
 	return &feed{
-		t: t, appender: a, source: sample.New(int(seed)), rng: rand.New(rand.NewPCG(seed, 0)),
+		t: t, appender: a, source: testrecord.New(int(seed)), rng: rand.New(rand.NewPCG(seed, 0)),
 		systems: []string{"a", "b", "c:d"}, want: map[string][]string{},
 	}
 }
@@ -367,21 +367,21 @@ func TestGivenUp(t *testing.T) {
 	s := redistest.Start(t)
 	p := redistest.NewProxy(t, s.Addr())
 	a := appender(t, open(t, "redis://"+p.Addr()+"?timeout=2s"))
-	src := sample.New(1)
+	src := testrecord.New(1)
 	first, second := src.Events(50), src.Events(50)
 	ctx := context.Background()
-	if _, err := a.Append(ctx, sample.Batch(src.Events(1)...)); err != nil {
+	if _, err := a.Append(ctx, testrecord.Batch(src.Events(1)...)); err != nil {
 		t.Fatal(err)
 	}
 	p.Plan(func() redistest.Plan { return redistest.Plan{Up: -1, Down: 20} })
 	p.CutAll()
-	if n, err := a.Append(ctx, sample.Batch(first...)); n != 0 || !errors.Is(err, papyra.ErrUnavailable) {
+	if n, err := a.Append(ctx, testrecord.Batch(first...)); n != 0 || !errors.Is(err, papyra.ErrUnavailable) {
 		t.Fatalf("append without an answer: %d, %v", n, err)
 	}
 	p.Plan(func() redistest.Plan { return redistest.Through })
 	for _, b := range [][][]byte{second, src.Events(1)} {
 		for {
-			batch := sample.Batch(b...)
+			batch := testrecord.Batch(b...)
 			if n, err := a.Append(ctx, batch); err == nil {
 				break
 			} else if n != 0 {

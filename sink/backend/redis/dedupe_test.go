@@ -11,9 +11,9 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
+	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink/backend/redis"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
 )
 
 // Exactly the copies go, and of each part of a compaction the report says which
@@ -24,7 +24,7 @@ func TestDedupeIDsAndGroups(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client(t)
 	store := open(t, "redis://"+s.Addr())
-	l := sample.New(1).Events(8)
+	l := testrecord.New(1).Events(8)
 	// The first two go by the limit; then 3 4 3 5 | 4 6 7 3 8, of which the first
 	// 3 and 4 and the second 3 go.
 	fill(t, store, l[0], l[1], l[2], l[3], l[2], l[4])
@@ -39,7 +39,7 @@ func TestDedupeIDsAndGroups(t *testing.T) {
 	}
 	fill(t, store, l[3], l[5], l[6], l[2], l[7])
 	before := c.XRange(ctx, events, "-", "+").Val()
-	o := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 9}}, Dedupe: true, At: sample.Start, DryRun: true}
+	o := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 9}}, Dedupe: true, At: testrecord.Start, DryRun: true}
 	// Pending are entries 1 to 4, to come 5 to 11; gone are 1 and 2, then 3, 4, 5.
 	want := []papyra.RemovedGroup{{Stream: events, Group: "half", Pending: 4, Undelivered: 1}}
 	for _, dry := range []bool{true, false} {
@@ -75,7 +75,7 @@ func TestDedupeIDsAndGroups(t *testing.T) {
 // and what is gone was announced.
 func TestDedupeInterrupted(t *testing.T) {
 	t.Parallel()
-	o := papyra.CompactOptions{Dedupe: true, At: sample.Start}
+	o := papyra.CompactOptions{Dedupe: true, At: testrecord.Start}
 	copies := func(t *testing.T, store *redis.Store) {
 		for i := range 3 {
 			for _, system := range []string{"orders", "shop"} {
@@ -124,12 +124,12 @@ func TestDedupeBesideOtherActs(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client(t)
 	url := "redis://" + s.Addr()
-	src := sample.New(1)
+	src := testrecord.New(1)
 	lines := src.Events(300)
 	for range long(4, 60) {
 		c.Del(ctx, events)
 		fill(t, open(t, url), slices.Concat(lines, lines[:200], lines[50:150])...)
-		view := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 150}}, At: sample.Start}
+		view := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 150}}, At: testrecord.Start}
 		want := map[string]bool{}
 		var running sync.WaitGroup
 		a := appender(t, open(t, url))
@@ -137,7 +137,7 @@ func TestDedupeBesideOtherActs(t *testing.T) {
 			want[string(line)] = true // the newest 150 entries
 		}
 		for range 2 {
-			for _, o := range []papyra.CompactOptions{view, {Dedupe: true, At: sample.Start}} {
+			for _, o := range []papyra.CompactOptions{view, {Dedupe: true, At: testrecord.Start}} {
 				store := open(t, url)
 				running.Go(func() {
 					if _, err := store.Compact(ctx, o); err != nil {
@@ -149,7 +149,7 @@ func TestDedupeBesideOtherActs(t *testing.T) {
 		// Copies of what is in the view, at its end.
 		running.Go(func() {
 			for i := 60; i < 70; i++ {
-				if _, err := a.Append(ctx, sample.Batch(lines[i])); err != nil {
+				if _, err := a.Append(ctx, testrecord.Batch(lines[i])); err != nil {
 					t.Errorf("append: %v", err)
 				}
 			}
@@ -176,13 +176,13 @@ func TestDedupeManyCopies(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client(t)
 	store := open(t, "redis://"+s.Addr())
-	src := sample.New(1)
+	src := testrecord.New(1)
 	lines := src.Events(5000)
 	for range 3 {
 		fill(t, store, lines...)
 	}
 	began := time.Now()
-	r, err := store.Compact(ctx, papyra.CompactOptions{Dedupe: true, At: sample.Start})
+	r, err := store.Compact(ctx, papyra.CompactOptions{Dedupe: true, At: testrecord.Start})
 	if err != nil || r.RecordsAfter != 5000 || r.RecordsBefore != 15000 {
 		t.Fatalf("%+v, %v", r, err)
 	}

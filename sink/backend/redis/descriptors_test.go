@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
+	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testrecord"
 )
 
 // Without a free descriptor appends and acts go on over the connections that
@@ -23,7 +23,7 @@ func TestNoFileDescriptors(t *testing.T) { // not parallel: the limit is the pro
 	store := open(t, "redis://"+s.Addr()+"?timeout=2s")
 	a := appender(t, store)
 	ctx := context.Background()
-	src := sample.New(1)
+	src := testrecord.New(1)
 	var want []string
 	push := func() error {
 		t.Helper()
@@ -31,7 +31,7 @@ func TestNoFileDescriptors(t *testing.T) { // not parallel: the limit is the pro
 		for _, l := range lines {
 			want = append(want, string(l))
 		}
-		b := sample.Batch(lines...)
+		b := testrecord.Batch(lines...)
 		n, err := a.Append(ctx, b)
 		if err != nil && n != 0 {
 			t.Errorf("stored %d lines beside the error %v", n, err)
@@ -76,7 +76,7 @@ func TestNoFileDescriptors(t *testing.T) { // not parallel: the limit is the pro
 	}
 	limit(old.Cur)
 
-	b := sample.Batch()
+	b := testrecord.Batch()
 	for _, line := range want[len(want)-5:] {
 		b.Append(b.StreamIndex(papyra.Stream{System: "orders", Kind: papyra.KindEvent}), []byte(line))
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/scan"
+	"github.com/papyra/papyra/internal/judge"
 )
 
 // entryID is the id of an entry: a time of the server's in milliseconds and a
@@ -131,16 +131,16 @@ func (e *entry) encoded() (string, error) {
 	return string(text), err
 }
 
-// judge judges entries. The record it fills is valid until its next call.
-type judge struct {
+// entryJudge judges entries. The record it fills is valid until its next call.
+type entryJudge struct {
 	rec  papyra.Record
 	line []byte
 }
 
-// entry says what an entry under a key is. full is as in scan.Line.
-func (j *judge) entry(key *streamKey, e *entry, full bool) (scan.Verdict, *papyra.LineError) {
-	damaged := func(class papyra.Class, format string, args ...any) (scan.Verdict, *papyra.LineError) {
-		return scan.Damaged, &papyra.LineError{Class: class, Detail: fmt.Sprintf(format, args...)}
+// entry says what an entry under a key is. full is as in judge.Line.
+func (j *entryJudge) entry(key *streamKey, e *entry, full bool) (judge.Verdict, *papyra.LineError) {
+	damaged := func(class papyra.Class, format string, args ...any) (judge.Verdict, *papyra.LineError) {
+		return judge.Damaged, &papyra.LineError{Class: class, Detail: fmt.Sprintf(format, args...)}
 	}
 	if !e.plain() {
 		for i := 0; i < len(e.fields); i += 2 {
@@ -164,8 +164,8 @@ func (j *judge) entry(key *streamKey, e *entry, full bool) (scan.Verdict, *papyr
 		j.line = nil
 	}
 	j.line = append(j.line[:0], data...)
-	verdict, err := scan.Line(&j.rec, j.line, full)
-	if verdict == scan.Valid && !key.holds(&j.rec) {
+	verdict, err := judge.Line(&j.rec, j.line, full)
+	if verdict == judge.Valid && !key.holds(&j.rec) {
 		return damaged(papyra.ClassCorrupted, "a record of %s", j.rec.Stream())
 	}
 	return verdict, err

@@ -12,10 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
 	"github.com/papyra/papyra/sink/backend/redis"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
 )
 
 // canary is a password that no message may show.
@@ -53,14 +53,14 @@ func TestFaults(t *testing.T) {
 			s.Do(t, words(admin)...)
 			store := open(t, "redis://sink:"+canary+"@"+s.Addr()+"?timeout=300ms")
 			a := appender(t, store)
-			src := sample.New(1)
+			src := testrecord.New(1)
 			var want []string
 			push := func() (papyra.Batch, error) {
 				lines := src.Events(30)
 				for _, l := range lines {
 					want = append(want, string(l))
 				}
-				b := sample.Batch(lines...)
+				b := testrecord.Batch(lines...)
 				n, err := a.Append(context.Background(), b)
 				if n > 0 && err != nil {
 					t.Errorf("%d lines stored beside the error %v", n, err)
@@ -140,7 +140,7 @@ func TestUnreachable(t *testing.T) {
 			},
 			"recover": func() error { _, err := store.Recover(ctx, papyra.RecoverOptions{}); return err },
 			"compact": func() error {
-				_, err := store.Compact(ctx, papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 1}}, At: sample.Start})
+				_, err := store.Compact(ctx, papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 1}}, At: testrecord.Start})
 				return err
 			},
 			"warnings": func() error { _, err := store.Warnings(ctx, papyra.Retention{}); return err },
@@ -186,7 +186,7 @@ func TestUnreachable(t *testing.T) {
 		store := open(t, "redis://"+servers[0].Addr())
 		moved := 0
 		for i := range 20 { // each under another key, some of which are here
-			b := sample.Batch(sample.New(1).Line(fmt.Sprintf("s%d", i), papyra.KindEvent, "x"))
+			b := testrecord.Batch(testrecord.New(1).Line(fmt.Sprintf("s%d", i), papyra.KindEvent, "x"))
 			a, err := store.Appender(ctx)
 			if err == nil {
 				_, err = a.Append(ctx, b)
@@ -219,8 +219,8 @@ func TestLoading(t *testing.T) {
 	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "no")
 	store := open(t, "redis://"+s.Addr()+"?timeout=2s")
 	a := appender(t, store)
-	lines := sample.New(1).Events(20)
-	if _, err := a.Append(context.Background(), sample.Batch(lines[:10]...)); err != nil {
+	lines := testrecord.New(1).Events(20)
+	if _, err := a.Append(context.Background(), testrecord.Batch(lines[:10]...)); err != nil {
 		t.Fatal(err)
 	}
 	// Each key that is loaded takes a millisecond.
@@ -230,7 +230,7 @@ func TestLoading(t *testing.T) {
 	s.Do(t, "SAVE")
 	s.Kill()
 	s.RestartWith(t, "--appendonly", "no", "--key-load-delay", "200", "--loading-process-events-interval-bytes", "1024")
-	b := sample.Batch(lines[10:]...)
+	b := testrecord.Batch(lines[10:]...)
 	n, err := a.Append(context.Background(), b)
 	for n == 0 && redis.CauseOf(err) == papyra.CauseUnreachable { // the pooled connection was lost
 		n, err = a.Append(context.Background(), b)
@@ -258,7 +258,7 @@ func TestMisconf(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, "--save", "3600 1")
 	a := appender(t, open(t, "redis://"+s.Addr()))
-	if _, err := a.Append(context.Background(), sample.Batch(sample.New(1).Events(1)...)); err != nil {
+	if _, err := a.Append(context.Background(), testrecord.Batch(testrecord.New(1).Events(1)...)); err != nil {
 		t.Fatal(err)
 	}
 	// The snapshot cannot be written where a directory has its name.
@@ -269,7 +269,7 @@ func TestMisconf(t *testing.T) {
 	redistest.Await(t, "the snapshot to fail", func() bool {
 		return strings.Contains(fmt.Sprint(s.Do(t, "INFO", "persistence")), "rdb_last_bgsave_status:err")
 	})
-	_, err := a.Append(context.Background(), sample.Batch(sample.New(2).Events(1)...))
+	_, err := a.Append(context.Background(), testrecord.Batch(testrecord.New(2).Events(1)...))
 	if redis.CauseOf(err) != papyra.CauseMISCONF || !errors.Is(err, papyra.ErrUnavailable) || !strings.Contains(err.Error(), "cannot save to its disk") {
 		t.Errorf("append: %v (fault %q)", err, redis.CauseOf(err))
 	}
@@ -286,11 +286,11 @@ func TestBusyScript(t *testing.T) {
 		_ = c.Eval(context.Background(), "while true do end", nil).Err()
 	}()
 	defer func() { <-done }()
-	src := sample.New(1)
+	src := testrecord.New(1)
 	var b *papyra.Batch
 	var err error
 	redistest.Await(t, "the script to run", func() bool {
-		b = sample.Batch(src.Events(5)...) // until then the store takes them all
+		b = testrecord.Batch(src.Events(5)...) // until then the store takes them all
 		var n int
 		n, err = a.Append(context.Background(), b)
 		b.Drop(n)

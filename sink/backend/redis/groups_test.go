@@ -9,8 +9,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
+	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testrecord"
 )
 
 // Groups are listed with the system of their stream, whatever its id; a lag that
@@ -21,7 +21,7 @@ func TestGroups(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client(t)
 	store := open(t, "redis://"+s.Addr())
-	src := sample.New(1)
+	src := testrecord.New(1)
 	fill(t, store, src.Events(4)...)
 	fill(t, store, src.Line("a:b =c", papyra.KindAudit, ""))
 	foreign := "papyra:a b:events" // as the Python implementation spells it
@@ -65,7 +65,7 @@ func TestDryRecoveryNamesGroups(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client(t)
 	store := open(t, "redis://"+s.Addr())
-	fill(t, store, sample.New(1).Events(2)...)
+	fill(t, store, testrecord.New(1).Events(2)...)
 	plant(t, c, events, "data", "junk")
 	if err := c.XGroupCreate(ctx, events, "g", "0").Err(); err != nil {
 		t.Fatal(err)

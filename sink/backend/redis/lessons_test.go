@@ -13,9 +13,9 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
+	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink/backend/redis"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
 )
 
 // These tests are named after the rows of the list of what went wrong in other
@@ -25,7 +25,7 @@ import (
 func fill(t testing.TB, s *redis.Store, lines ...[]byte) {
 	t.Helper()
 	a := appender(t, s)
-	b := sample.Batch(lines...)
+	b := testrecord.Batch(lines...)
 	if n, err := a.Append(context.Background(), b); n != b.Len() || err != nil {
 		t.Fatalf("append: %d of %d stored, %v", n, b.Len(), err)
 	}
@@ -71,7 +71,7 @@ func TestLesson43NewestFirst(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	store := open(t, "redis://"+s.Addr())
-	src := sample.New(1)
+	src := testrecord.New(1)
 	all := src.Events(3000)
 	fill(t, store, all...)
 	if diff := cmp.Diff(texts(all[2990:]), lines(t, store, papyra.Query{Limit: 10})); diff != "" {
@@ -94,7 +94,7 @@ func TestLesson44EverythingIsScanned(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client(t)
 	store := open(t, "redis://"+s.Addr())
-	src := sample.New(1)
+	src := testrecord.New(1)
 	var bad []string
 	for range 5 {
 		fill(t, store, src.Events(1200)...)
@@ -125,7 +125,7 @@ func TestLesson45WholeEntryIsMoved(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client(t)
 	store := open(t, "redis://"+s.Addr())
-	good := sample.New(1).Events(3)
+	good := testrecord.New(1).Events(3)
 	fill(t, store, good[0])
 	all := [][]any{
 		{"data", "junk"},
@@ -136,8 +136,8 @@ func TestLesson45WholeEntryIsMoved(t *testing.T) {
 		{"data", strings.Repeat("x", papyra.MaxLine)},
 		{"data", string(good[1]) + "\n"},
 		{"data", string(good[1]) + "\n" + string(good[2])},
-		{"data", string(sample.New(2).Line("billing", papyra.KindEvent, "x"))},
-		{"data", string(sample.New(2).Line("orders", papyra.KindAudit, "x"))},
+		{"data", string(testrecord.New(2).Line("billing", papyra.KindEvent, "x"))},
+		{"data", string(testrecord.New(2).Line("orders", papyra.KindAudit, "x"))},
 	}
 	var ids []string
 	for _, fields := range all {
@@ -189,7 +189,7 @@ func TestLesson46OneBadByteSparesTheOthers(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client(t)
 	store := open(t, "redis://"+s.Addr())
-	good := sample.New(1).Events(4)
+	good := testrecord.New(1).Events(4)
 	fill(t, store, good[:2]...)
 	plant(t, c, events, "data", "{\"kind\":\"event\xff")
 	plant(t, c, events, "\xff\xfe", "\x80")
@@ -209,9 +209,9 @@ func TestLesson47ErrorsAreNoZeros(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	ctx := context.Background()
-	fill(t, open(t, "redis://"+s.Addr()), sample.New(1).Events(3)...)
+	fill(t, open(t, "redis://"+s.Addr()), testrecord.New(1).Events(3)...)
 	s.Do(t, words("ACL SETUSER half on nopass ~papyra:store ~papyra:orders:audits +@all")...)
-	fill(t, open(t, "redis://"+s.Addr()), sample.New(1).Line("orders", papyra.KindAudit, "x"))
+	fill(t, open(t, "redis://"+s.Addr()), testrecord.New(1).Line("orders", papyra.KindAudit, "x"))
 	half := open(t, "redis://half:x@"+s.Addr())
 	r, err := half.Scan(ctx, papyra.ScanOptions{})
 	if err != nil || !r.Incomplete || r.AnomalyCounts[papyra.ClassUnreadable] != 1 || r.Records != 1 {
@@ -225,7 +225,7 @@ func TestLesson47ErrorsAreNoZeros(t *testing.T) {
 	for name, call := range map[string]func() error{
 		"recover": func() error { _, err := half.Recover(ctx, papyra.RecoverOptions{}); return err },
 		"compact": func() error {
-			_, err := half.Compact(ctx, papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 1}}, At: sample.Start})
+			_, err := half.Compact(ctx, papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 1}}, At: testrecord.Start})
 			return err
 		},
 	} {
@@ -248,7 +248,7 @@ func TestLesson48TrimmingIsExact(t *testing.T) {
 	// on its own: an approximate trim would leave some.
 	s := redistest.Start(t)
 	store := open(t, "redis://"+s.Addr())
-	src := sample.New(1)
+	src := testrecord.New(1)
 	var all [][]byte
 	for range 9 {
 		some := src.Events(2777)
@@ -256,7 +256,7 @@ func TestLesson48TrimmingIsExact(t *testing.T) {
 		all = append(all, some...)
 	}
 	for _, l := range []papyra.Limits{{Records: 20_001}, {Age: 10_000 * time.Second}, {Bytes: 1_000_001}, {Records: 1}} {
-		at := sample.Start.Add(time.Duration(len(all)) * time.Second)
+		at := testrecord.Start.Add(time.Duration(len(all)) * time.Second)
 		want := lines(t, store, papyra.Query{Retention: papyra.Retention{General: l}, At: at, Systems: []string{"orders"}})
 		r, err := store.Compact(context.Background(), papyra.CompactOptions{Retention: papyra.Retention{General: l}, At: at})
 		if err != nil {
@@ -295,7 +295,7 @@ func TestLesson50GroupsStayIntact(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client(t)
 	store := open(t, "redis://"+s.Addr())
-	src := sample.New(1)
+	src := testrecord.New(1)
 	fill(t, store, src.Events(30)...)
 	plant(t, c, events, "data", "junk")
 	fill(t, store, src.Events(69)...)
@@ -335,7 +335,7 @@ func TestLesson50GroupsStayIntact(t *testing.T) {
 		t.Errorf("groups (-want +got):\n%s", diff)
 	}
 
-	o := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 20}}, At: sample.Start, DryRun: true}
+	o := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 20}}, At: testrecord.Start, DryRun: true}
 	for _, dry := range []bool{true, false} {
 		o.DryRun = dry
 		r, err := store.Compact(ctx, o)
@@ -390,7 +390,7 @@ func TestLesson51NoTwoSystemsShareAKey(t *testing.T) {
 	systems := []string{"a:b", "a_b", "a=3Ab", "a b", "a=20b", "{a}", "a*", "a?", "[a]", `a\b`, "é", "quarantine", "store", "papyra:x"}
 	want := map[string]string{}
 	for i, system := range systems {
-		src := sample.New(i)
+		src := testrecord.New(i)
 		line := src.Line(system, papyra.KindEvent, "x")
 		fill(t, store, line)
 		want[system] = string(line)
@@ -456,8 +456,8 @@ func TestNeighbours(t *testing.T) {
 	c := s.Client(t)
 	store := open(t, "redis://"+s.Addr())
 	other := open(t, "redis://"+s.Addr()+"?prefix=papyra:x")
-	fill(t, store, sample.New(1).Events(5)...)
-	fill(t, other, sample.New(2).Events(7)...)
+	fill(t, store, testrecord.New(1).Events(5)...)
+	fill(t, other, testrecord.New(2).Events(7)...)
 	plant(t, c, "papyra:orders:weird", "data", "junk")
 	plant(t, c, "papyra", "data", "junk")
 	plant(t, c, "papyrax:orders:events", "data", "junk")
@@ -501,7 +501,7 @@ func TestForeignKeys(t *testing.T) {
 			t.Errorf("%+v (-want +got):\n%s", q, diff)
 		}
 	}
-	own := sample.New(1).Line("my shop=1", papyra.KindEvent, "x")
+	own := testrecord.New(1).Line("my shop=1", papyra.KindEvent, "x")
 	fill(t, store, own)
 	// Both keys are one stream.
 	if diff := cmp.Diff([]string{string(own)}, lines(t, store, papyra.Query{Retention: papyra.Retention{General: papyra.Limits{Records: 1}}})); diff != "" {
@@ -518,9 +518,9 @@ func TestMergeOfManyStreams(t *testing.T) {
 	for i := range 40 {
 		var batch [][]byte
 		for j := range 30 {
-			batch = append(batch, sample.New(100*i+j).Line(fmt.Sprintf("s%d", j*j%25), papyra.KindEvent, strings.Repeat("x", j*i)))
+			batch = append(batch, testrecord.New(100*i+j).Line(fmt.Sprintf("s%d", j*j%25), papyra.KindEvent, strings.Repeat("x", j*i)))
 		}
-		if _, err := a.Append(context.Background(), sample.Batch(batch...)); err != nil {
+		if _, err := a.Append(context.Background(), testrecord.Batch(batch...)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -5,8 +5,8 @@ import (
 	"errors"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/choose"
-	"github.com/papyra/papyra/sink/backend/internal/scan"
+	"github.com/papyra/papyra/internal/judge"
+	"github.com/papyra/papyra/internal/selection"
 )
 
 // Read yields the records that q chooses from the store as it was at the
@@ -15,7 +15,7 @@ import (
 // that q's systems and kinds rule out are not read. It returns how many damaged
 // entries it passed over on the way. yield must not close the store.
 func (s *Store) Read(ctx context.Context, q papyra.Query, yield func(*papyra.Record, papyra.Place) error) (damaged int64, err error) {
-	sel, err := choose.New(&q)
+	sel, err := selection.New(&q)
 	if err != nil {
 		return 0, err
 	}
@@ -45,9 +45,9 @@ func (s *Store) Read(ctx context.Context, q papyra.Query, yield func(*papyra.Rec
 type reading struct {
 	sn      *session
 	snap    *snapshot
-	sel     *choose.Selection
+	sel     *selection.Selection
 	yield   func(*papyra.Record, papyra.Place) error
-	judge   judge
+	judge   entryJudge
 	damaged int64
 }
 
@@ -55,10 +55,10 @@ type reading struct {
 // judge.rec.
 func (rd *reading) take(p *pinned, e *entry) bool {
 	verdict, _ := rd.judge.entry(&p.key, e, true)
-	if verdict == scan.Damaged {
+	if verdict == judge.Damaged {
 		rd.damaged++
 	}
-	return verdict == scan.Valid && rd.sel.Take(&rd.judge.rec)
+	return verdict == judge.Valid && rd.sel.Take(&rd.judge.rec)
 }
 
 func (rd *reading) show(e *entry) error {
@@ -151,7 +151,7 @@ func (rd *reading) yieldChosen(chosen map[*pinned][]idRange) error {
 			continue
 		}
 		// The pass before has judged it already.
-		if verdict, _ := rd.judge.entry(&p.key, e, true); verdict != scan.Valid {
+		if verdict, _ := rd.judge.entry(&p.key, e, true); verdict != judge.Valid {
 			continue
 		}
 		if err := rd.show(e); err != nil {

@@ -10,7 +10,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/acts"
+	"github.com/papyra/papyra/internal/maintain"
 )
 
 // moveScript moves an entry into a quarantine stream: it copies, verifies the
@@ -116,7 +116,7 @@ func (s *Store) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.R
 type recovery struct {
 	sn      *session
 	snap    *snapshot
-	removal acts.Removal
+	removal maintain.Removal
 	// damaged are the damaged entries of a stream, from the oldest on.
 	damaged map[*pinned][]part
 
@@ -133,7 +133,7 @@ func (rc *recovery) count(p *pinned, e *entry) {
 }
 
 func (rc *recovery) run(o papyra.RecoverOptions, report *papyra.RecoverReport) error {
-	act := acts.New(papyra.ActRecover, o.Now)
+	act := maintain.New(papyra.ActRecover, o.Now)
 	report.Act, report.Quarantine = act.ID, rc.place()
 	lines, err := rc.removal.Reports(act, rc.sn.now())
 	if err != nil {

@@ -14,10 +14,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/redistest"
 	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/backend/backendtest"
 	"github.com/papyra/papyra/sink/backend/redis"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
 )
 
 func TestMain(m *testing.M) {

@@ -12,9 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
+	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink/backend/redis"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
 )
 
 // An act that the server refuses, because it is full, a replica, or does not let
@@ -22,7 +22,7 @@ import (
 // that was not announced. The same act finishes the job when the cause is gone.
 func TestActsRefused(t *testing.T) {
 	t.Parallel()
-	o := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 6}}, At: sample.Start.Add(time.Hour)}
+	o := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 6}}, At: testrecord.Start.Add(time.Hour)}
 	for _, c := range []struct {
 		name        string
 		fault       papyra.Cause
@@ -79,7 +79,7 @@ func TestLesson20BoundedMemory(t *testing.T) {
 	c := s.Client(t)
 	store := open(t, "unix://"+s.Socket)
 	a := appender(t, store)
-	src := sample.New(1)
+	src := testrecord.New(1)
 	const batches, records = 30, 30 * 500
 	size := 0
 	for range batches {
@@ -87,7 +87,7 @@ func TestLesson20BoundedMemory(t *testing.T) {
 		for range records / batches {
 			lines = append(lines, src.Line("orders", papyra.KindEvent, strings.Repeat("x", 2000)))
 		}
-		b := sample.Batch(lines...)
+		b := testrecord.Batch(lines...)
 		size += len(b.Bytes())
 		if _, err := a.Append(context.Background(), b); err != nil {
 			t.Fatal(err)
@@ -141,7 +141,7 @@ func TestLesson20BoundedMemory(t *testing.T) {
 		}},
 		{"compact", func() error {
 			_, err := store.Compact(ctx, papyra.CompactOptions{
-				Retention: papyra.Retention{General: papyra.Limits{Records: records - 100}}, At: sample.Start, DryRun: true, Progress: progress,
+				Retention: papyra.Retention{General: papyra.Limits{Records: records - 100}}, At: testrecord.Start, DryRun: true, Progress: progress,
 			})
 			return err
 		}},

@@ -13,9 +13,9 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/faultdisk"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
+	"github.com/papyra/papyra/internal/faultdisk"
+	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testrecord"
 )
 
 // A server that is killed in the middle and started again has, with a log that
@@ -122,7 +122,7 @@ func once(lines []string) (out []string) {
 func TestTornTransaction(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	lines := sample.New(1).Events(6)
+	lines := testrecord.New(1).Events(6)
 	fill(t, open(t, "redis://"+s.Addr()), lines...)
 	s.Kill()
 	logs, err := filepath.Glob(filepath.Join(s.Dir, "appendonlydir", "*.incr.aof"))
@@ -237,11 +237,11 @@ func TestRolledBack(t *testing.T) {
 	two := redistest.Replica(t, one)
 	p := redistest.NewProxy(t, one.Addr())
 	a := appender(t, open(t, "redis://"+p.Addr()))
-	src := sample.New(1)
+	src := testrecord.New(1)
 	var kept []string
 	push := func(keep bool) {
 		lines := src.Events(10)
-		b := sample.Batch(lines...)
+		b := testrecord.Batch(lines...)
 		redistest.Await(t, "the append", func() bool {
 			n, err := a.Append(context.Background(), b)
 			b.Drop(n)

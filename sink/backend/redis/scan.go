@@ -5,7 +5,7 @@ import (
 	"sync"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/scan"
+	"github.com/papyra/papyra/internal/judge"
 )
 
 // Scan looks at every entry of every stream as they were at the beginning, and
@@ -24,7 +24,7 @@ func (s *Store) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanRep
 	}
 	sc := newScanning(sn, snap, o)
 	if o.Full {
-		sc.identities = scan.NewIdentities(1)
+		sc.identities = judge.NewIdentities(1)
 	}
 	report, err := sc.run()
 	if err != nil || !o.Full {
@@ -95,19 +95,19 @@ type scanning struct {
 	sn         *session
 	snap       *snapshot
 	o          papyra.ScanOptions
-	identities *scan.Identities
+	identities *judge.Identities
 	// damaged is called, unless it is nil, for every damaged entry, which is
 	// valid during the call.
 	damaged func(p *pinned, e *entry)
 
-	tally    scan.Tally
-	findings *scan.Findings
-	judge    judge
+	tally    judge.Tally
+	findings *judge.Findings
+	judge    entryJudge
 	bytes    int64
 }
 
 func newScanning(sn *session, snap *snapshot, o papyra.ScanOptions) *scanning {
-	return &scanning{sn: sn, snap: snap, o: o, findings: scan.NewFindings(o)}
+	return &scanning{sn: sn, snap: snap, o: o, findings: judge.NewFindings(o)}
 }
 
 func (sc *scanning) run() (*papyra.ScanReport, error) {
@@ -126,7 +126,7 @@ func (sc *scanning) run() (*papyra.ScanReport, error) {
 	for _, a := range sc.snap.odd {
 		sc.findings.Damage(a)
 	}
-	r := scan.Report(sc.sn.URL(), &sc.tally, sc.findings)
+	r := judge.Report(sc.sn.URL(), &sc.tally, sc.findings)
 	r.Bytes = sc.bytes
 	r.Incomplete = !sc.snap.readable()
 	return r, nil
@@ -139,15 +139,15 @@ func (sc *scanning) page(p *pinned, page []entry) {
 		sc.bytes += e.size()
 		verdict, damage := sc.judge.entry(&p.key, e, sc.o.Full)
 		switch verdict {
-		case scan.Valid:
+		case judge.Valid:
 			sc.tally.Add(&sc.judge.rec)
 			sc.identities.Add(&sc.judge.rec)
 			if sc.findings.Remarkable(&sc.judge.rec) {
 				sc.findings.Look(&sc.judge.rec, place(p, e))
 			}
-		case scan.Blank:
+		case judge.Blank:
 			sc.tally.Blank++
-		case scan.Damaged:
+		case judge.Damaged:
 			sc.tally.Damaged++
 			a := place(p, e)
 			a.Class, a.Detail = damage.Class, detail(damage)
@@ -165,14 +165,14 @@ func (sc *scanning) compare(report *papyra.ScanReport) error {
 	if repeated.None() {
 		return nil
 	}
-	conflicts := scan.NewFindings(sc.o)
+	conflicts := judge.NewFindings(sc.o)
 	err := sc.sn.eachPage(sc.snap, func(p *pinned, page []entry) {
 		for i := range page {
 			e := &page[i]
 			verdict, _ := sc.judge.entry(&p.key, e, false)
-			if verdict == scan.Valid && repeated.Conflict(&sc.judge.rec) {
+			if verdict == judge.Valid && repeated.Conflict(&sc.judge.rec) {
 				a := place(p, e)
-				a.Class, a.Detail = papyra.NoticeConflict, scan.ConflictDetail(&sc.judge.rec)
+				a.Class, a.Detail = papyra.NoticeConflict, judge.ConflictDetail(&sc.judge.rec)
 				conflicts.Notice(a)
 			}
 		}

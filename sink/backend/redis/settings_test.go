@@ -21,9 +21,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/sample"
+	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink/backend/redis"
-	"github.com/papyra/papyra/sink/backend/redis/redistest"
 )
 
 func TestWarnings(t *testing.T) {
@@ -71,11 +71,11 @@ func TestPasswordFile(t *testing.T) {
 	}
 	write("first")
 	store := open(t, "redis://"+s.Addr()+"?user=sink&password_file="+file)
-	fill(t, store, sample.New(1).Events(1)...)
+	fill(t, store, testrecord.New(1).Events(1)...)
 	write("second " + canary)
 	s.Do(t, "CLIENT", "KILL", "USER", "sink")
 	a := appender(t, store)
-	b := sample.Batch(sample.New(2).Events(1)...)
+	b := testrecord.Batch(testrecord.New(2).Events(1)...)
 	redistest.Await(t, "the new password", func() bool {
 		n, err := a.Append(context.Background(), b)
 		b.Drop(n)

@@ -107,7 +107,7 @@ func TestDecodePage(t *testing.T) {
 	}
 	key := streamKey{name: "p:a:events", token: "a", kind: papyra.KindEvent}
 	for i := range page {
-		var j judge
+		var j entryJudge
 		if verdict, damage := j.entry(&key, &page[i], true); i == 1 && damage.Class != papyra.ClassMissingField {
 			t.Errorf("entry %d: %v, %v", i, verdict, damage)
 		}

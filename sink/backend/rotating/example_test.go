@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/papyra/papyra/sink/backend/internal/sample"
+	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink/backend/rotating"
 )
 
@@ -27,7 +27,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	stored, err := appender.Append(context.Background(), sample.Batch(sample.New(1).Events(20)...))
+	stored, err := appender.Append(context.Background(), testrecord.Batch(testrecord.New(1).Events(20)...))
 	if err != nil {
 		panic(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend/internal/ndjson"
+	"github.com/papyra/papyra/internal/fileset"
 )
 
 // The defaults of [Config].
@@ -47,7 +47,7 @@ type Config struct {
 
 // Store is a set of files. Its methods may be called concurrently; their
 // contract is that of papyra.Store.
-type Store struct{ *ndjson.Store }
+type Store struct{ *fileset.Store }
 
 // Open returns the store at path without touching the disk. The error wraps
 // papyra.ErrConfig.
@@ -61,8 +61,8 @@ func Open(path string, c Config) (*Store, error) {
 	if c.MaxFiles == 0 {
 		c.MaxFiles = DefaultMaxFiles
 	}
-	s, err := ndjson.Open(ndjson.Config{
-		Path: path, URL: c.URL, Numbered: true, MaxBytes: c.MaxBytes, MaxFiles: c.MaxFiles, Sync: ndjson.Sync(c.Sync), Now: c.Now,
+	s, err := fileset.Open(fileset.Config{
+		Path: path, URL: c.URL, Numbered: true, MaxBytes: c.MaxBytes, MaxFiles: c.MaxFiles, Sync: fileset.Sync(c.Sync), Now: c.Now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open rotating store: %w", err)

@@ -1,0 +1,87 @@
+package fileset
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Disk is the system calls whose failure this package must survive. It is
+// there only so that tests can break them by operation and path; everything
+// else goes to package os directly. See package faultdisk.
+type Disk interface {
+	Open(path string, flag int, perm fs.FileMode) (*os.File, error)
+	ReadAt(f *os.File, b []byte, off int64) (int, error)
+	Write(f *os.File, b []byte) (int, error)
+	WriteAt(f *os.File, b []byte, off int64) (int, error)
+	Truncate(f *os.File, size int64) error
+	Sync(f *os.File) error
+	Rename(from, to string) error
+	// Move is a rename that never replaces what has the name: unix.EEXIST.
+	Move(from, to string) error
+	Remove(path string) error
+}
+
+// interruptible is a disk whose reads fail once a context has ended, with its
+// cause: also within a line of many gigabytes somebody can still say stop.
+type interruptible struct {
+	Disk
+	ctx context.Context
+}
+
+// ReadAt is that of the disk.
+func (d interruptible) ReadAt(f *os.File, b []byte, off int64) (int, error) {
+	if d.ctx.Err() != nil {
+		return 0, context.Cause(d.ctx)
+	}
+	return d.Disk.ReadAt(f, b, off)
+}
+
+// OS is the real disk.
+type OS struct{}
+
+// Open is [os.OpenFile].
+func (OS) Open(path string, flag int, perm fs.FileMode) (*os.File, error) {
+	return os.OpenFile(path, flag, perm)
+}
+
+// ReadAt is [os.File.ReadAt].
+func (OS) ReadAt(f *os.File, b []byte, off int64) (int, error) { return f.ReadAt(b, off) }
+
+// Write is [os.File.Write]: one write(2) unless that is cut short.
+func (OS) Write(f *os.File, b []byte) (int, error) { return f.Write(b) }
+
+// WriteAt is [os.File.WriteAt].
+func (OS) WriteAt(f *os.File, b []byte, off int64) (int, error) { return f.WriteAt(b, off) }
+
+// Truncate is [os.File.Truncate].
+func (OS) Truncate(f *os.File, size int64) error { return f.Truncate(size) }
+
+// Sync is [os.File.Sync].
+func (OS) Sync(f *os.File) error { return f.Sync() }
+
+// Rename is [os.Rename].
+func (OS) Rename(from, to string) error { return os.Rename(from, to) }
+
+// Move is renameat2(2) with RENAME_NOREPLACE. On a file system without that it
+// looks first, which keeps out everybody who respects the store's lock.
+func (OS) Move(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP) {
+		if _, err = os.Lstat(to); err == nil {
+			err = unix.EEXIST
+		} else if errors.Is(err, fs.ErrNotExist) {
+			return os.Rename(from, to)
+		}
+	}
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}
+
+// Remove is [os.Remove].
+func (OS) Remove(path string) error { return os.Remove(path) }

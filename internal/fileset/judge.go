@@ -1,0 +1,81 @@
+package fileset
+
+import (
+	"fmt"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/judge"
+)
+
+// place is one damaged place of a line: bytes to be moved away, or only a cut
+// at which a newline is missing.
+type place struct {
+	off, length int64 // in the file; the line's newline included where it goes with it
+	newline     bool  // a newline is to be inserted here
+	healed      bool  // it is only the newline that the file's end lacks; no damage
+	anomaly     papyra.Anomaly
+}
+
+// judgeLine says what a line is.
+func judgeLine(rec *papyra.Record, l *line, full bool) (judge.Verdict, *papyra.LineError) {
+	if l.bytes == nil && l.length > 0 {
+		return judge.Damaged, notHeld(l)
+	}
+	return judge.Line(rec, l.bytes, full)
+}
+
+// notHeld is the damage of a line that is too long to be held.
+func notHeld(l *line) *papyra.LineError {
+	if l.nul {
+		return &papyra.LineError{Class: papyra.ClassNULRun, Detail: "nothing but NUL bytes"}
+	}
+	return &papyra.LineError{Class: papyra.ClassOversize, Detail: fmt.Sprintf("longer than %d bytes", papyra.MaxLine)}
+}
+
+// damagedPlaces returns the damaged places of a line that judgeLine called damaged,
+// in order. Where seals prove that whole records stand in it, these are spared.
+func damagedPlaces(base string, l *line, damage *papyra.LineError) []place {
+	whole := place{off: l.off, length: l.size(), anomaly: papyra.Anomaly{
+		Class: damage.Class, File: base, Offset: l.off, Length: l.length, Detail: detail(damage),
+	}}
+	if l.bytes == nil {
+		return []place{whole}
+	}
+	pieces := judge.Split(l.bytes)
+	if len(pieces) == 1 {
+		return []place{whole}
+	}
+	var out []place
+	for i, p := range pieces {
+		at := l.off + int64(p.Start)
+		switch {
+		case p.Damage != nil:
+			out = append(out, place{
+				off: at, length: int64(p.End - p.Start),
+				// Between two records that stay, a newline takes its place. A
+				// damaged piece has records or nothing on its sides.
+				newline: i > 0 && i < len(pieces)-1,
+				anomaly: papyra.Anomaly{
+					Class: p.Damage.Class, File: base, Offset: at, Length: int64(p.End - p.Start),
+					Detail: detail(p.Damage) + "; merged with a whole record",
+				},
+			})
+		case i > 0 && pieces[i-1].Damage == nil:
+			out = append(out, place{
+				off: at, newline: true,
+				anomaly: papyra.Anomaly{
+					Class: papyra.ClassCorrupted, File: base, Offset: at,
+					Detail: "a record begins where a newline is missing",
+				},
+			})
+		}
+	}
+	return out
+}
+
+func detail(e *papyra.LineError) string {
+	if e.Offset == 0 {
+		return e.Detail
+	}
+	return fmt.Sprintf("%s, at byte %d", e.Detail, e.Offset)
+}

@@ -1,0 +1,156 @@
+package fileset
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/papyra/papyra"
+)
+
+// lock is an open-file-description record lock on .NAME.lock. It belongs to the
+// descriptor: the kernel lets it go when the process dies, another descriptor
+// of the same process does not share it, and closing another one does not drop
+// it. The file is never renamed and never removed by us: a lock follows the
+// inode, so that a second holder could lock a new file of the same name.
+type lock struct {
+	path string
+	f    *os.File
+}
+
+// hint is what the holder writes into the lock file, only for the message to
+// whoever is refused.
+type hint struct {
+	Host  string `json:"host"`
+	PID   int    `json:"pid"`
+	Start string `json:"start"`
+}
+
+// takeLock takes the lock or returns an error that wraps papyra.ErrBusy and
+// names the holder. The directory must exist.
+func takeLock(d Disk, path string, now time.Time) (*lock, error) {
+	for {
+		f, err := openLock(d, path)
+		if err != nil {
+			return nil, err
+		}
+		whole := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
+		err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &whole)
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+			err = busy(path, readHint(f))
+			f.Close()
+			return nil, err
+		}
+		if err != nil {
+			f.Close()
+			return nil, &papyra.StoreError{Op: "lock", Path: path, Offset: -1, Err: err, Hint: "the file system must know record locks"}
+		}
+		l := &lock{path: path, f: f}
+		if l.inPlace() {
+			l.writeHint(now)
+			return l, nil
+		}
+		f.Close() // removed between open and lock: begin again with the new one
+	}
+}
+
+func openLock(d Disk, path string) (*os.File, error) {
+	for {
+		f, err := d.Open(path, os.O_RDWR|openSafely, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			f, err = makeFile(d, path, os.O_RDWR, 0o600)
+			if errors.Is(err, fs.ErrExist) {
+				continue
+			}
+		}
+		if errors.Is(err, unix.ELOOP) {
+			return nil, &papyra.StoreError{Op: "open lock", Path: path, Offset: -1, Err: papyra.ErrConfig, Hint: "it is a symlink; remove it"}
+		}
+		if err != nil {
+			return nil, &papyra.StoreError{Op: "open lock", Path: path, Offset: -1, Err: err}
+		}
+		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+			f.Close()
+			return nil, &papyra.StoreError{Op: "open lock", Path: path, Offset: -1, Err: papyra.ErrConfig, Hint: "it is not a regular file; remove it"}
+		}
+		return f, nil
+	}
+}
+
+// inPlace reports whether the lock file's name still leads to the locked inode.
+func (l *lock) inPlace() bool {
+	var have, want unix.Stat_t
+	return unix.Fstat(int(l.f.Fd()), &want) == nil && unix.Lstat(l.path, &have) == nil &&
+		have.Dev == want.Dev && have.Ino == want.Ino
+}
+
+// writeHint is best effort: on a full disk the lock holds without it.
+func (l *lock) writeHint(now time.Time) {
+	host, _ := os.Hostname()
+	text, err := json.Marshal(hint{Host: host, PID: os.Getpid(), Start: now.UTC().Format(time.RFC3339)})
+	if err != nil {
+		return
+	}
+	text = append(text, '\n')
+	// Written before it is cut, so that a reader never finds it empty.
+	if n, err := l.f.WriteAt(text, 0); err == nil {
+		_ = l.f.Truncate(int64(n))
+	}
+}
+
+// release lets the lock go.
+func (l *lock) release() { l.f.Close() }
+
+// lockHeld reports whether somebody, this process included, holds the lock. It
+// takes nothing and makes nothing.
+func lockHeld(d Disk, path string) bool {
+	f, err := d.Open(path, os.O_RDONLY|openSafely, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	whole := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
+	return unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &whole) == nil && whole.Type != unix.F_UNLCK
+}
+
+func readHint(f *os.File) (h hint) {
+	var buf [1024]byte
+	n, _ := f.ReadAt(buf[:], 0)
+	line, _, _ := strings.Cut(string(buf[:n]), "\n")
+	_ = json.Unmarshal([]byte(line), &h)
+	return h
+}
+
+func busy(path string, h hint) error {
+	who := "another process"
+	if h.PID > 0 {
+		who = fmt.Sprintf("process %d on %s since %s", h.PID, printable(h.Host), printable(h.Start))
+	}
+	return &papyra.StoreError{
+		Op: "lock", Path: filepath.Clean(path), Offset: -1, Err: papyra.ErrBusy,
+		Hint: "held by " + who + "; stop it, or ask it to do the work",
+	}
+}
+
+// printable keeps what somebody else wrote into the lock file from reaching a
+// terminal as it is.
+func printable(s string) string {
+	if s == "" {
+		return "?"
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s[:min(len(s), 128)])
+}

@@ -1,0 +1,173 @@
+package fileset
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/papyra/papyra"
+)
+
+// names knows the names of everything that belongs to the store PATH =
+// DIR/NAME. Nothing beside it begins with NAME, which the Python
+// implementation would take for a file of its own.
+type names struct {
+	dir, name string
+	numbered  bool // the set has NAME.<n> too
+}
+
+// longestSuffix is what the longest of our names adds to NAME.
+const longestSuffix = len(".") + len(".dropping-") + hexDigits
+
+func newNames(path string, numbered bool) (names, error) {
+	switch {
+	case path == "":
+		return names{}, fmt.Errorf("the path is empty: name the file: %w", papyra.ErrConfig)
+	case strings.IndexByte(path, 0) >= 0:
+		return names{}, fmt.Errorf("path %q has a NUL byte: %w", path, papyra.ErrConfig)
+	case strings.HasSuffix(path, "/"):
+		return names{}, fmt.Errorf("path %q ends in a slash: name the file, not its directory: %w", path, papyra.ErrConfig)
+	}
+	path = filepath.Clean(path)
+	n := names{dir: filepath.Dir(path), name: filepath.Base(path), numbered: numbered}
+	if n.name == "." || n.name == ".." {
+		return names{}, fmt.Errorf("path %q is a directory: name a file in it: %w", path, papyra.ErrConfig)
+	}
+	if len(n.name)+longestSuffix > unix.NAME_MAX {
+		return names{}, fmt.Errorf("file name %q has more than %d bytes: %w", n.name, unix.NAME_MAX-longestSuffix, papyra.ErrConfig)
+	}
+	return n, nil
+}
+
+func (n names) path() string                  { return filepath.Join(n.dir, n.name) }
+func (n names) member(number int) string      { return n.path() + "." + strconv.Itoa(number) }
+func (n names) beside(name string) string     { return filepath.Join(n.dir, name) }
+func (n names) lock() string                  { return n.beside("." + n.name + ".lock") }
+func (n names) saved() string                 { return n.beside("." + n.name + ".saved") }
+func (n names) rejected() string              { return n.beside("." + n.name + ".rejected") }
+func (n names) temporary() string             { return n.beside("." + n.name + ".tmp-" + randomHex()) }
+func (n names) dropping(digits string) string { return n.beside("." + n.name + ".dropping-" + digits) }
+func (n names) isTemporary(base string) bool  { return hexBehind(base, "."+n.name+".tmp-") }
+func (n names) isDropping(base string) bool   { return hexBehind(base, "."+n.name+".dropping-") }
+
+// isForeignRest reports whether base is what the Python implementation leaves
+// of a member of this set when it is interrupted.
+func (n names) isForeignRest(base string) bool {
+	rest, ok := strings.CutPrefix(base, n.name+".")
+	if !ok {
+		return false
+	}
+	if digits, tail, ok := strings.Cut(rest, "."); ok && n.numbered && isDigits(digits) {
+		rest = tail
+	}
+	if rest == "compact.tmp" || rest == "recovered.tmp" {
+		return true
+	}
+	digits, ok := strings.CutPrefix(rest, "quarantine.")
+	return ok && isDigits(digits)
+}
+
+func isDigits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// number returns n for NAME.<n>, written as a rotation writes it.
+func (n names) number(base string) (int, bool) {
+	digits, ok := strings.CutPrefix(base, n.name+".")
+	if !ok || digits == "" || digits[0] == '0' {
+		return 0, false
+	}
+	number, err := strconv.Atoi(digits)
+	return number, err == nil && number > 0 && strconv.Itoa(number) == digits
+}
+
+func hexBehind(base, prefix string) bool {
+	digits, ok := strings.CutPrefix(base, prefix)
+	if !ok || len(digits) != hexDigits {
+		return false
+	}
+	for i := range len(digits) {
+		if d := digits[i]; (d < '0' || d > '9') && (d < 'a' || d > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// hexDigits is how many digits the <hex> of a name has.
+const hexDigits = 16
+
+func randomHex() string {
+	var random [hexDigits / 2]byte
+	_, _ = rand.Read(random[:]) // never fails
+	return hex.EncodeToString(random[:])
+}
+
+// What every open gets: a symlink is not followed, a FIFO does not block, and
+// no child process inherits the file.
+const openSafely = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+
+// makeDir makes a directory and what is missing above it, 0700 whatever the
+// umask, and makes the new names durable.
+func makeDir(d Disk, dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case err == nil && info.IsDir():
+		return nil
+	case err == nil:
+		return &papyra.StoreError{Op: "make directory", Path: dir, Offset: -1, Err: unix.ENOTDIR, Hint: "something else has its name"}
+	case !errors.Is(err, fs.ErrNotExist):
+		return &papyra.StoreError{Op: "make directory", Path: dir, Offset: -1, Err: err}
+	}
+	parent := filepath.Dir(dir)
+	if err := makeDir(d, parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return &papyra.StoreError{Op: "make directory", Path: dir, Offset: -1, Err: err}
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return &papyra.StoreError{Op: "make directory", Path: dir, Offset: -1, Err: err}
+	}
+	return syncDir(d, parent)
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(d Disk, dir string) error {
+	f, err := d.Open(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &papyra.StoreError{Op: "open directory", Path: dir, Offset: -1, Err: err}
+	}
+	defer f.Close()
+	if err := d.Sync(f); err != nil {
+		return &papyra.StoreError{Op: "sync directory", Path: dir, Offset: -1, Err: err}
+	}
+	return nil
+}
+
+// makeFile makes a file that does not exist, with exactly this mode.
+func makeFile(d Disk, path string, flag int, perm fs.FileMode) (*os.File, error) {
+	f, err := d.Open(path, flag|os.O_CREATE|os.O_EXCL|openSafely, perm)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(perm); err != nil { // the umask may have taken bits away
+		f.Close()
+		_ = d.Remove(path)
+		return nil, err
+	}
+	return f, nil
+}

@@ -1,0 +1,223 @@
+package fileset
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/papyra/papyra"
+)
+
+// The files of a quarantine act.
+const (
+	quarantineBytes = "bytes"
+	quarantineIndex = "index.ndjson"
+	unfinishedIndex = ".index.tmp"
+)
+
+// Saved is one line of a quarantine act's index: a damaged place of a file,
+// whose bytes stand in "bytes" behind those of the lines before.
+type Saved struct {
+	File   string       `json:"file"`
+	Offset int64        `json:"offset"` // in the file as the recovery found it
+	Length int64        `json:"length"` // may be 0: only a newline was missing there
+	Class  papyra.Class `json:"class"`
+	SHA256 string       `json:"sha256"`
+	// InsertedNewlines stand in the recovered file at this place, and did not
+	// stand in the one before.
+	InsertedNewlines int       `json:"inserted_newlines"`
+	Time             time.Time `json:"time"`
+}
+
+// quarantine is an act's directory while it is written.
+type quarantine struct {
+	s     *Store
+	dir   string
+	now   time.Time
+	bytes *os.File
+	index *os.File
+	out   *bufio.Writer // to bytes
+	lines *bufio.Writer // to index
+
+	places, moved int64
+}
+
+// newQuarantine makes the directory of an act in parent.
+func (s *Store) newQuarantine(parent, act string, now time.Time) (*quarantine, error) {
+	if info, err := os.Lstat(parent); err == nil && parent == s.saved() && !info.IsDir() {
+		return nil, &papyra.StoreError{Op: "make quarantine", Path: parent, Offset: -1, Err: papyra.ErrConfig, Hint: "it is not a directory; remove it, or name another with --quarantine-dir"}
+	}
+	q := &quarantine{s: s, dir: filepath.Join(parent, act), now: now.UTC()}
+	if err := makeDir(s.disk, q.dir); err != nil {
+		return nil, err
+	}
+	var err error
+	if q.bytes, err = makeFile(s.disk, filepath.Join(q.dir, quarantineBytes), os.O_RDWR, 0o600); err == nil {
+		q.index, err = makeFile(s.disk, filepath.Join(q.dir, unfinishedIndex), os.O_RDWR, 0o600)
+	}
+	if err != nil {
+		q.abandon()
+		return nil, &papyra.StoreError{Op: "make quarantine", Path: q.dir, Offset: -1, Err: err, Hint: hintFor(err)}
+	}
+	q.out = bufio.NewWriterSize(diskWriter{s.disk, q.bytes}, chunk)
+	q.lines = bufio.NewWriterSize(diskWriter{s.disk, q.index}, chunk)
+	return q, nil
+}
+
+// save copies one damaged place of a file.
+func (q *quarantine) save(ctx context.Context, base string, f *os.File, p place) error {
+	sum := sha256.New()
+	if err := copyRange(ctx, q.s.disk, io.MultiWriter(q.out, sum), f, p.off, p.off+p.length); err != nil {
+		return q.fail(err)
+	}
+	entry := Saved{
+		File: base, Offset: p.off, Length: p.length, Class: p.anomaly.Class,
+		SHA256: hex.EncodeToString(sum.Sum(nil)), Time: q.now,
+	}
+	if p.newline {
+		entry.InsertedNewlines = 1
+	}
+	line, err := json.Marshal(entry)
+	if err != nil {
+		return q.fail(err)
+	}
+	if _, err := q.lines.Write(append(line, '\n')); err != nil {
+		return q.fail(err)
+	}
+	if !p.healed {
+		q.places++
+		q.moved += p.length
+	}
+	return nil
+}
+
+// complete makes the act durable and complete, and reads back what was saved.
+func (q *quarantine) complete() error {
+	err := q.out.Flush()
+	if err == nil {
+		err = q.s.disk.Sync(q.bytes)
+	}
+	if err == nil {
+		err = q.lines.Flush()
+	}
+	if err == nil {
+		err = q.s.disk.Sync(q.index)
+	}
+	if err == nil {
+		err = q.verify()
+	}
+	if err == nil {
+		err = q.s.disk.Rename(filepath.Join(q.dir, unfinishedIndex), filepath.Join(q.dir, quarantineIndex))
+	}
+	if err == nil {
+		err = syncDir(q.s.disk, q.dir)
+	}
+	if err == nil {
+		err = syncDir(q.s.disk, filepath.Dir(q.dir))
+	}
+	if err != nil {
+		return q.fail(err)
+	}
+	return nil
+}
+
+// verify compares what was saved with its checksums.
+func (q *quarantine) verify() error {
+	saved := &reader{disk: q.s.disk, f: q.bytes}
+	sum, buf := sha256.New(), make([]byte, chunk)
+	return q.entries(func(e *Saved) error {
+		return checkSum(sum, buf, saved, e)
+	})
+}
+
+func checkSum(sum hash.Hash, buf []byte, saved io.Reader, e *Saved) error {
+	sum.Reset()
+	if _, err := io.CopyBuffer(sum, io.LimitReader(saved, e.Length), buf); err != nil {
+		return err
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != e.SHA256 {
+		return fmt.Errorf("what was saved of %s at offset %d reads back differently", e.File, e.Offset)
+	}
+	return nil
+}
+
+// entries calls visit for each line of the index in order.
+func (q *quarantine) entries(visit func(*Saved) error) error {
+	r := bufio.NewReaderSize(&reader{disk: q.s.disk, f: q.index}, chunk)
+	for {
+		line, err := r.ReadSlice('\n')
+		if err == io.EOF && len(line) == 0 {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read index: %w", err)
+		}
+		var e Saved
+		if err := json.Unmarshal(bytes.TrimSpace(line), &e); err != nil {
+			return fmt.Errorf("read index: %w", err)
+		}
+		if err := visit(&e); err != nil {
+			return err
+		}
+	}
+}
+
+func (q *quarantine) fail(err error) error {
+	var se *papyra.StoreError
+	if errors.As(err, &se) && se.Op == "read" {
+		return err // it is the store that cannot be read
+	}
+	return &papyra.StoreError{Op: "write quarantine", Path: q.dir, Offset: -1, Err: err, Hint: "the store is unchanged; " + orElse(hintFor(err), "name another place with --quarantine-dir")}
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// close closes the files of a complete act.
+func (q *quarantine) close() {
+	for _, f := range []*os.File{q.bytes, q.index} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// abandon removes an act that is not needed: every byte is still in the store.
+// The index goes first: with it the act would count as complete.
+func (q *quarantine) abandon() {
+	q.close()
+	for _, base := range []string{quarantineIndex, unfinishedIndex, quarantineBytes} {
+		if err := q.s.disk.Remove(filepath.Join(q.dir, base)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+	}
+	_ = q.s.disk.Remove(q.dir)
+}
+
+// reader reads a file from the beginning through the disk.
+type reader struct {
+	disk Disk
+	f    *os.File
+	off  int64
+}
+
+func (r *reader) Read(b []byte) (int, error) {
+	n, err := r.disk.ReadAt(r.f, b, r.off)
+	r.off += int64(n)
+	return n, err
+}

@@ -1,0 +1,205 @@
+package fileset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/papyra/papyra"
+)
+
+// rotates reports whether the bound applies to what is written now. Only an
+// appender rotates: an act of a tool, which may have been told no limits or
+// others, appends its reports and leaves the rest to the next appender.
+func (s *Store) rotates() bool { return s.maxFiles > 0 && s.appender != nil }
+
+// room returns how many bytes the next write may have, of which the first line
+// has so many, and rotates before if that line does not fit. A line for which no
+// file has room gets one of its own. Behind the reports of a rotation there is
+// always room for one line: otherwise, under a bound smaller than the report, a
+// rotation would only ever lead to the next one.
+func (w *writer) room(ctx context.Context, line int) (int, error) {
+	s := w.s
+	if !s.rotates() {
+		return maxWrite, nil
+	}
+	if err := w.finishDrops(ctx); err != nil {
+		return 0, err
+	}
+	if !w.fresh && !w.fits(line) {
+		if err := w.rotate(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return int(min(maxWrite, max(s.maxBytes-w.size-w.lead(), 0))), nil
+}
+
+// fits reports whether n bytes more keep the active file within its bound, or
+// it is empty.
+func (w *writer) fits(n int) bool {
+	return w.size == 0 || w.size+w.lead()+int64(n) <= w.s.maxBytes
+}
+
+// lead is how many bytes the next write puts before what it is given.
+func (w *writer) lead() int64 {
+	if w.torn {
+		return 1
+	}
+	return 0
+}
+
+// rotate gives the active file its number and begins a new one. A crash between
+// any two steps leaves a valid set, at most with a hole, in which no record is
+// missing or twice; what is left of a dropped file is finished by the next
+// appender or act. An error leaves such a state too, and the next append goes on
+// from there:
+//
+//  1. the active file ends in a newline and is synced;
+//  2. each file that the bound has no place for is read and leaves the set as
+//     .NAME.dropping-<hex>;
+//  3. the others are shifted to make place for the active file, and the directory
+//     is synced;
+//  4. the active file gets its number, and a new one is made, with its mode;
+//  5. the RemovalReports of what was dropped are appended to the new file;
+//     directory and file are synced;
+//  6. the dropped files are unlinked.
+func (w *writer) rotate(ctx context.Context) error {
+	if w.torn {
+		if err := w.heal(); err != nil {
+			return err
+		}
+	}
+	if err := w.sync(); err != nil {
+		return err
+	}
+	if err := w.giveNumber(ctx); err != nil {
+		return err
+	}
+	if err := w.begin(); err != nil {
+		return err
+	}
+	return w.finishDrops(ctx)
+}
+
+// planRotation lists the set and says what a rotation does to the files with a
+// number, which it returns too.
+func (s *Store) planRotation() (arrangement, map[int]listed, error) {
+	members, _, odd, err := s.list()
+	if err != nil {
+		return arrangement{}, nil, err
+	}
+	var (
+		byNumber = map[int]listed{}
+		numbers  []int
+		taken    = map[int]bool{}
+	)
+	for i := len(members) - 1; i >= 0; i-- {
+		if m := members[i]; m.number > 0 {
+			byNumber[m.number] = m
+			numbers = append(numbers, m.number)
+		}
+	}
+	for _, o := range odd {
+		if n, ok := s.number(o.File); ok {
+			taken[n] = true
+		}
+	}
+	plan := arrange(numbers, taken, s.maxFiles)
+	if plan.place == 0 {
+		return plan, nil, &papyra.StoreError{Op: "rotate", Path: s.path(), Offset: -1, Err: papyra.ErrConfig, Hint: odd[0].File + " stands in the place of a file: " + odd[0].Detail + "; remove it"}
+	}
+	return plan, byNumber, nil
+}
+
+// giveNumber is steps 2 to 4 without the new file.
+func (w *writer) giveNumber(ctx context.Context) error {
+	s := w.s
+	plan, byNumber, err := s.planRotation()
+	if err != nil {
+		return err
+	}
+	for _, n := range plan.drop {
+		if err := w.drop(ctx, byNumber[n]); err != nil {
+			return err
+		}
+	}
+	w.ahead.forget()
+	for _, sh := range plan.shifts {
+		if err := s.move(s.member(sh.from), s.member(sh.to)); err != nil {
+			return err
+		}
+	}
+	if len(plan.drop)+len(plan.shifts) > 0 {
+		if err := syncDir(s.disk, s.dir); err != nil {
+			return err
+		}
+	}
+	if err := s.move(s.path(), s.member(plan.place)); err != nil {
+		return err
+	}
+	w.moved, w.dirDirty = true, true
+	return nil
+}
+
+// move renames a file of the set to a name that is free.
+func (s *Store) move(from, to string) error {
+	err := s.disk.Move(from, to)
+	if errors.Is(err, unix.EEXIST) {
+		return &papyra.StoreError{Op: "rotate", Path: from, Offset: -1, Err: err, Hint: to + " has just appeared; find out who made it"}
+	}
+	if err != nil {
+		return &papyra.StoreError{Op: "rotate", Path: from, Offset: -1, Err: err, Hint: orElse(hintFor(err), "its directory must be writable")}
+	}
+	return nil
+}
+
+// begin makes the new active file, after the one that is still open got its
+// number. The new one has its mode, and its owner where we may give it: a reader
+// that could read the old one can read the new one.
+func (w *writer) begin() error {
+	s := w.s
+	fail := func(err error) error {
+		return &papyra.StoreError{Op: "make", Path: s.path(), Offset: -1, Err: err, Hint: hintFor(err)}
+	}
+	info, err := w.f.Stat()
+	if err != nil {
+		return fail(err)
+	}
+	f, err := makeFile(s.disk, s.path(), os.O_RDWR|os.O_APPEND, info.Mode().Perm())
+	if err != nil {
+		return fail(err)
+	}
+	_ = keepOwner(f, info)
+	next := *w
+	if err := next.adopt(f); err != nil {
+		f.Close()
+		_ = s.disk.Remove(s.path()) // empty
+		return err
+	}
+	next.moved, next.fresh, next.dirDirty = false, true, true
+	next.stats.Rotations++
+	w.f.Close()
+	*w = next
+	return nil
+}
+
+// checkBound returns an error that wraps papyra.ErrConfig for limits that are
+// none.
+func checkBound(c *Config) error {
+	switch {
+	case c.MaxFiles == 0 && c.MaxBytes == 0:
+		return nil
+	case c.MaxFiles == 1:
+		return fmt.Errorf("max_files=1 would throw away the whole file at each rotation: give 2 or more, or use json: for one file without a bound: %w", papyra.ErrConfig)
+	case c.MaxFiles < 1:
+		return fmt.Errorf("max_files=%d: give 2 or more: %w", c.MaxFiles, papyra.ErrConfig)
+	case c.MaxBytes < 1:
+		return fmt.Errorf("max_bytes=%d: give a positive size: %w", c.MaxBytes, papyra.ErrConfig)
+	case !c.Numbered:
+		return fmt.Errorf("only a numbered set rotates: %w", papyra.ErrConfig)
+	}
+	return nil
+}

@@ -1,0 +1,352 @@
+package fileset
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+	"sync"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/judge"
+)
+
+const (
+	// blockSize is what one scan worker takes at a time.
+	blockSize = 4 << 20
+	// maxWorkers keeps a scan within 64 MiB on any machine.
+	maxWorkers = 16
+)
+
+// Scan looks at every byte of the set as it was at the beginning, and changes
+// nothing. It needs no lock and may run beside a writer: an unfinished last line
+// and a temporary file are then notices "in_progress". A full scan looks for
+// duplicates and conflicts too, within about 64 MiB; conflicts stand last among
+// the notices.
+func (s *Store) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanReport, error) {
+	ctx, cancel, err := s.within(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	// Asked before and after: whoever was in the middle of a write when the size
+	// was taken held the lock then.
+	busy := lockHeld(s.disk, s.names.lock())
+	sn, err := s.pin()
+	if err != nil {
+		return nil, err
+	}
+	defer sn.close()
+	sc := s.newScan(sn, o, busy || lockHeld(s.disk, s.names.lock()))
+	if o.Full {
+		sc.identities = judge.NewIdentities(1)
+	}
+	return sc.run(ctx)
+}
+
+// newScan returns a scan of a pinned set. busy says that somebody may be writing
+// to it.
+func (s *Store) newScan(sn *snapshot, o papyra.ScanOptions, busy bool) *setScan {
+	return &setScan{
+		disk: s.disk, url: s.url, set: sn, o: o, busy: busy, total: sn.size(),
+		findings: judge.NewFindings(o), readable: sn.readable,
+	}
+}
+
+// run looks at every byte.
+func (sc *setScan) run(ctx context.Context) (*papyra.ScanReport, error) {
+	sn := sc.set
+	for _, f := range sn.files {
+		if err := sc.file(ctx, f); err != nil {
+			return nil, err
+		}
+	}
+	duplicates, limits, err := sc.duplicates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range sn.odd {
+		sc.findings.Damage(a)
+	}
+	for _, r := range sn.leftovers {
+		a := papyra.Anomaly{Class: papyra.ClassLeftover, File: r.base, Length: r.size, Detail: "of an act that did not finish"}
+		if sc.busy {
+			a.Class, a.Detail = papyra.NoticeInProgress, "of an act that may be running"
+			sc.findings.Notice(a)
+			continue
+		}
+		sc.findings.Damage(a)
+	}
+	report := judge.Report(sc.url, &sc.tally, sc.findings)
+	report.Files = int64(len(sn.files))
+	report.Bytes = sn.size()
+	report.Incomplete = !sc.readable
+	report.Duplicates, report.Limits = duplicates, limits
+	return report, nil
+}
+
+// setScan is one scan. Its files are scanned one after the other, each by
+// several workers.
+type setScan struct {
+	disk  Disk
+	url   string
+	set   *snapshot
+	o     papyra.ScanOptions
+	busy  bool
+	total int64
+
+	done       int64
+	tally      judge.Tally
+	findings   *judge.Findings
+	identities *judge.Identities // nil unless duplicates are looked for
+	readable   bool
+}
+
+// block is the part of a file whose lines one worker judges: those that begin
+// in it.
+type block struct {
+	index      int
+	start, end int64
+	lines      int64
+	findings   *judge.Findings
+	unreadable bool
+}
+
+func (sc *setScan) file(ctx context.Context, f *file) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	blocks := int((f.size + blockSize - 1) / blockSize)
+	workers := min(runtime.GOMAXPROCS(0), maxWorkers, blocks)
+	var (
+		todo    = make(chan *block)
+		results = make(chan *block)
+		// ahead bounds the results that wait for an earlier one.
+		ahead   = make(chan struct{}, 4*workers)
+		running sync.WaitGroup
+		tallies = make([]judge.Tally, workers)
+		ids     = make([]*judge.Identities, workers)
+	)
+	running.Go(func() {
+		defer close(todo)
+		for i := range blocks {
+			select {
+			case ahead <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			b := &block{index: i, start: int64(i) * blockSize, end: min(int64(i+1)*blockSize, f.size)}
+			select {
+			case todo <- b:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	for w := range workers {
+		running.Go(func() {
+			worker := newBlockWorker(ctx, sc, f, &tallies[w])
+			if sc.identities != nil {
+				ids[w] = judge.NewIdentities(workers)
+				worker.identities = ids[w]
+			}
+			for b := range todo {
+				worker.judge(ctx, b)
+				select {
+				case results <- b:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	defer running.Wait()
+	defer cancel()
+	waiting := map[int]*block{}
+	lines := int64(0)
+	for next := 0; next < blocks; {
+		select {
+		case b := <-results:
+			waiting[b.index] = b
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		for ; waiting[next] != nil; next++ {
+			b := waiting[next]
+			delete(waiting, next)
+			<-ahead
+			sc.findings.Merge(b.findings, lines)
+			lines += b.lines
+			sc.readable = sc.readable && !b.unreadable
+			sc.done += b.end - b.start
+			if sc.o.Progress != nil {
+				sc.o.Progress(sc.done, sc.total)
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+		}
+	}
+	cancel()
+	running.Wait()
+	for i := range tallies {
+		sc.tally.Merge(&tallies[i])
+		sc.identities.Merge(ids[i])
+	}
+	return nil
+}
+
+// blockWorker judges blocks of one file.
+type blockWorker struct {
+	sc    *setScan
+	f     *file
+	tally *judge.Tally
+	read  forward
+	rec   papyra.Record
+
+	lineJudge  judge.Series
+	identities *judge.Identities
+}
+
+func newBlockWorker(ctx context.Context, sc *setScan, f *file, t *judge.Tally) *blockWorker {
+	return &blockWorker{sc: sc, f: f, tally: t, read: forward{disk: interruptible{sc.disk, ctx}}}
+}
+
+func (w *blockWorker) judge(ctx context.Context, b *block) {
+	b.findings = judge.NewFindings(w.sc.o)
+	err := w.lines(b)
+	if err == nil || errors.Is(err, io.EOF) || ctx.Err() != nil {
+		return
+	}
+	b.unreadable = true
+	b.findings.Damage(papyra.Anomaly{
+		Class: papyra.ClassUnreadable, File: w.f.base, Offset: w.read.pos, Length: max(b.end-w.read.pos, 0), Detail: cause(err),
+	})
+}
+
+// lines judges the lines that begin in the block.
+func (w *blockWorker) lines(b *block) error {
+	if b.start == 0 {
+		w.read.reset(w.f.f, 0, b.end, w.f.size)
+	} else {
+		// A line begins here only if the byte before is a newline.
+		w.read.reset(w.f.f, b.start-1, b.end, w.f.size)
+		if err := w.read.skipRest(); err != nil {
+			return err
+		}
+	}
+	for w.read.pos < b.end {
+		l, err := w.read.next()
+		if err != nil {
+			return err
+		}
+		b.lines++
+		w.line(b, &l)
+		w.alike(b)
+	}
+	return nil
+}
+
+// alike takes the lines that are read already, as far as they are like the last
+// one and nothing more needs to be known of them: nearly all of a file that is
+// sealed.
+func (w *blockWorker) alike(b *block) {
+	if w.sc.o.Full {
+		return
+	}
+	more := w.lineJudge.Trusted(w.read.held(), b.findings.Latest())
+	if more.Lines == 0 {
+		return
+	}
+	w.tally.AddSealed(&more)
+	b.lines += int64(more.Lines)
+	w.read.skip(more.Bytes)
+}
+
+func (w *blockWorker) line(b *block, l *line) {
+	w.tally.Lines++
+	var (
+		verdict judge.Verdict
+		damage  *papyra.LineError
+	)
+	if l.bytes == nil && l.length > 0 {
+		verdict, damage = judge.Damaged, notHeld(l)
+	} else {
+		verdict, damage = w.lineJudge.Line(&w.rec, l.bytes, w.sc.o.Full)
+	}
+	switch verdict {
+	case judge.Valid:
+		w.tally.Add(&w.rec)
+		w.identities.Add(&w.rec)
+		if b.findings.Remarkable(&w.rec) {
+			b.findings.Look(&w.rec, papyra.Anomaly{File: w.f.base, Line: b.lines, Offset: l.off, Length: l.length})
+		}
+	case judge.Blank:
+		w.tally.Blank++
+	case judge.Damaged:
+		if !l.ended && w.sc.busy && w.f.number == 0 {
+			b.findings.Notice(papyra.Anomaly{
+				Class: papyra.NoticeInProgress, File: w.f.base, Line: b.lines, Offset: l.off, Length: l.length,
+				Detail: "an unfinished last line, and a writer holds the store",
+			})
+			return
+		}
+		w.tally.Damaged++
+		for _, p := range damagedPlaces(w.f.base, l, damage) {
+			p.anomaly.Line = b.lines
+			b.findings.Damage(p.anomaly)
+		}
+	}
+}
+
+// duplicates compares, in a second pass over the set, the records whose identity
+// occurs again. Without any it reads nothing.
+func (sc *setScan) duplicates(ctx context.Context) (n int64, limits []string, err error) {
+	if sc.identities == nil {
+		return 0, nil, nil
+	}
+	repeated := sc.identities.Repeated()
+	for _, f := range sc.set.files {
+		if repeated.None() {
+			break
+		}
+		if err := sc.compare(ctx, f, repeated); err != nil {
+			return 0, nil, err
+		}
+	}
+	n, limits = repeated.Result()
+	return n, limits, nil
+}
+
+func (sc *setScan) compare(ctx context.Context, f *file, repeated *judge.Repeated) error {
+	var (
+		rec papyra.Record
+		r   = newForward(interruptible{sc.disk, ctx}, f.f, f.size)
+	)
+	for n := int64(1); ; n++ {
+		if n%1024 == 0 && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		l, err := r.next()
+		if err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return nil // the first pass has reported what cannot be read
+		}
+		if verdict, _ := judgeLine(&rec, &l, false); verdict == judge.Valid && repeated.Conflict(&rec) {
+			sc.findings.Notice(papyra.Anomaly{
+				Class: papyra.NoticeConflict, File: f.base, Line: n, Offset: l.off, Length: l.length,
+				Detail: judge.ConflictDetail(&rec),
+			})
+		}
+	}
+}
+
+// cause is the error of a system call without the name of a file, which stands
+// beside it.
+func cause(err error) string {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return err.Error()
+}

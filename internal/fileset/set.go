@@ -1,0 +1,192 @@
+package fileset
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"syscall"
+
+	"github.com/papyra/papyra"
+)
+
+// file is one file of the set, pinned by its descriptor: whatever happens to
+// its name, it is read up to the size that it had when it was opened.
+type file struct {
+	number   int // 0 is the active file, then the newest first
+	base     string
+	f        *os.File
+	dev, ino uint64
+	size     int64
+}
+
+// snapshot is the whole set at one moment.
+type snapshot struct {
+	files     []*file          // oldest first; the active file, if there, is last
+	leftovers []rest           // of acts that did not finish
+	odd       []papyra.Anomaly // in the place of a file, but not readable as one
+	readable  bool             // every file of the set could be opened
+}
+
+// rest is a leftover.
+type rest struct {
+	base string
+	size int64
+}
+
+func (sn *snapshot) close() {
+	for _, f := range sn.files {
+		f.f.Close()
+	}
+}
+
+func (sn *snapshot) size() (n int64) {
+	for _, f := range sn.files {
+		n += f.size
+	}
+	return n
+}
+
+// active returns the active file, or nil.
+func (sn *snapshot) active() *file {
+	if n := len(sn.files); n > 0 && sn.files[n-1].number == 0 {
+		return sn.files[n-1]
+	}
+	return nil
+}
+
+// listed is what the directory says of one member.
+type listed struct {
+	number   int
+	base     string
+	dev, ino uint64
+}
+
+// list reads the directory once.
+func (n names) list() (members []listed, leftovers []rest, odd []papyra.Anomaly, err error) {
+	entries, err := os.ReadDir(n.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = papyra.ErrNotFound
+	}
+	if err != nil {
+		return nil, nil, nil, &papyra.StoreError{Op: "list", Path: n.dir, Offset: -1, Err: err}
+	}
+	for _, entry := range entries {
+		base := entry.Name()
+		number, member := 0, base == n.name
+		if !member && n.numbered {
+			number, member = n.number(base)
+		}
+		if !member && !n.isTemporary(base) && !n.isDropping(base) && !n.isForeignRest(base) {
+			continue
+		}
+		info, err := os.Lstat(n.beside(base))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has just gone
+		}
+		if err != nil {
+			odd = append(odd, papyra.Anomaly{Class: papyra.ClassUnreadable, File: base, Detail: err.Error()})
+			continue
+		}
+		switch {
+		case !info.Mode().IsRegular():
+			odd = append(odd, papyra.Anomaly{Class: papyra.ClassUnexpectedFile, File: base, Detail: "it is a " + what(info.Mode())})
+		case member:
+			dev, ino := inode(info)
+			members = append(members, listed{number, base, dev, ino})
+		default:
+			leftovers = append(leftovers, rest{base, info.Size()})
+		}
+	}
+	slices.SortFunc(members, func(a, b listed) int { return cmp.Compare(b.number, a.number) })
+	return members, leftovers, odd, nil
+}
+
+// lookAt returns what the directory says of a file that is no member.
+func (n names) lookAt(base string) (listed, error) {
+	info, err := os.Lstat(n.beside(base))
+	if err != nil {
+		return listed{}, &papyra.StoreError{Op: "look at", Path: n.beside(base), Offset: -1, Err: err}
+	}
+	dev, ino := inode(info)
+	return listed{base: base, dev: dev, ino: ino}, nil
+}
+
+func inode(info fs.FileInfo) (dev, ino uint64) {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Dev, st.Ino
+	}
+	return 0, 0
+}
+
+func what(mode fs.FileMode) string {
+	switch {
+	case mode&fs.ModeSymlink != 0:
+		return "symlink"
+	case mode.IsDir():
+		return "directory"
+	case mode&fs.ModeNamedPipe != 0:
+		return "FIFO"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
+}
+
+// maxListings bounds how often a set that keeps changing is listed again.
+const maxListings = 100
+
+// open pins the whole set: it opens every file, lists again, and begins again
+// if anything changed, so that no file is missed or met twice while a rotation
+// shifts the names.
+func (n names) open(d Disk) (*snapshot, error) {
+	for range maxListings {
+		before, leftovers, odd, err := n.list()
+		if err != nil {
+			return nil, err
+		}
+		sn := &snapshot{leftovers: leftovers, odd: odd, readable: true}
+		for _, o := range odd {
+			sn.readable = sn.readable && o.Class != papyra.ClassUnreadable
+		}
+		changed := false
+		for _, m := range before {
+			f, err := n.openMember(d, m)
+			if err != nil {
+				sn.readable = false
+				sn.odd = append(sn.odd, papyra.Anomaly{Class: papyra.ClassUnreadable, File: m.base, Detail: err.Error()})
+				continue
+			}
+			sn.files = append(sn.files, f)
+			changed = changed || f.dev != m.dev || f.ino != m.ino
+		}
+		after, _, _, err := n.list()
+		if err == nil && !changed && slices.Equal(before, after) {
+			return sn, nil
+		}
+		sn.close()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, &papyra.StoreError{Op: "list", Path: n.path(), Offset: -1, Err: papyra.ErrIncomplete, Hint: "its files change all the time; try again"}
+}
+
+func (n names) openMember(d Disk, m listed) (*file, error) {
+	f, err := d.Open(n.beside(m.base), os.O_RDONLY|openSafely, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("it is a %s", what(info.Mode()))
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	dev, ino := inode(info)
+	return &file{number: m.number, base: m.base, f: f, dev: dev, ino: ino, size: info.Size()}, nil
+}

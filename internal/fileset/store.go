@@ -1,0 +1,268 @@
+package fileset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/maintain"
+)
+
+// Sync says when stored records are made durable.
+type Sync string
+
+// The sync modes.
+const (
+	SyncNone     Sync = "none"     // when the operating system likes, and on Close
+	SyncInterval Sync = "interval" // at each call of Sync; the default
+	SyncBatch    Sync = "batch"    // before Append returns
+)
+
+// Config describes a store. Path is required.
+type Config struct {
+	Path string
+	// URL is what the store calls itself in reports. Empty means Path.
+	URL string
+	// Numbered says that NAME.<n> belong to the set.
+	Numbered bool
+	// MaxBytes and MaxFiles make an appender to a numbered set rotate: no file
+	// gets larger than MaxBytes unless one line alone is, and there are at most
+	// MaxFiles. Zero, both: nothing rotates.
+	MaxBytes int64
+	MaxFiles int
+	Sync     Sync             // "" means SyncInterval
+	Now      func() time.Time // nil means time.Now
+	Disk     Disk             // nil means OS
+}
+
+// Store is a set of files. Its methods may be called concurrently.
+type Store struct {
+	names
+	disk Disk
+	url  string
+	mode Sync
+	now  func() time.Time
+
+	maxBytes int64 // of a file that is appended to
+	maxFiles int   // 0: no rotation
+
+	ctx  context.Context // ends with Close
+	stop context.CancelCauseFunc
+	acts chan struct{} // the turn: one act at a time
+
+	mu       sync.Mutex       // the append lock; guards what follows
+	lock     *lock            // nil while nobody needs it
+	users    int              // of the lock: the appender and acts
+	writer   *writer          // of the active file; nil until something is appended
+	appender *Appender        // the open one
+	signer   *maintain.Signer // of rotations; nil before the first
+	pruned   int              // see prune
+	unread   [2]uint64        // device and inode of the file that could not be read when it was to be dropped
+}
+
+// Open returns the store without touching the disk. The error wraps
+// papyra.ErrConfig.
+func Open(c Config) (*Store, error) {
+	n, err := newNames(c.Path, c.Numbered)
+	if err != nil {
+		return nil, err
+	}
+	switch c.Sync {
+	case "":
+		c.Sync = SyncInterval
+	case SyncNone, SyncInterval, SyncBatch:
+	default:
+		return nil, fmt.Errorf("sync %q: allowed are none, interval and batch: %w", c.Sync, papyra.ErrConfig)
+	}
+	if err := checkBound(&c); err != nil {
+		return nil, err
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Disk == nil {
+		c.Disk = OS{}
+	}
+	if c.URL == "" {
+		c.URL = n.path()
+	}
+	s := &Store{
+		names: n, disk: c.Disk, url: c.URL, mode: c.Sync, now: c.Now, acts: make(chan struct{}, 1),
+		maxBytes: c.MaxBytes, maxFiles: c.MaxFiles,
+	}
+	s.ctx, s.stop = context.WithCancelCause(context.Background())
+	return s, nil
+}
+
+// Traits returns the sync mode and the bound of a rotating store.
+func (s *Store) Traits() papyra.Traits {
+	return papyra.Traits{Sync: string(s.mode), MaxBytes: s.maxBytes, MaxFiles: s.maxFiles}
+}
+
+// Warnings says what an operator who set r may not expect of a store that
+// rotates.
+func (s *Store) Warnings(_ context.Context, r papyra.Retention) ([]string, error) {
+	if s.maxFiles == 0 || r.IsZero() {
+		return nil, nil
+	}
+	return []string{fmt.Sprintf(
+		"keep_* means \"never more than\" on a rotating store: its bound of %d files of %d bytes is shared by all streams and may remove records that keep_* would still show",
+		s.maxFiles, s.maxBytes)}, nil
+}
+
+// Groups returns nothing: files have no consumer groups.
+func (s *Store) Groups(context.Context) ([]papyra.ConsumerGroup, error) { return nil, nil }
+
+// URL returns what the store calls itself.
+func (s *Store) URL() string { return s.url }
+
+// RejectFile returns where rejected lines go by default.
+func (s *Store) RejectFile() string { return s.rejected() }
+
+// Close closes an open appender, ends what is running on the store, waits for
+// its acts, and makes every later call fail with papyra.ErrClosed. It is safe to
+// call twice.
+func (s *Store) Close() error {
+	s.stop(papyra.ErrClosed)
+	s.acts <- struct{}{} // the running act ends by its context
+	defer func() { <-s.acts }()
+	s.mu.Lock()
+	a := s.appender
+	s.mu.Unlock()
+	if a == nil {
+		return nil
+	}
+	return a.Close()
+}
+
+// within returns a context that also ends when the store is closed.
+func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	if s.ctx.Err() != nil {
+		return nil, nil, s.closedError()
+	}
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.ctx, func() { cancel(papyra.ErrClosed) })
+	return ctx, func() { stop(); cancel(nil) }, nil
+}
+
+func (s *Store) closedError() error {
+	return &papyra.StoreError{Op: "use", Path: s.path(), Offset: -1, Err: papyra.ErrClosed}
+}
+
+// turn waits until no other act runs on this store.
+func (s *Store) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case s.acts <- struct{}{}:
+		return func() { <-s.acts }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// hold takes the lock, or shares it with the appender or act of this store that
+// has it. The last one to let go closes the writer.
+func (s *Store) hold() (release func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.holdLocked(); err != nil {
+		return nil, err
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		_ = s.letGoLocked()
+	}, nil
+}
+
+func (s *Store) holdLocked() error {
+	if s.ctx.Err() != nil {
+		return s.closedError()
+	}
+	if err := s.checkPlace(); err != nil {
+		return err
+	}
+	if s.lock == nil {
+		l, err := takeLock(s.disk, s.names.lock(), s.now())
+		if err != nil {
+			return err
+		}
+		s.lock = l
+	}
+	s.users++
+	return nil
+}
+
+func (s *Store) letGoLocked() error {
+	s.users--
+	if s.users > 0 {
+		return nil
+	}
+	var err error
+	if s.writer != nil {
+		err = s.writer.close()
+		s.writer = nil
+	}
+	s.lock.release()
+	s.lock = nil
+	return err
+}
+
+// checkPlace refuses a PATH at which there is something else than a file.
+func (s *Store) checkPlace() error {
+	info, err := os.Lstat(s.path())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.Is(err, unix.ENOTDIR):
+		return &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: papyra.ErrConfig, Hint: filepath.Dir(s.path()) + " is not a directory"}
+	case err != nil:
+		return &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: err}
+	case !info.Mode().IsRegular():
+		return &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: papyra.ErrConfig, Hint: "it is a " + what(info.Mode()) + "; name the file itself"}
+	}
+	return nil
+}
+
+// checkSymlink refuses a PATH that is a symlink; what else stands in the place
+// of a file is for a scan to report.
+func (s *Store) checkSymlink() error {
+	info, err := os.Lstat(s.path())
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return s.checkPlace()
+	}
+	return nil
+}
+
+// pin opens the whole set for reading. The size of the active file is the one
+// that the own writer has written, so that no half-written line shows. A store
+// of which nothing exists: papyra.ErrNotFound.
+func (s *Store) pin() (*snapshot, error) {
+	if err := s.checkSymlink(); err != nil {
+		return nil, err
+	}
+	// Under the append lock neither a write nor a rotation of ours is half done.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sn, err := s.names.open(s.disk)
+	if err != nil {
+		return nil, err
+	}
+	if len(sn.files)+len(sn.leftovers)+len(sn.odd) == 0 {
+		return nil, &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: papyra.ErrNotFound, Hint: "check the path"}
+	}
+	if f := sn.active(); f != nil && s.writer != nil && s.writer.is(f.dev, f.ino) {
+		f.size = s.writer.size
+	}
+	return sn, nil
+}
