@@ -168,7 +168,7 @@ func (a *Appender) Append(ctx context.Context, b *papyra.Batch) (stored int, err
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
-		return 0, a.s.closedError()
+		return 0, a.s.life.ClosedError()
 	}
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
@@ -452,7 +452,7 @@ func (a *Appender) Sync(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
-		return a.s.closedError()
+		return a.s.life.ClosedError()
 	}
 	return ctx.Err()
 }
