@@ -46,7 +46,6 @@ func (t *tool) app() *urfave.App {
 			t.startupCheckCommand(),
 			t.doctorCommand(),
 			t.completionCommand(),
-			t.manCommand(),
 		},
 	}
 }
