@@ -24,7 +24,7 @@ TAGS := urfave_cli_no_docs
 .PHONY: help build share install release release-check demo test test-long lint bench fuzz run clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 build: ## build papyra-sink and papyra-ctl into bin/
 	$(GO) build -tags $(TAGS) -ldflags '$(STAMP)' -o $(BIN)/ ./cmd/papyra-sink ./cmd/papyra-ctl
