@@ -194,7 +194,7 @@ func (f *frame) timestamp(middle []byte) ([]byte, bool) {
 		return raw[:max(n, 0)], n >= 0
 	}
 	n := len(middle) - secondsLen - len(".123456") // most likely
-	if n < 0 || middle[n]-'0' > 9 || middle[n-1] != ':' {
+	if n < 1 || middle[n]-'0' > 9 || middle[n-1] != ':' {
 		for n = len(middle); n > 0 && (middle[n-1]-'0' <= 9 || middle[n-1] == '.'); n-- {
 		}
 	}

@@ -91,6 +91,27 @@ func reseal(line []byte) []byte {
 	return fmt.Appendf(line, `,"crc":"%08x"}`, crc32.Checksum(line, castagnoli))
 }
 
+// A line may have the frame of the last one and nothing but a number between its
+// system and its seal, as long as a timestamp. It is no record, and no panic.
+func TestParserSealedWithoutAnyMember(t *testing.T) {
+	var (
+		p   Parser
+		rec Record
+	)
+	if !p.Sealed(&rec, framedLines(t)[0]) {
+		t.Fatal("not sealed")
+	}
+	f := &p.frame
+	for n := range 20 {
+		line := append(bytes.Clone(f.head), "12345678901234567890"[:n]...)
+		line = reseal(append(append(line, f.tail...), "17"...))
+		if p.Sealed(&rec, line) {
+			t.Errorf("%s is taken for a record", line)
+		}
+		p.Sealed(&rec, framedLines(t)[0])
+	}
+}
+
 // Parser.SealedLines counts only what ParseSealed takes line by line, adds it up
 // rightly, and hardly ever leaves a line that it could have counted.
 func TestParserSealedLinesLikeParseSealed(t *testing.T) {
