@@ -23,15 +23,13 @@ import (
 // Invalid UTF-8 is written as U+FFFD and counted, NaN and the infinities are
 // written as strings.
 type Encoder struct {
-	out jsontext.Writer // the line up to and with `"seq":`
-	sum uint32          // checksum of the line; of its head while the record is made
-	// summed is how many bytes of the line sum covers while the record is made.
-	summed int
+	out    jsontext.Writer // the line up to and with `"seq":`
+	sum    uint32          // checksum of the line, or of its head while the record is made
+	summed int             // how many bytes of the line sum covers while the record is made
 
-	// What the last record had and the next one most likely has too.
-	system string // whose heads are known
-	heads  [KindCount][headReachCount]head
-	times  timestampWriter
+	// What the last record had, and the next one most likely has too.
+	heads headCache
+	times timestampWriter
 }
 
 // Event encodes an event of system with fields of its payload. now is its time
@@ -127,7 +125,12 @@ func SealedReport(id *Identity, system string, seq uint64, r *Report, now time.T
 	return e.AppendLine(nil, seq), nil
 }
 
-// beginAddress begins a record of kind with an address.
+// beginLine begins a record of kind with its head.
+func (e *Encoder) beginLine(kind Kind, reach headReach, system string) {
+	e.summed, e.sum = e.heads.beginLine(&e.out, kind, reach, system)
+}
+
+// beginAddress begins a record of kind and writes its address.
 func (e *Encoder) beginAddress(kind Kind, a *Address, system string) {
 	reach := headReachOf(a, system)
 	e.beginLine(kind, reach, system)

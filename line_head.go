@@ -4,10 +4,17 @@ import (
 	"bytes"
 
 	"github.com/papyra/papyra/internal/checksum"
+	"github.com/papyra/papyra/internal/jsontext"
 )
 
+// headCache has the heads of one system, the one whose records were written last.
+type headCache struct {
+	system string
+	heads  [KindCount][headReachCount]head
+}
+
 // head is the beginning of a line, which all records of one system and kind
-// share. An Encoder makes it once and then copies it.
+// share. It is made once and then copied.
 type head struct {
 	text      []byte
 	sum       uint32 // checksum of text
@@ -25,7 +32,7 @@ const (
 	headReachCount                  // how many there are
 )
 
-// maxHeadSystem is the longest system id whose heads an Encoder keeps. A legal id
+// maxHeadSystem is the longest system id whose heads are kept. A legal id
 // has at most MaxSystemBytes.
 const maxHeadSystem = 4 * MaxSystemBytes
 
@@ -40,48 +47,50 @@ func headReachOf(a *Address, system string) headReach {
 	}
 }
 
-// beginLine begins a record with its head.
-func (e *Encoder) beginLine(kind Kind, reach headReach, system string) {
-	if cap(e.out.Buf) > 2*MaxPublishedLine {
-		e.out.Buf = nil
+// beginLine begins a line in out with a head. It returns the length and the
+// checksum of the head, or 0 for both if the head is not kept.
+func (c *headCache) beginLine(out *jsontext.Writer, kind Kind, reach headReach, system string) (int, uint32) {
+	if cap(out.Buf) > 2*MaxPublishedLine {
+		out.Buf = nil
 	}
-	e.out.Reset(MaxPublishedLine, MaxDepth, 1)
-	if system != e.system {
-		e.heads, e.system = [KindCount][headReachCount]head{}, system
+	out.Reset(MaxPublishedLine, MaxDepth, 1)
+	if system != c.system {
+		*c = headCache{system: system}
 	}
-	h := &e.heads[kind][reach]
+	h := &c.heads[kind][reach]
 	if len(h.text) == 0 {
-		e.beginFirst(h, kind, reach, system)
-		return
+		return h.makeHead(out, kind, reach, system)
 	}
-	e.out.Buf = append(e.out.Buf[:0], h.text...)
-	e.out.Sanitized, e.summed, e.sum = h.sanitized, len(h.text), h.sum
+	out.Buf = append(out.Buf[:0], h.text...)
+	out.Sanitized = h.sanitized
+	return len(h.text), h.sum
 }
 
-// beginFirst begins a record whose head is not known yet, and notes the head.
-func (e *Encoder) beginFirst(h *head, kind Kind, reach headReach, system string) {
-	if cap(e.out.Buf) == 0 {
-		e.out.Buf = make([]byte, 0, 1024) // an ordinary record fits
+// makeHead is beginLine for a head that is not known yet. It fills h unless the
+// head is not worth to be kept.
+func (h *head) makeHead(out *jsontext.Writer, kind Kind, reach headReach, system string) (int, uint32) {
+	if cap(out.Buf) == 0 {
+		out.Buf = make([]byte, 0, 1024) // an ordinary record fits
 	}
-	e.out.Buf, e.out.Sanitized, e.summed, e.sum = e.out.Buf[:0], 0, 0, 0
-	e.out.WriteRaw(beforeKind)
-	e.out.WriteRaw(kind.String())
-	e.out.WriteRaw(beforeSystem)
-	e.out.WriteString(system)
-	e.out.WriteRaw(layouts[kind].afterSystem)
+	out.Buf, out.Sanitized = out.Buf[:0], 0
+	out.WriteRaw(beforeKind)
+	out.WriteRaw(kind.String())
+	out.WriteRaw(beforeSystem)
+	out.WriteString(system)
+	out.WriteRaw(layouts[kind].afterSystem)
 	switch reach {
 	case headName:
-		e.out.WriteRaw(`"`)
-		e.out.WriteText(system)
-		e.out.WriteRaw(`:`)
+		out.WriteRaw(`"`)
+		out.WriteText(system)
+		out.WriteRaw(`:`)
 	case headID:
-		e.out.WriteRaw(beforeAddressSystem)
-		e.out.WriteString(system)
-		e.out.WriteRaw(beforeAddressID)
+		out.WriteRaw(beforeAddressSystem)
+		out.WriteString(system)
+		out.WriteRaw(beforeAddressID)
 	}
-	if e.out.Err() != nil || len(system) > maxHeadSystem {
-		return
+	if out.Err() != nil || len(system) > maxHeadSystem {
+		return 0, 0
 	}
-	e.summed, e.sum = len(e.out.Buf), checksum.Of(e.out.Buf)
-	*h = head{text: bytes.Clone(e.out.Buf), sum: e.sum, sanitized: e.out.Sanitized}
+	*h = head{text: bytes.Clone(out.Buf), sum: checksum.Of(out.Buf), sanitized: out.Sanitized}
+	return len(h.text), h.sum
 }

@@ -80,6 +80,15 @@ func (f *frame) checkLine(line []byte) (t int64, seq uint64, tail int, ok bool) 
 	return t, seq, tail, checksum.Spells(line[end+len(checksum.TailStart):], sum)
 }
 
+// Stretch is a number of sealed lines of one stream, one after the other.
+type Stretch struct {
+	Kind           Kind
+	System         []byte // valid until the parser's next call
+	Lines          int
+	Bytes          int   // of the lines and their newlines
+	Oldest, Newest int64 // timestamps in microseconds; without meaning if there is no line
+}
+
 // countLines counts the lines that block begins with, as far as they have this
 // frame, verify, and have no timestamp behind latest.
 func (f *frame) countLines(block []byte, latest int64) Stretch {

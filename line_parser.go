@@ -62,15 +62,6 @@ func (p *Parser) Sealed(rec *Record, line []byte) bool {
 	return true
 }
 
-// Stretch is a number of sealed lines of one stream, one after the other.
-type Stretch struct {
-	Kind           Kind
-	System         []byte // valid until the parser's next call
-	Lines          int
-	Bytes          int   // of the lines and their newlines
-	Oldest, Newest int64 // timestamps in microseconds; without meaning if there is no line
-}
-
 // SealedLines counts the lines that block begins with, as far as they are of the
 // sender and the stream of the line that [Parser.Sealed] has taken last, their
 // timestamps are not behind latest, and Sealed would take them too. It is for

@@ -2,8 +2,9 @@
 // of records; package papyra builds their lines from it.
 //
 //	Writer            writes one text into memory that is used again
-//	├ writer.go       its limits and errors, numbers, names, the fields of log/slog
+//	├ writer.go       its limits and errors, numbers, names
 //	├ text.go         strings
+//	├ attrs.go        the fields of log/slog
 //	├ value.go        values of type any, as far as no reflection is needed
 //	├ reflect.go      values of any other type, by its plan
 //	├ structure.go    structs, whose fields are read from memory

@@ -156,10 +156,9 @@ func (w *Writer) writePointer(v reflect.Value, p *plan) {
 
 // writeList writes a slice or array.
 func (w *Writer) writeList(v reflect.Value, p *plan) {
-	if !w.enterLevel() {
+	if !w.openArray() {
 		return
 	}
-	w.Buf = append(w.Buf, '[')
 	for i := range v.Len() {
 		if i > 0 {
 			w.Buf = append(w.Buf, ',')
@@ -168,8 +167,7 @@ func (w *Writer) writeList(v reflect.Value, p *plan) {
 			return
 		}
 	}
-	w.Buf = append(w.Buf, ']')
-	w.leaveLevel()
+	w.closeArray()
 }
 
 // writeMap writes a map that is not a map[string]any.
@@ -178,7 +176,7 @@ func (w *Writer) writeMap(v reflect.Value, p *plan) {
 		w.WriteRaw("null")
 		return
 	}
-	if !w.enterLevel() {
+	if !w.OpenObject() {
 		return
 	}
 	base := len(w.elems)
@@ -186,20 +184,19 @@ func (w *Writer) writeMap(v reflect.Value, p *plan) {
 		name, err := mapKeyName(it.Key())
 		if err != nil {
 			w.failWith(err)
+			dropPairs(&w.elems, base)
 			return
 		}
 		w.elems = append(w.elems, pair[reflect.Value]{name, it.Value()})
 	}
 	end := len(w.elems)
 	sortPairs(w.elems[base:end])
-	w.Buf = append(w.Buf, '{')
 	for i := base; i < end && w.err == nil; i++ {
 		w.WriteName(w.elems[i].name, i == base)
 		w.writeElement(w.elems[i].value, p.elem)
 	}
-	w.Buf = append(w.Buf, '}')
 	dropPairs(&w.elems, base)
-	w.leaveLevel()
+	w.CloseObject()
 }
 
 // mapKeyName returns a map's key as encoding/json would write it.

@@ -7,10 +7,9 @@ import (
 
 // WriteStrings writes an array of strings.
 func (w *Writer) WriteStrings(list []string) {
-	if !w.enterLevel() {
+	if !w.openArray() {
 		return
 	}
-	w.Buf = append(w.Buf, '[')
 	for i, s := range list {
 		if i > 0 {
 			w.Buf = append(w.Buf, ',')
@@ -19,8 +18,7 @@ func (w *Writer) WriteStrings(list []string) {
 			return
 		}
 	}
-	w.Buf = append(w.Buf, ']')
-	w.leaveLevel()
+	w.closeArray()
 }
 
 // writeStringsOrNull is WriteStrings, but null for a nil list.

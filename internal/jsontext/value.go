@@ -137,7 +137,7 @@ func (w *Writer) writeStringMap(m map[string]any) {
 		w.WriteRaw("null")
 		return
 	}
-	if !w.enterLevel() {
+	if !w.OpenObject() {
 		return
 	}
 	base := len(w.pairs)
@@ -145,14 +145,12 @@ func (w *Writer) writeStringMap(m map[string]any) {
 		w.pairs = append(w.pairs, pair[any]{k, v})
 	}
 	sortPairs(w.pairs[base:])
-	w.Buf = append(w.Buf, '{')
 	for i := base; i < base+len(m) && w.err == nil; i++ {
 		w.WriteName(w.pairs[i].name, i == base)
 		w.writeAny(w.pairs[i].value)
 	}
-	w.Buf = append(w.Buf, '}')
 	dropPairs(&w.pairs, base)
-	w.leaveLevel()
+	w.CloseObject()
 }
 
 // writeAnySlice writes a list of any values.
@@ -161,10 +159,9 @@ func (w *Writer) writeAnySlice(list []any) {
 		w.WriteRaw("null")
 		return
 	}
-	if !w.enterLevel() {
+	if !w.openArray() {
 		return
 	}
-	w.Buf = append(w.Buf, '[')
 	for i, v := range list {
 		if i > 0 {
 			w.Buf = append(w.Buf, ',')
@@ -173,8 +170,7 @@ func (w *Writer) writeAnySlice(list []any) {
 			return
 		}
 	}
-	w.Buf = append(w.Buf, ']')
-	w.leaveLevel()
+	w.closeArray()
 }
 
 // writeBytes writes bytes as a string in base64.

@@ -145,13 +145,21 @@ func (bomb) MarshalJSON() ([]byte, error) { panic("boom") }
 // TestFailedWriterKeepsNothing: a value that fails leaves no reference to the
 // members of the maps around it.
 func TestFailedWriterKeepsNothing(t *testing.T) {
-	var w Writer
-	w.Reset(testBytes, testDepth, testOpen)
-	w.WriteValue(map[string]any{"a": map[string]any{"b": bomb{}}})
-	if w.Err() == nil {
-		t.Fatal("no error")
-	}
-	if n := len(w.pairs) + len(w.elems); n != 0 {
-		t.Errorf("%d members are kept", n)
+	for name, v := range map[string]any{
+		"panic":        map[string]any{"a": map[string]any{"b": bomb{}}},
+		"wrong key":    map[any]int{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6, "g": 7, true: 8},
+		"wrong member": map[string][]chan int{"a": nil, "b": {nil}},
+	} {
+		var w Writer
+		for range 20 { // the members of a map come in any order
+			w.Reset(testBytes, testDepth, testOpen)
+			w.WriteValue(v)
+			if w.Err() == nil {
+				t.Fatalf("%s: no error", name)
+			}
+			if n := len(w.pairs) + len(w.elems); n != 0 {
+				t.Fatalf("%s: %d members are kept", name, n)
+			}
+		}
 	}
 }
