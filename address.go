@@ -86,8 +86,8 @@ func parseAddress(raw []byte) (a Address, ok bool) {
 	return a, ok
 }
 
-// bare is the address without its system.
-func (a Address) bare() string {
+// withoutSystem is the address without its system.
+func (a Address) withoutSystem() string {
 	if a.Name != "" {
 		return a.Name
 	}

@@ -73,7 +73,7 @@ func (f *frame) checkLine(line []byte) (t int64, seq uint64, tail int, ok bool) 
 	if !ok {
 		return 0, 0, 0, false
 	}
-	if t, ok = f.times.read(raw); !ok {
+	if t, ok = f.times.readTime(raw); !ok {
 		return 0, 0, 0, false
 	}
 	sum := checksum.Extend(f.sum, line[len(f.head):end])

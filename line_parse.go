@@ -176,7 +176,7 @@ func (p *fullParser) fillRecord(rec *Record) bool {
 	if err := checkSystem(rec.System); err != "" {
 		return p.reject(int(p.spans[memberSystem].start), ClassMissingField, "system_id "+err)
 	}
-	if rec.Time, ok = p.timestamp(); !ok {
+	if rec.Time, ok = p.memberTime(); !ok {
 		return false
 	}
 	layout := &layouts[rec.Kind]
@@ -193,8 +193,10 @@ func (p *fullParser) fillRecord(rec *Record) bool {
 	return true
 }
 
+// fillSeal checks what a line says that has at least one member of a seal. The
+// line of a rewrite by the Python implementation keeps its identity unsealed.
 func (p *fullParser) fillSeal(rec *Record) bool {
-	if s, ok := cutSeal(p.Text, &sealed); ok && s.verify(p.Text) {
+	if s, ok := cutSeal(p.Text, &sealed); ok && s.verifySum(p.Text) {
 		rec.Sealed, rec.Node, rec.Run, rec.Seq = true, s.node, s.run, s.seq
 		return true
 	}
@@ -240,7 +242,8 @@ func (p *fullParser) memberValue(m member) []byte {
 	return p.Text[p.spans[m].start:p.spans[m].end]
 }
 
-func (p *fullParser) timestamp() (int64, bool) {
+// memberTime returns the timestamp, which every line must have.
+func (p *fullParser) memberTime() (int64, bool) {
 	if !p.checkMember(memberRule{memberTimestamp, anyValue}) {
 		return 0, false
 	}

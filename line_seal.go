@@ -12,7 +12,7 @@ import (
 // record if somebody sealed garbage.
 func CheckSeal(line []byte) bool {
 	s, ok := cutSeal(line, &sealed)
-	return ok && s.verify(line)
+	return ok && s.verifySum(line)
 }
 
 // ParseSealed fills rec from a line in exactly the layout that [Encoder]
@@ -47,7 +47,7 @@ func ParseSealed(rec *Record, line []byte) bool {
 		return false
 	}
 	t, ok := parseTimestamp(raw)
-	if !ok || !s.verify(line) {
+	if !ok || !s.verifySum(line) {
 		return false
 	}
 	*rec = Record{Line: line, Kind: kind, System: system, Time: t, Sealed: true, Node: s.node, Run: s.run, Seq: s.seq}
@@ -122,7 +122,7 @@ func cutBefore(line []byte, end int, word string) (int, bool) {
 	return start, start >= 0 && string(line[start:end]) == word
 }
 
-// verify reports whether the checksum of a line with this seal is right.
-func (s *seal) verify(line []byte) bool {
+// verifySum reports whether the checksum of a line with this seal is right.
+func (s *seal) verifySum(line []byte) bool {
 	return checksum.Spells(s.crc, checksum.Of(line[:len(line)-checksum.TailLen]))
 }

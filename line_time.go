@@ -49,9 +49,9 @@ type timestampReader struct {
 	micros int64                // at the beginning of the second
 }
 
-// read returns what parseTimestamp returns. In the same second it looks at the
+// readTime returns what parseTimestamp returns. In the same second it looks at the
 // fraction only.
-func (r *timestampReader) read(raw []byte) (int64, bool) {
+func (r *timestampReader) readTime(raw []byte) (int64, bool) {
 	if len(raw) == fullTimeLen && string(raw[:len(r.digits)]) == string(r.digits[:]) {
 		if word, n := jsontext.LastDigits(raw[len(raw)-8:]); n == 6 {
 			return r.micros + int64(jsontext.JoinDigits(word)), true

@@ -35,13 +35,13 @@ func Extend(sum uint32, b []byte) uint32 { return crc32.Update(sum, castagnoli, 
 // AppendTail appends the tail of a line whose other bytes have this checksum.
 func AppendTail(dst []byte, sum uint32) []byte {
 	dst = append(dst, TailStart...)
-	dst = binary.BigEndian.AppendUint64(dst, spell(sum))
+	dst = binary.BigEndian.AppendUint64(dst, spellDigits(sum))
 	return append(dst, tailEnd...)
 }
 
 // Spells reports whether eight characters are the digits of sum, in lower case.
 func Spells(digits []byte, sum uint32) bool {
-	return binary.BigEndian.Uint64(digits) == spell(sum)
+	return binary.BigEndian.Uint64(digits) == spellDigits(sum)
 }
 
 // Verify reports whether a line ends in a tail whose checksum is right.
@@ -56,9 +56,9 @@ func HasTail(tail []byte) bool {
 	return string(tail[:len(TailStart)]) == TailStart && string(tail[len(TailStart)+digitsLen:]) == tailEnd
 }
 
-// spell returns the eight lower-case hexadecimal digits of v, the first in the
+// spellDigits returns the eight lower-case hexadecimal digits of v, the first in the
 // highest byte.
-func spell(v uint32) uint64 {
+func spellDigits(v uint32) uint64 {
 	const eachByte = 0x0101010101010101
 	// Spread the eight halves of bytes over eight bytes.
 	x := uint64(v)

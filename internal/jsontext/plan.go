@@ -286,9 +286,9 @@ func conditionalOf(t reflect.Type, path []int, options string) *conditional {
 	return &c
 }
 
-// find returns the field of the struct v; false if an embedded pointer on the
+// findField returns the field of the struct v; false if an embedded pointer on the
 // way is nil.
-func (c *conditional) find(v reflect.Value) (reflect.Value, bool) {
+func (c *conditional) findField(v reflect.Value) (reflect.Value, bool) {
 	for _, i := range c.path {
 		if v.Kind() == reflect.Pointer {
 			if v.IsNil() {

@@ -102,7 +102,7 @@ func (w *Writer) writeStruct(v reflect.Value, base unsafe.Pointer, p *plan) {
 // writeConditional writes a conditional field of the struct v unless it is
 // absent, and reports whether it did.
 func (w *Writer) writeConditional(v reflect.Value, f *field, before byte) bool {
-	fv, ok := f.conditional.find(v)
+	fv, ok := f.conditional.findField(v)
 	if !ok || f.conditional.isOmitted(fv) {
 		return false
 	}
