@@ -1,6 +1,7 @@
 package papyra
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
@@ -278,6 +279,34 @@ func TestParseSealedAgreesWithParse(t *testing.T) {
 	for _, line := range []string{goodEvent, "", "{", `{"kind":"event"`} {
 		if ParseSealed(&rec, []byte(line)) {
 			t.Errorf("ParseSealed(%q) = true", line)
+		}
+	}
+}
+
+// TestParseSealedFindsTheTimestamp writes timestamps of many lengths behind
+// payloads that look like a part of one.
+func TestParseSealedFindsTheTimestamp(t *testing.T) {
+	id := testIdentity(t)
+	var (
+		e Encoder
+		p Parser
+	)
+	for _, payload := range []any{1, 12, 123456, 1.5, 1700000000.123456, "1", []int{1}, nil} {
+		for _, micros := range []int64{0, 1, 5_000_000, 35_500_000, 123_456_789, 999_999_999_999_999, 1_700_000_000_000_000, 1_700_000_000_123_456, maxTime - 1} {
+			ev := Event{Actor: Address{ID: 1}, Type: "T", Payload: payload, Time: time.UnixMicro(micros)}
+			if err := e.Event(id, "orders", &ev, nil, testNow); err != nil {
+				t.Fatal(err)
+			}
+			line := bytes.TrimSuffix(e.AppendLine(nil, 1), []byte("\n"))
+			var rec Record
+			if !ParseSealed(&rec, line) || rec.Time != micros {
+				t.Errorf("%s: time %d", line, rec.Time)
+			}
+			for range 2 { // the second time behind its own like
+				if !p.Sealed(&rec, line) || rec.Time != micros {
+					t.Errorf("%s: the parser's time is %d", line, rec.Time)
+				}
+			}
 		}
 	}
 }

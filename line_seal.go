@@ -67,9 +67,10 @@ func cutTimestamp(middle []byte, first bool) ([]byte, bool) {
 		return raw[:max(n, 0)], n >= 0
 	}
 	n := len(middle) - fullTimeLen // where most timestamps begin
-	if n < 1 || middle[n]-'0' > 9 || middle[n-1] != ':' {
-		for n = len(middle); n > 0 && (middle[n-1]-'0' <= 9 || middle[n-1] == '.'); n-- {
-		}
+	if _, ok := cutBefore(middle, n, beforeTimestamp); ok {
+		return middle[n:], true
+	}
+	for n = len(middle); n > 0 && (middle[n-1]-'0' <= 9 || middle[n-1] == '.'); n-- {
 	}
 	_, ok := cutBefore(middle, n, beforeTimestamp)
 	return middle[n:], ok
