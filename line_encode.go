@@ -44,7 +44,7 @@ func (e *Encoder) Event(id *Identity, system string, ev *Event, fields []slog.At
 	} else {
 		e.writePayload(fields, ev.Payload)
 	}
-	e.writeTimestamp(ev.Time, now)
+	e.times.writeTime(&e.out, ev.Time, now)
 	return e.endLine(id)
 }
 
@@ -60,14 +60,14 @@ func (e *Encoder) DeadLetter(id *Identity, system string, d *DeadLetter, fields 
 	e.out.WriteString(d.MessageType)
 	e.out.WriteRaw(beforePayload)
 	e.writePayload(fields, d.Payload)
-	e.writeTimestamp(d.Time, now)
+	e.times.writeTime(&e.out, d.Time, now)
 	return e.endLine(id)
 }
 
 // Audit encodes an audit of system, as Event does.
 func (e *Encoder) Audit(id *Identity, system string, a *Audit, now time.Time) error {
 	e.beginLine(KindAudit, headSystem, system)
-	e.writeTimestamp(a.Time, now)
+	e.times.writeTime(&e.out, a.Time, now)
 	e.out.WriteRaw(beforeTotal)
 	e.out.WriteInt(a.TotalActors)
 	e.out.WriteRaw(beforeAlive)
@@ -93,7 +93,7 @@ func (e *Encoder) Report(id *Identity, system string, r *Report, now time.Time) 
 	e.out.WriteString(r.Name)
 	e.out.WriteRaw(beforePayload)
 	e.writePayload(nil, r.Payload)
-	e.writeTimestamp(r.Time, now)
+	e.times.writeTime(&e.out, r.Time, now)
 	return e.endLine(id)
 }
 
@@ -171,13 +171,6 @@ func (e *Encoder) writePayload(fields []slog.Attr, value any) {
 		e.out.WriteValue(value)
 	}
 	e.out.CloseObject()
-}
-
-func (e *Encoder) writeTimestamp(t, now time.Time) {
-	if t.IsZero() {
-		t = now
-	}
-	e.out.Buf = e.times.appendTime(append(e.out.Buf, beforeTimestamp...), t)
 }
 
 // maxTail is how many bytes AppendLine appends at most behind what is encoded.

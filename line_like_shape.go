@@ -113,20 +113,30 @@ func (s *shape) passScalar(sc *jsontext.Scanner, c cursor) (cursor, bool) {
 		return c, false
 	}
 	was := s.scalars[c.scalar]
-	s.placeValues(int(was.start), c.shift())
 	start := int(was.start) + c.shift()
+	var end int
 	if s.line[was.start] != '"' {
-		end := sc.ScanNumber(start)
-		return cursor{end, int(was.end), c.scalar + 1}, end >= 0
+		end = sc.ScanNumber(start)
+	} else {
+		if c.was == int(was.start) || c.was == int(was.end) {
+			return c, false // the quotes do not belong to what may differ
+		}
+		var escaped bool
+		if end, escaped = sc.ScanString(start); escaped {
+			s.placeValues(int(was.start), c.shift())
+			if s.inside && s.values[s.placed].typ == stringValue {
+				return c, false // its text is not what stands between the quotes
+			}
+		}
 	}
-	if c.was == int(was.start) || c.was == int(was.end) {
-		return c, false // the quotes do not belong to what may differ
+	if end < 0 {
+		return c, false
 	}
-	end, escaped := sc.ScanString(start)
-	if escaped && s.inside && s.values[s.placed].typ == stringValue {
-		return c, false // its text is not what stands between the quotes
+	behind := cursor{end, int(was.end), c.scalar + 1}
+	if behind.shift() != c.shift() {
+		s.placeValues(int(was.start), c.shift())
 	}
-	return cursor{end, int(was.end), c.scalar + 1}, end >= 0
+	return behind, true
 }
 
 // passValue checks the value in which the lines differ at c, and returns the
@@ -148,8 +158,9 @@ func (s *shape) passValue(sc *jsontext.Scanner, c cursor) (cursor, bool) {
 	return cursor{end, int(was.end), c.scalar}, true
 }
 
-// placeValues notes where the values that begin or end at or before upto, a place
-// in the remembered line, lie in the other line. shift is that of the cursor.
+// placeValues notes where the values lie in the line that is being matched, as far
+// as they begin or end at or before upto, a place in the remembered line. It must
+// be called before the cursor's shift changes; shift is the one before.
 func (s *shape) placeValues(upto, shift int) {
 	for ; s.placed < len(s.values); s.placed++ {
 		value, place := &s.values[s.placed], &s.places[s.placed]

@@ -26,10 +26,13 @@ type timestampWriter struct {
 	digits []byte // of second; empty if there is none yet
 }
 
-// appendTime appends t as a number of seconds. A time that is no timestamp comes
-// from a clock that is wrong. It is replaced by the nearest one that is, so that
-// the record does not count as damaged.
-func (w *timestampWriter) appendTime(dst []byte, t time.Time) []byte {
+// writeTime writes the member that holds t, or now if t is zero. A time that is
+// no timestamp comes from a clock that is wrong. It is replaced by the nearest one
+// that is, so that the record does not count as damaged.
+func (w *timestampWriter) writeTime(out *jsontext.Writer, t, now time.Time) {
+	if t.IsZero() {
+		t = now
+	}
 	sec, us := t.Unix(), uint32(t.Nanosecond())/1000
 	if sec < 0 {
 		sec, us = 0, 0
@@ -39,7 +42,8 @@ func (w *timestampWriter) appendTime(dst []byte, t time.Time) []byte {
 	if sec != w.second || len(w.digits) == 0 {
 		w.second, w.digits = sec, strconv.AppendInt(w.digits[:0], sec, 10)
 	}
-	return jsontext.AppendFraction(append(dst, w.digits...), us)
+	b := append(append(out.Buf, beforeTimestamp...), w.digits...)
+	out.Buf = jsontext.TrimFraction(jsontext.AppendFraction(b, us))
 }
 
 // timestampReader reads timestamps. It remembers the second that it read last,

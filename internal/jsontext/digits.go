@@ -69,20 +69,25 @@ func appendShortFloat(dst []byte, f float64) ([]byte, bool) {
 	if fraction == 0 {
 		return dst, true
 	}
-	return AppendFraction(dst, fraction), true
+	return TrimFraction(AppendFraction(dst, fraction)), true
 }
 
 // AppendFraction appends a dot and the six decimal digits of a number of
-// millionths below a million, without the zeros at the end; at least one digit
-// stays.
+// millionths below a million. TrimFraction cuts zeros off its end. They are two
+// functions because each is small enough for the compiler to inline it.
 func AppendFraction(dst []byte, millionths uint32) []byte {
 	hi, mid, lo := millionths/10_000, millionths/100%100, millionths%100
-	dst = append(dst, '.',
+	return append(dst, '.',
 		byte('0'+hi/10), byte('0'+hi%10), byte('0'+mid/10), byte('0'+mid%10), byte('0'+lo/10), byte('0'+lo%10))
-	for n := 0; n < 5 && dst[len(dst)-1] == '0'; n++ {
-		dst = dst[:len(dst)-1]
+}
+
+// TrimFraction cuts the zeros off the end of a text that AppendFraction has
+// made. At least one digit stays.
+func TrimFraction(text []byte) []byte {
+	for n := 0; n < 5 && text[len(text)-1] == '0'; n++ {
+		text = text[:len(text)-1]
 	}
-	return dst
+	return text
 }
 
 // ReadDigitsBefore reads the number whose digits end before b[end]. It looks

@@ -55,7 +55,7 @@ func TestAppendFraction(t *testing.T) {
 		if want == "." {
 			want = ".0"
 		}
-		if got := string(AppendFraction(nil, n)); got != want {
+		if got := string(TrimFraction(AppendFraction(nil, n))); got != want {
 			t.Fatalf("%d: got %s, want %s", n, got, want)
 		}
 		if got := CountDigits(uint64(n)); got != len(strconv.Itoa(int(n))) {
