@@ -44,12 +44,6 @@ func Spells(digits []byte, sum uint32) bool {
 	return binary.BigEndian.Uint64(digits) == spellDigits(sum)
 }
 
-// Verify reports whether a line ends in a tail whose checksum is right.
-func Verify(line []byte) bool {
-	end := len(line) - TailLen
-	return end >= 0 && HasTail(line[end:]) && Spells(line[end+len(TailStart):], Of(line[:end]))
-}
-
 // HasTail reports whether the TailLen bytes of tail have the form of a tail. The
 // digits may be any characters.
 func HasTail(tail []byte) bool {
