@@ -1,4 +1,4 @@
-package papyra
+package jsontext
 
 import (
 	"bytes"
@@ -81,7 +81,7 @@ func TestStructsAgreeWithEncodingJSON(t *testing.T) {
 		w := random(0)
 		for _, v := range []any{w, &w, []any{w}, map[string]*wide{"w": &w}} {
 			wantJSON(t, v)
-			if _, err := encodePayload(t, v); err != nil { // parses what comes out
+			if _, err := writeValue(t, v); err != nil { // parses what comes out
 				t.Fatal(err)
 			}
 		}
@@ -89,13 +89,13 @@ func TestStructsAgreeWithEncodingJSON(t *testing.T) {
 }
 
 type (
-	kindString  string
-	kindInt     int
-	kindInt64   int64
-	kindBool    bool
-	kindFloat   float64
-	kindStrings []string
-	kindMap     map[string]any
+	namedString  string
+	namedInt     int
+	namedInt64   int64
+	namedBool    bool
+	namedFloat   float64
+	namedStrings []string
+	namedMap     map[string]any
 )
 
 // plainTypes are the types of fields that the encoder reads by itself, and
@@ -104,7 +104,7 @@ var plainTypes = []reflect.Type{
 	reflect.TypeFor[string](), reflect.TypeFor[int](), reflect.TypeFor[int8](), reflect.TypeFor[int16](), reflect.TypeFor[int32](), reflect.TypeFor[int64](),
 	reflect.TypeFor[uint](), reflect.TypeFor[uint8](), reflect.TypeFor[uint16](), reflect.TypeFor[uint32](), reflect.TypeFor[uint64](), reflect.TypeFor[bool](), reflect.TypeFor[float32](), reflect.TypeFor[float64](),
 	reflect.TypeFor[time.Time](), reflect.TypeFor[time.Duration](), reflect.TypeFor[[]string](), reflect.TypeFor[map[string]any](), reflect.TypeFor[any](), reflect.TypeFor[[]byte](), reflect.TypeFor[json.Number](),
-	reflect.TypeFor[kindString](), reflect.TypeFor[kindInt](), reflect.TypeFor[kindInt64](), reflect.TypeFor[kindBool](), reflect.TypeFor[kindFloat](), reflect.TypeFor[kindStrings](), reflect.TypeFor[kindMap](),
+	reflect.TypeFor[namedString](), reflect.TypeFor[namedInt](), reflect.TypeFor[namedInt64](), reflect.TypeFor[namedBool](), reflect.TypeFor[namedFloat](), reflect.TypeFor[namedStrings](), reflect.TypeFor[namedMap](),
 	reflect.TypeFor[textual](), reflect.TypeFor[viaPointer](), reflect.TypeFor[struct{}](), reflect.TypeFor[[0]int](), reflect.TypeFor[map[string]string](), reflect.TypeFor[place](),
 }
 
@@ -207,13 +207,14 @@ func wantJSON(t rapid.TB, v any) {
 	if err := enc.Encode(v); err != nil {
 		t.Fatal(err)
 	}
-	var e Encoder
-	e.value(v)
-	if e.err != nil {
-		t.Fatalf("%T: %v", v, e.err)
+	var w Writer
+	w.Reset(1<<30, testDepth, 0)
+	w.WriteValue(v)
+	if w.err != nil {
+		t.Fatalf("%T: %v", v, w.err)
 	}
-	if string(e.buf)+"\n" != want.String() {
-		t.Fatalf("%T\n got %s\nwant %s", v, e.buf, want.String())
+	if string(w.Buf)+"\n" != want.String() {
+		t.Fatalf("%T\n got %s\nwant %s", v, w.Buf, want.String())
 	}
 }
 
@@ -260,7 +261,7 @@ func TestOddTimesInStructs(t *testing.T) {
 		v := place{At: at}
 		want, wrong := json.Marshal(v)
 		for _, v := range []any{v, &v} {
-			got, err := encodePayload(t, v)
+			got, err := writeValue(t, v)
 			if (err != nil) != (wrong != nil) || err == nil && got != string(want) {
 				t.Errorf("%v: got %s, %v, want %s, %v", at, got, err, want, wrong)
 			}

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/papyra/papyra/internal/checksum"
 )
 
 // sameAsParse wants that p says of line what Parse says: the record, or the
@@ -92,7 +94,7 @@ func mutate(rng *rand.Rand, lines [][]byte, line []byte) []byte {
 		}
 	}
 	if rng.IntN(2) == 0 { // what follows from it where the checksum is right
-		if i := bytes.LastIndex(line, []byte(crcHead)); i >= 0 {
+		if i := bytes.LastIndex(line, []byte(checksum.TailStart)); i >= 0 {
 			line = reseal(line[:i])
 		}
 	}
@@ -124,7 +126,7 @@ func TestParserLikeParse(t *testing.T) {
 				line = mutate(rng, lines, base)
 			}
 			var rec Record
-			like := p.shape.match(&rec, line)
+			like := p.shape.matchLine(&rec, line)
 			seen[like]++
 			if sameAsParse(t, &p, line) == nil {
 				good[like]++
@@ -171,7 +173,7 @@ func TestParserRemembersLittle(t *testing.T) {
 		}
 	}
 	s := &p.shape
-	if n := cap(s.line) + 8*cap(s.scalars) + 4*cap(s.marks) + 4*cap(s.pos) + 16*cap(s.first); n > 64<<10 {
+	if n := cap(s.line) + 8*cap(s.scalars) + 12*cap(s.values) + 8*cap(s.places); n > 64<<10 {
 		t.Errorf("holds %d bytes", n)
 	}
 }
@@ -186,7 +188,7 @@ func FuzzParser(f *testing.F) {
 		var p Parser
 		sameAsParse(t, &p, before)
 		sameAsParse(t, &p, line)
-		if end := len(line) - crcLen; end > 0 {
+		if end := len(line) - checksum.TailLen; end > 0 {
 			sameAsParse(t, &p, reseal(line[:end]))
 		}
 		for range patience {

@@ -3,12 +3,13 @@ package papyra
 import (
 	"bytes"
 	"fmt"
-	"hash/crc32"
 	"math"
 	"math/rand/v2"
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/papyra/papyra/internal/checksum"
 )
 
 // framedLines are records of several kinds, systems and runs, with runs of the
@@ -51,12 +52,12 @@ func mutateSealed(rng *rand.Rand, lines [][]byte) []byte {
 	case 1:
 		line = line[:rng.IntN(len(line))]
 	case 2: // a foreign middle or end with a checksum that is right
-		at := rng.IntN(len(line) - crcLen)
-		line = append(line[:at:at], line[at+rng.IntN(len(line)-crcLen-at):len(line)-crcLen]...)
+		at := rng.IntN(len(line) - checksum.TailLen)
+		line = append(line[:at:at], line[at+rng.IntN(len(line)-checksum.TailLen-at):len(line)-checksum.TailLen]...)
 		line = reseal(line)
 	case 3:
 		from := lines[rng.IntN(len(lines))]
-		line = reseal(append(line[:rng.IntN(len(line))], from[rng.IntN(len(from)-crcLen):len(from)-crcLen]...))
+		line = reseal(append(line[:rng.IntN(len(line))], from[rng.IntN(len(from)-checksum.TailLen):len(from)-checksum.TailLen]...))
 	}
 	return line
 }
@@ -88,7 +89,28 @@ func TestParserSealedLikeParseSealed(t *testing.T) {
 // reseal appends the right checksum.
 func reseal(line []byte) []byte {
 	line = line[:len(line):len(line)]
-	return fmt.Appendf(line, `,"crc":"%08x"}`, crc32.Checksum(line, castagnoli))
+	return fmt.Appendf(line, `,"crc":"%08x"}`, checksum.Of(line))
+}
+
+// A line may have the frame of the last one and nothing but a number between its
+// system and its seal, as long as a timestamp. It is no record, and no panic.
+func TestParserSealedWithoutAnyMember(t *testing.T) {
+	var (
+		p   Parser
+		rec Record
+	)
+	if !p.Sealed(&rec, framedLines(t)[0]) {
+		t.Fatal("not sealed")
+	}
+	f := &p.frame
+	for n := range 20 {
+		line := append(bytes.Clone(f.head), "12345678901234567890"[:n]...)
+		line = reseal(append(append(line, f.tail...), "17"...))
+		if p.Sealed(&rec, line) {
+			t.Errorf("%s is taken for a record", line)
+		}
+		p.Sealed(&rec, framedLines(t)[0])
+	}
 }
 
 // Parser.SealedLines counts only what ParseSealed takes line by line, adds it up

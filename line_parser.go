@@ -13,33 +13,35 @@ type Parser struct {
 }
 
 // patience is how many lines in a row must have another shape than the
-// remembered one before the next is remembered in its place: to learn a shape
-// costs as much as to check a line, and lines of a few shapes may alternate.
+// remembered one before the last of them is remembered in its place. To learn a
+// shape costs as much as to check a line, and lines of a few shapes may
+// alternate.
 const patience = 4
 
 // Parse does what [ParseInto] does, with the same result.
 func (p *Parser) Parse(rec *Record, line []byte) error {
-	switch p.shape.match(rec, line) {
+	switch p.shape.matchLine(rec, line) {
 	case sameShape:
 		p.misses = 0
 		return nil
 	case sameNames:
-		if p.missed() {
-			p.shape.learn(rec)
+		if p.countMiss() {
+			p.shape.learnLine(rec)
 		}
 		return nil
 	}
 	if err := ParseInto(rec, line); err != nil {
 		return err
 	}
-	if p.missed() {
-		p.shape.learn(rec)
+	if p.countMiss() {
+		p.shape.learnLine(rec)
 	}
 	return nil
 }
 
-// missed counts a miss and reports whether it is time to learn.
-func (p *Parser) missed() bool {
+// countMiss counts a line of another shape and reports whether it is time to
+// learn its shape.
+func (p *Parser) countMiss() bool {
 	p.misses++
 	if p.misses < patience && len(p.shape.line) > 0 {
 		return false
@@ -50,23 +52,14 @@ func (p *Parser) missed() bool {
 
 // Sealed does what [ParseSealed] does, with the same result.
 func (p *Parser) Sealed(rec *Record, line []byte) bool {
-	if p.framed = p.frame.match(rec, line); p.framed {
+	if p.framed = p.frame.matchLine(rec, line); p.framed {
 		return true
 	}
 	if !ParseSealed(rec, line) {
 		return false
 	}
-	p.frame.learn(rec)
+	p.frame.learnLine(rec)
 	return true
-}
-
-// Stretch is a number of sealed lines of one stream, one after the other.
-type Stretch struct {
-	Kind           Kind
-	System         []byte // valid until the parser's next call
-	Lines          int
-	Bytes          int   // of the lines and their newlines
-	Oldest, Newest int64 // timestamps in microseconds; without meaning if there is no line
 }
 
 // SealedLines counts the lines that block begins with, as far as they are of the
@@ -78,5 +71,5 @@ func (p *Parser) SealedLines(block []byte, latest int64) Stretch {
 	if !p.framed {
 		return Stretch{}
 	}
-	return p.frame.lines(block, latest)
+	return p.frame.countLines(block, latest)
 }
