@@ -122,6 +122,25 @@ func (s *Shelf) readBook(name string) ([]byte, error) {
 	return data, nil
 }
 
+// progress returns what tells p that one more book was looked at.
+func (s *Shelf) progress(p papyra.Progress, books []string) (looked func(name string)) {
+	if p == nil {
+		return func(string) {}
+	}
+	var done, total int64
+	sizes := map[string]int64{}
+	for _, name := range books {
+		if info, err := os.Lstat(s.path(name)); err == nil {
+			sizes[name] = info.Size()
+			total += info.Size()
+		}
+	}
+	return func(name string) {
+		done += sizes[name]
+		p(done, total)
+	}
+}
+
 // write makes a synced file that is no book yet and returns its path.
 func (s *Shelf) write(name string, data []byte) (path string, err error) {
 	f, err := os.CreateTemp(s.dir, name+".*"+partEnd) // never over a leftover

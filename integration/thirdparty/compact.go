@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/papyra/papyra"
 )
@@ -37,13 +38,12 @@ func (s *Shelf) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 		}
 		c.reports.choose()
 	}
-	for i, name := range slices.Backward(books) {
-		if o.Progress != nil {
-			o.Progress(int64(len(books)-i), int64(len(books)))
-		}
+	looked := s.progress(o.Progress, books)
+	for _, name := range slices.Backward(books) {
 		if err := c.book(ctx, name); err != nil {
 			return nil, err
 		}
+		looked(name)
 	}
 	slices.Reverse(c.changes.books)
 	report := c.finish()
@@ -53,7 +53,7 @@ func (s *Shelf) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 	if ctx.Err() != nil { // from here on the act is carried out
 		return nil, context.Cause(ctx)
 	}
-	a := newAct(now(o.At))
+	a := newAct(time.Now())
 	report.Act = a.id
 	var removals []*papyra.RemovalReport
 	if len(c.expired.streams) > 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/papyra/papyra"
 )
@@ -27,7 +28,7 @@ func (s *Shelf) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.R
 	if err != nil {
 		return nil, err
 	}
-	a := newAct(now(o.Now))
+	a := newAct(time.Now())
 	r := &recovery{s: s, removal: newRemoval(), changes: &changes{s: s}}
 	defer r.changes.drop()
 	if err := r.find(ctx, !o.DryRun); err != nil {

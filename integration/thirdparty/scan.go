@@ -52,13 +52,12 @@ func (s *Shelf) scan(ctx context.Context, o papyra.ScanOptions, mine bool) (*pap
 		Backend: s.URL(), Anomalies: []papyra.Anomaly{}, AnomalyCounts: map[papyra.Class]int64{},
 		Notices: []papyra.Anomaly{}, NoticeCounts: map[papyra.Class]int64{},
 	}}
-	for i, name := range books {
-		if o.Progress != nil {
-			o.Progress(int64(i), int64(len(books)))
-		}
+	looked := s.progress(o.Progress, books)
+	for _, name := range books {
 		if err := sc.book(ctx, s, name); err != nil {
 			return nil, err
 		}
+		looked(name)
 	}
 	if err := sc.leftovers(s, mine); err != nil {
 		return nil, err

@@ -28,7 +28,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/papyra/papyra"
 )
@@ -281,12 +280,4 @@ func (a *appender) Close() error {
 	a.s.mu.Unlock()
 	a.s.release()
 	return err
-}
-
-// now is the time by which an act goes.
-func now(t time.Time) time.Time {
-	if t.IsZero() {
-		return time.Now()
-	}
-	return t
 }
