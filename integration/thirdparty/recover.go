@@ -91,11 +91,11 @@ func (r *recovery) find(ctx context.Context, mine bool) (err error) {
 	}
 	for _, name := range books {
 		list, err := r.s.entries(ctx, name)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if errors.Is(err, errNotAFile) {
+			continue // it stays: the scan has named it
 		}
 		if err != nil {
-			continue // the scan has named it
+			return err
 		}
 		if b := r.sort(name, list); len(b.moved) > 0 {
 			r.damaged = append(r.damaged, b)

@@ -3,6 +3,7 @@ package shelf
 import (
 	"cmp"
 	"crypto/rand"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -19,7 +20,9 @@ type act struct {
 }
 
 func newAct(at time.Time) *act {
-	return &act{id: at.UTC().Format("20060102T150405Z") + "-" + rand.Text()[:10], identity: papyra.NewIdentity("")}
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails
+	return &act{id: fmt.Sprintf("%s-%x", at.UTC().Format("20060102T150405Z"), random), identity: papyra.NewIdentity("")}
 }
 
 // report returns the next report of the act as a line with its newline. It must
