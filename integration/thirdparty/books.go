@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/papyra/papyra"
 )
@@ -51,11 +52,18 @@ func (s *Shelf) leftovers(mine bool) (names []string, left bool, err error) {
 	if err != nil || len(names) == 0 || mine {
 		return names, mine, err
 	}
-	if s.holders > 0 || s.hold() != nil {
-		return names, false, nil
+	return names, s.holders == 0 && !s.heldByAnother(), nil
+}
+
+// heldByAnother reports whether the lock is taken. For that moment nobody else
+// can take it, which is why it is only asked where there are leftovers.
+func (s *Shelf) heldByAnother() bool {
+	lock, err := os.Open(s.path("lock"))
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
 	}
-	s.letGo()
-	return names, true, nil
+	defer lock.Close()
+	return syscall.Flock(int(lock.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil
 }
 
 func (s *Shelf) names(want func(string) bool) ([]string, error) {

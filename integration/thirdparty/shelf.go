@@ -177,11 +177,6 @@ func (s *Shelf) hold() error {
 func (s *Shelf) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.letGo()
-}
-
-// letGo undoes hold. The caller holds mu.
-func (s *Shelf) letGo() {
 	if s.holders--; s.holders == 0 {
 		s.lock.Close() // and with it the lock goes
 	}
