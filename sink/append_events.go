@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/throttle"
 )
 
 // rotationsEvery is the shortest time between two log lines about rotations: a
@@ -15,7 +16,7 @@ type fileWatch struct {
 	appender Appender
 	troubles []trouble
 	rotated  papyra.AppendStats // as it was logged last
-	rotation throttle
+	rotation throttle.Single
 }
 
 // trouble is one of the things that may happen to a file.
@@ -23,11 +24,11 @@ type trouble struct {
 	message string
 	count   func(papyra.AppendStats) int64
 	told    int64 // how many of them were logged
-	log     throttle
+	log     throttle.Single
 }
 
 func newFileWatch(a Appender) *fileWatch {
-	w := &fileWatch{appender: a, rotation: throttle{every: rotationsEvery}}
+	w := &fileWatch{appender: a, rotation: throttle.Single{Every: rotationsEvery}}
 	for _, t := range []trouble{
 		{message: "the store's file ended without a newline: it got one",
 			count: func(c papyra.AppendStats) int64 { return c.Healed }},
@@ -46,7 +47,7 @@ func newFileWatch(a Appender) *fileWatch {
 		{message: "the store's server had forgotten records that it had acknowledged, as after a failover: they are lost",
 			count: func(c papyra.AppendStats) int64 { return c.RolledBack }},
 	} {
-		t.log.every = logEvery
+		t.log.Every = logEvery
 		w.troubles = append(w.troubles, t)
 	}
 	return w
@@ -65,7 +66,7 @@ func (w *fileWatch) look(s *Sink, end bool) {
 		if n == t.told {
 			continue
 		}
-		if _, ok := t.log.allow(); ok || end {
+		if _, ok := t.log.Allow(); ok || end {
 			s.log.Warn(t.message, "times", n-t.told)
 			t.told = n
 		}
@@ -73,7 +74,7 @@ func (w *fileWatch) look(s *Sink, end bool) {
 	if now.Rotations == w.rotated.Rotations && now.DroppedFiles == w.rotated.DroppedFiles {
 		return
 	}
-	if _, ok := w.rotation.allow(); ok || end {
+	if _, ok := w.rotation.Allow(); ok || end {
 		s.log.Info("rotated the store's files", "rotations", now.Rotations-w.rotated.Rotations,
 			"dropped_files", now.DroppedFiles-w.rotated.DroppedFiles,
 			"dropped_records", now.DroppedRecords-w.rotated.DroppedRecords,

@@ -98,6 +98,9 @@ const (
 	defaultReportEvery    = 10 * time.Second
 	defaultPeersEvery     = time.Minute
 
+	// logEvery is the shortest time between two log lines about the same thing.
+	logEvery = time.Second
+
 	// minBuffer lets the buffer hold at least a few lines of the largest size.
 	minBuffer = 4 * papyra.MaxLine
 )

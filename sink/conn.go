@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/throttle"
 )
 
 const (
@@ -69,7 +70,7 @@ func connect(ctx context.Context, s *Sink) (*conn, error) {
 // whatever the server says.
 func (c *conn) options() (*nats.Options, error) {
 	cfg, log := &c.sink.config, c.sink.log
-	repeated := throttle{every: logEvery} // the client calls handlers one after the other
+	repeated := throttle.Single{Every: logEvery} // the client calls handlers one after the other
 	o, err := cfg.natsOptions(
 		nats.Name("papyra-sink "+cfg.Group+"/"+cfg.Instance),
 		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
@@ -79,7 +80,7 @@ func (c *conn) options() (*nats.Options, error) {
 			if !c.sink.disconnected() {
 				return
 			}
-			if n, ok := repeated.allow(); ok {
+			if n, ok := repeated.Allow(); ok {
 				log.Warn("lost the connection to NATS, trying again", "error", err, "suppressed", n)
 			}
 		}),
@@ -92,7 +93,7 @@ func (c *conn) options() (*nats.Options, error) {
 			if sub != nil {
 				subject = sub.Subject
 			}
-			if n, ok := repeated.allow(); ok {
+			if n, ok := repeated.Allow(); ok {
 				log.Error("NATS reports an error", "error", err, "subject", subject, "suppressed", n)
 			}
 		}),

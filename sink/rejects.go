@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/throttle"
 )
 
 const (
@@ -52,8 +53,8 @@ type rejectFile struct {
 	file   *os.File
 	size   int64
 	torn   bool // the file ends within a line
-	failed throttle
-	logged throttle
+	failed throttle.Single
+	logged throttle.Single
 }
 
 // rejectEvent is what the log tells of rejects: their number and the newest.
@@ -67,7 +68,7 @@ type rejectEvent struct {
 func newRejectFile(path string, logger *slog.Logger) *rejectFile {
 	return &rejectFile{
 		path: path, logger: logger, limit: maxRejectFile, wake: make(chan struct{}, 1),
-		failed: throttle{every: logEvery}, logged: throttle{every: logEvery},
+		failed: throttle.Single{Every: logEvery}, logged: throttle.Single{Every: logEvery},
 	}
 }
 
@@ -142,7 +143,7 @@ func (r *rejectFile) flush() {
 		r.mu.Lock()
 		r.notKept += lines
 		r.mu.Unlock()
-		if n, ok := r.failed.allow(); ok {
+		if n, ok := r.failed.Allow(); ok {
 			r.logger.Error("rejected lines cannot be kept: make room at the reject file or name another",
 				"path", r.path, "lines", lines, "suppressed", n, "error", err)
 		}
@@ -153,13 +154,12 @@ func (r *rejectFile) log(e rejectEvent) {
 	if e.n == 0 {
 		return
 	}
-	n, ok := r.logged.allow()
+	n, ok := r.logged.AllowMany(e.n)
 	if !ok {
-		r.logged.suppressed += e.n - 1
 		return
 	}
 	r.logger.Warn("rejected a line", "reason", string(e.reason), "subject", e.subject, "length", e.length,
-		"suppressed", n+e.n-1, "kept_in", r.path)
+		"suppressed", n, "kept_in", r.path)
 }
 
 func (r *rejectFile) write(data []byte) error {

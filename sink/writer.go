@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/throttle"
 )
 
 const (
@@ -41,8 +42,8 @@ type writer struct {
 	backoff time.Duration
 	retry   *time.Timer // runs after a failed append
 	waiting bool        // for retry
-	logged  throttle
-	dropLog throttle
+	logged  throttle.Single
+	dropLog throttle.Single
 	// How long the last batch took that was stored, and the last good sync.
 	appendTook, syncTook time.Duration
 	dropped              uint64 // sink_full that were logged
@@ -53,7 +54,7 @@ func newWriter(s *Sink, a Appender) *writer {
 	w := &writer{
 		s: s, appender: a,
 		stop: make(chan struct{}), lost: make(chan struct{}), done: make(chan struct{}),
-		retry: time.NewTimer(time.Hour), logged: throttle{every: logEvery}, dropLog: throttle{every: logEvery},
+		retry: time.NewTimer(time.Hour), logged: throttle.Single{Every: logEvery}, dropLog: throttle.Single{Every: logEvery},
 		files: newFileWatch(a),
 	}
 	w.retry.Stop()
@@ -195,7 +196,7 @@ func (w *writer) fail(err error) {
 	}
 	w.backoff = min(max(2*w.backoff, firstRetry), lastRetry)
 	wait := w.backoff/2 + rand.N(w.backoff/2+1)
-	if n, ok := w.logged.allow(); ok {
+	if n, ok := w.logged.Allow(); ok {
 		w.s.mu.Lock()
 		lines, size := w.s.pending()
 		w.s.mu.Unlock()
@@ -215,7 +216,7 @@ func (w *writer) logDrops() {
 	if dropped == w.dropped {
 		return
 	}
-	if _, ok := w.dropLog.allow(); ok {
+	if _, ok := w.dropLog.Allow(); ok {
 		w.s.log.Warn("the buffer is full: records are dropped and counted; the store is slower than they come",
 			"dropped", dropped-w.dropped, "buffer_bytes", w.s.config.BufferBytes)
 		w.dropped = dropped
@@ -247,7 +248,7 @@ func (w *writer) sync(ctx context.Context) {
 	s.mu.Unlock()
 	switch {
 	case err != nil:
-		if n, ok := w.logged.allow(); ok {
+		if n, ok := w.logged.Allow(); ok {
 			s.log.Error("the store cannot make records durable: trying again", "cause", string(CauseOf(err)), "error", err, "suppressed", n)
 		}
 	case failing:
