@@ -1,6 +1,8 @@
 package sink
 
 import (
+	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/papyra/papyra"
@@ -11,24 +13,31 @@ import (
 // small store under load rotates all the time.
 const rotationsEvery = 10 * time.Second
 
-// fileWatch logs what a store's appender counts. It belongs to the writer.
-type fileWatch struct {
-	appender Appender
+// appendEvents keeps and logs the counts of a store's appender. The writer calls
+// logChanges; latestCounts is safe for concurrent use. It takes no other lock
+// under its own.
+type appendEvents struct {
+	log *slog.Logger
+
+	mu     sync.Mutex
+	latest papyra.AppendStats
+
+	// Only the writer uses these.
 	troubles []trouble
 	rotated  papyra.AppendStats // as it was logged last
 	rotation throttle.Single
 }
 
-// trouble is one of the things that may happen to a file.
+// trouble is one of the things that may happen to a store.
 type trouble struct {
 	message string
 	count   func(papyra.AppendStats) int64
-	told    int64 // how many of them were logged
-	log     throttle.Single
+	logged  int64 // how many of them the log has told
+	allowed throttle.Single
 }
 
-func newFileWatch(a Appender) *fileWatch {
-	w := &fileWatch{appender: a, rotation: throttle.Single{Every: rotationsEvery}}
+func newAppendEvents(log *slog.Logger) *appendEvents {
+	e := &appendEvents{log: log, rotation: throttle.Single{Every: rotationsEvery}}
 	for _, t := range []trouble{
 		{message: "the store's file ended without a newline: it got one",
 			count: func(c papyra.AppendStats) int64 { return c.Healed }},
@@ -47,38 +56,44 @@ func newFileWatch(a Appender) *fileWatch {
 		{message: "the store's server had forgotten records that it had acknowledged, as after a failover: they are lost",
 			count: func(c papyra.AppendStats) int64 { return c.RolledBack }},
 	} {
-		t.log.Every = logEvery
-		w.troubles = append(w.troubles, t)
+		t.allowed.Every = logEvery
+		e.troubles = append(e.troubles, t)
 	}
-	return w
+	return e
 }
 
-// look takes the counts over into the sink's and logs what has changed: at the
-// end all of it, before only what has not been logged for a while.
-func (w *fileWatch) look(s *Sink, end bool) {
-	now := w.appender.Stats()
-	s.mu.Lock()
-	s.stats.Files = now
-	s.mu.Unlock()
-	for i := range w.troubles {
-		t := &w.troubles[i]
+// latestCounts returns the counts that logChanges was called with last.
+func (e *appendEvents) latestCounts() papyra.AppendStats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.latest
+}
+
+// logChanges keeps the counts and logs what has changed. At the end it logs every
+// change; before, only what has not been logged for a while.
+func (e *appendEvents) logChanges(now papyra.AppendStats, end bool) {
+	e.mu.Lock()
+	e.latest = now
+	e.mu.Unlock()
+	for i := range e.troubles {
+		t := &e.troubles[i]
 		n := t.count(now)
-		if n == t.told {
+		if n == t.logged {
 			continue
 		}
-		if _, ok := t.log.Allow(); ok || end {
-			s.log.Warn(t.message, "times", n-t.told)
-			t.told = n
+		if _, ok := t.allowed.Allow(); ok || end {
+			e.log.Warn(t.message, "times", n-t.logged)
+			t.logged = n
 		}
 	}
-	if now.Rotations == w.rotated.Rotations && now.DroppedFiles == w.rotated.DroppedFiles {
+	if now.Rotations == e.rotated.Rotations && now.DroppedFiles == e.rotated.DroppedFiles {
 		return
 	}
-	if _, ok := w.rotation.Allow(); ok || end {
-		s.log.Info("rotated the store's files", "rotations", now.Rotations-w.rotated.Rotations,
-			"dropped_files", now.DroppedFiles-w.rotated.DroppedFiles,
-			"dropped_records", now.DroppedRecords-w.rotated.DroppedRecords,
-			"dropped_bytes", now.DroppedBytes-w.rotated.DroppedBytes)
-		w.rotated = now
+	if _, ok := e.rotation.Allow(); ok || end {
+		e.log.Info("rotated the store's files", "rotations", now.Rotations-e.rotated.Rotations,
+			"dropped_files", now.DroppedFiles-e.rotated.DroppedFiles,
+			"dropped_records", now.DroppedRecords-e.rotated.DroppedRecords,
+			"dropped_bytes", now.DroppedBytes-e.rotated.DroppedBytes)
+		e.rotated = now
 	}
 }

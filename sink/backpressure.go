@@ -13,46 +13,45 @@ const (
 	highWater = 16 << 20
 	// highMessages is the same for very small messages.
 	highMessages = 128 << 10
-	// maxHold bounds how long one read of the socket is held up. The intake
-	// does no I/O, so that it is done with far more than highWater by then; if
-	// it is not, the client's own limits throw messages away and count them.
+	// maxHold bounds how long one read of the socket is held up. The intake does
+	// no I/O, and takes far more than highWater in this time. If it does not, the
+	// client's own limits throw messages away and count them.
 	maxHold = 250 * time.Millisecond
-	// maxSteady bounds for how long a store that does not answer is waited for. It
-	// counts as stopped after twice the time that it took for the batch, or the
-	// sync, before, but not before maxHold. This must be short: while more than 48
-	// MB wait for a sink, a server stalls publishers to a few megabytes a second
-	// each, but at 64 MB (its default) it cuts the connection, and throws all that
-	// away uncounted. When a fast store that stopped was waited for a second, three
-	// publishers in a flood got the sink cut in 8 of 12 runs, and in none when it
-	// was maxHold.
-	maxSteady  = time.Second
-	holdSlice  = 500 * time.Microsecond
-	maxWaiting = 64 << 20 // bytes in the client's queues before it throws away
+	// holdSlice is the time between two looks at what waits.
+	holdSlice = 500 * time.Microsecond
+	// maxWaiting bounds the bytes in the client's queues. Beyond it the client
+	// throws messages away and counts them.
+	maxWaiting = 64 << 20
 )
 
 // The NATS client reads its socket as fast as it can and throws messages away
 // when their callback lags behind: a flood that the processor cannot check in
-// time would be lost. So the connection is read more slowly while much waits
-// for the intake. What then backs up in the socket and in the server makes the
-// server stall the publishers' connections, which only a publisher's background
-// side feels. The same is done while a store that works cannot keep up with a
-// burst. A store that has stopped is not waited for: the intake goes on and drops
-// what the buffer cannot hold, so that one group's trouble stays its own.
+// time would be lost. So the connection is read more slowly while much waits:
+//
+//	much waits for the intake                        read slowly
+//	the buffer is nearly full and the store works    read slowly
+//	the buffer is nearly full, the store is stopped  read on
+//	otherwise                                        read on
+//
+// What is not read backs up in the socket and in the server. The server then
+// stalls the publishers' connections, which only a publisher's background side
+// feels. A store that is stopped is not waited for: the intake drops what the
+// buffer cannot hold, so that other groups do not wait for this one's store.
 
-// held is a connection whose reads wait while c has much to do.
-type held struct {
+// heldConn is a connection whose reads wait while c has much to do.
+type heldConn struct {
 	net.Conn
 	c *conn
 }
 
-func (h held) Read(b []byte) (int, error) {
+func (h heldConn) Read(b []byte) (int, error) {
 	n, err := h.Conn.Read(b)
-	h.c.hold()
+	h.c.holdRead()
 	return n, err
 }
 
-// hold waits until little waits for the intake, or maxHold is over.
-func (c *conn) hold() {
+// holdRead waits until little waits, or maxHold is over.
+func (c *conn) holdRead() {
 	var since time.Time
 	for c.crowded() {
 		now := time.Now()
@@ -65,6 +64,7 @@ func (c *conn) hold() {
 	}
 }
 
+// crowded reports whether so much waits that the socket is read more slowly.
 func (c *conn) crowded() bool {
 	subs := c.reading.Load()
 	if subs == nil {
@@ -76,18 +76,13 @@ func (c *conn) crowded() bool {
 			messages, size = messages+m, size+b
 		}
 	}
-	return size > highWater || messages > highMessages || c.sink.overtaken()
+	return size > highWater || messages > highMessages || c.storeOvertaken()
 }
 
-// overtaken reports whether the buffer is nearly full because records come
-// faster than a store that works takes them.
-func (s *Sink) overtaken() bool {
-	if !s.mu.TryLock() {
-		return false // the reader must not wait for whoever holds it
-	}
-	defer s.mu.Unlock()
-	return s.writing.size+s.backlog.size > s.config.BufferBytes/4*3 && time.Since(s.workedAt) < s.steady
-}
+// storeOvertaken reports whether the buffer is nearly full because records come
+// faster than a store that works takes them. It waits for no lock: the reader
+// must not wait for whoever holds one.
+func (c *conn) storeOvertaken() bool { return c.buffer.nearlyFull() && c.health.storeWorks() }
 
 // holdingDialer dials as the caller's options say.
 type holdingDialer struct {
@@ -100,10 +95,10 @@ func (d holdingDialer) Dial(network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return held{nc, d.c}, nil
+	return heldConn{nc, d.c}, nil
 }
 
-// SkipTLSHandshake tells the client whether the caller's dialer does TLS.
+// SkipTLSHandshake says whether the caller's dialer does the TLS handshake.
 func (d holdingDialer) SkipTLSHandshake() bool {
 	skip, ok := d.CustomDialer.(interface{ SkipTLSHandshake() bool })
 	return ok && skip.SkipTLSHandshake()
@@ -120,11 +115,11 @@ func (p holdingPipe) InProcessConn() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return held{nc, p.c}, nil
+	return heldConn{nc, p.c}, nil
 }
 
-// underPressure makes a connection of o one that is read as fast as c can take.
-func (c *conn) underPressure(o *nats.Options) {
+// holdReads makes the connections of o such that are read as fast as c can take.
+func (c *conn) holdReads(o *nats.Options) {
 	if o.InProcessServer != nil {
 		o.InProcessServer = holdingPipe{o.InProcessServer, c}
 		return

@@ -1,10 +1,6 @@
 package sink
 
-import (
-	"maps"
-
-	"github.com/papyra/papyra"
-)
+import "github.com/papyra/papyra"
 
 // Stats are a sink's numbers since its start. At every moment
 //
@@ -82,23 +78,17 @@ func sum[K comparable](m map[K]uint64) (total uint64) {
 // Stats returns the sink's numbers now. It may be called at any time, also
 // before Run and after it.
 func (s *Sink) Stats() Stats {
-	lost := s.lostMessages()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := s.stats
-	st.Rejected = maps.Clone(st.Rejected)
-	st.Dropped = maps.Clone(st.Dropped)
-	st.AppendErrors = maps.Clone(st.AppendErrors)
-	st.LostMessages = lost
-	st.Pending, st.PendingBytes = s.pending()
-	st.RejectsNotKept, st.RejectFilesReplaced = s.rejects.counts()
+	var st Stats
+	st.LostMessages = s.lostMessages()
+	s.health.fillStats(&st)
+	s.buffer.fillStats(&st)
+	st.ServiceErrors = s.service.failures.Load()
+	st.Files = s.events.latestCounts()
+	st.RejectsNotKept, st.RejectFilesReplaced = s.rejects.keptCounts()
+	st.Acts = s.acts.snapshot()
 	return st
 }
 
 // Ready returns nil while the sink is connected and its store takes records,
 // otherwise the reason why not, fit for a person. It does no work of its own.
-func (s *Sink) Ready() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.notReady()
-}
+func (s *Sink) Ready() error { return s.health.notReady() }
