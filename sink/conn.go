@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// maxPendingMessages, with maxWaiting, bounds what the NATS client holds
-	// before the intake sees it. Beyond either it throws messages away and counts
-	// them.
+	// maxPendingMessages bounds the messages that the NATS client holds before the
+	// intake sees them, and maxWaiting their bytes. Beyond either the client throws
+	// messages away and counts them.
 	maxPendingMessages = 512 << 10
 	connectPause       = 100 * time.Millisecond
 	reconnectWait      = 250 * time.Millisecond
@@ -136,7 +136,7 @@ func (c *conn) subscribe(newHandler func() nats.MsgHandler) error {
 			return fmt.Errorf("subscribe to %s: %w", subject, err)
 		}
 		c.mu.Lock()
-		c.subs = append(slices.Clip(c.subs), sub) // never in place: reading has the old ones
+		c.subs = append(slices.Clip(c.subs), sub) // never in place: holdRead may read the old slice
 		subs := c.subs
 		c.mu.Unlock()
 		c.reading.Store(&subs)
@@ -164,8 +164,8 @@ func (c *conn) subscribe(newHandler func() nats.MsgHandler) error {
 //     messages that had arrived before.
 //  4. Only then Close, which throws away what no callback has seen.
 //
-// Without a server steps 1 and 2 have no meaning. It returns the number of
-// messages that no callback has seen when the time was over.
+// Without a server steps 1 and 2 do nothing. It returns how many messages no
+// callback had seen when the time was over.
 func (c *conn) drain(timeout time.Duration) (left int) {
 	deadline := time.Now().Add(timeout)
 	c.mu.Lock()

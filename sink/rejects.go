@@ -19,15 +19,15 @@ import (
 )
 
 const (
-	// maxRejectFile bounds the reject file: the one that would grow beyond it
-	// is renamed to ".1", replacing an older one.
+	// maxRejectFile bounds the reject file. A file that would grow beyond it is
+	// renamed to ".1" and replaces an older file of that name.
 	maxRejectFile = 16 << 20
-	// maxRejectBuffer bounds what waits to be written to it. Beyond it rejects
-	// are counted only.
+	// maxRejectBuffer bounds the bytes that wait to be written to the file. Beyond
+	// it rejects are only counted.
 	maxRejectBuffer = 8 << 20
-	// maxRejectRaw bounds the raw bytes of one reject. Of a longer line, which
-	// only a broker with a raised max_payload can deliver, the file keeps the
-	// beginning; "length" tells.
+	// maxRejectRaw bounds the raw bytes of one reject. The file keeps only the
+	// beginning of a longer line, and "length" says how long the line was. Only a
+	// broker with a raised max_payload can deliver such a line.
 	maxRejectRaw = papyra.MaxLine
 )
 
@@ -45,7 +45,7 @@ type rejectFile struct {
 	mu       sync.Mutex
 	buf      []byte
 	lines    uint64      // in buf
-	last     rejectEvent // the newest one; not logged while n is not 0
+	last     rejectEvent // the newest one; it is not logged yet while n is not 0
 	notKept  uint64
 	replaced uint64
 
@@ -58,7 +58,7 @@ type rejectFile struct {
 	rejectLog  throttle.Single
 }
 
-// rejectEvent is what the log tells of rejects: their number and the newest.
+// rejectEvent is what the log says of rejects: their number and the newest one.
 type rejectEvent struct {
 	n       uint64
 	subject string
@@ -73,7 +73,7 @@ func newRejectFile(path string, logger *slog.Logger) *rejectFile {
 	}
 }
 
-// addReject notes a rejected line. Its bytes are copied.
+// addReject takes a rejected line, whose bytes it copies.
 func (r *rejectFile) addReject(now time.Time, subject string, reason papyra.RejectReason, raw []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -87,6 +87,7 @@ func (r *rejectFile) addReject(now time.Time, subject string, reason papyra.Reje
 	}
 }
 
+// encodeReject appends a line of the file to what waits. The caller holds the lock.
 func (r *rejectFile) encodeReject(now time.Time, subject string, reason papyra.RejectReason, raw []byte) {
 	length := len(raw)
 	raw = raw[:min(length, maxRejectRaw)]
@@ -154,6 +155,7 @@ func (r *rejectFile) flushLines() {
 	}
 }
 
+// logNewest logs the newest reject and how many were suppressed before it.
 func (r *rejectFile) logNewest(e rejectEvent) {
 	if e.n == 0 {
 		return
@@ -218,6 +220,7 @@ func (r *rejectFile) inPlace() bool {
 	return err1 == nil && err2 == nil && os.SameFile(open, there)
 }
 
+// openFile opens the file, makes it if it does not exist, and looks at its end.
 func (r *rejectFile) openFile() error {
 	if err := os.MkdirAll(filepath.Dir(r.path), 0o700); err != nil {
 		return fmt.Errorf("make the reject file's directory: %w", err)

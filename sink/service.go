@@ -17,12 +17,13 @@ import (
 const (
 	// serviceVersion is the semantic version of what the service offers.
 	serviceVersion = "1.0.0"
-	// answersWithin is how long answers to one question are waited for.
+	// answersWithin is how long the sink waits for answers to one question.
 	answersWithin = 2 * time.Second
 	// maxAnswers bounds the answers to one question; later ones are not read.
 	maxAnswers = 4 * maxPeers
-	// firstAsk is about the time between the first two questions: sinks that
-	// start together soon know of each other. It doubles up to Config.PeersEvery.
+	// firstAsk is about the time between the first two questions, so that sinks
+	// that start together soon know of each other. The time doubles with each
+	// question up to Config.PeersEvery.
 	firstAsk = 2 * time.Second
 	// serviceWrite bounds how long a server that does not read can hold up the
 	// service, and with it the end of the sink.

@@ -26,13 +26,17 @@ const (
 // writer appends blocks of the buffer to the store. Its goroutine is the only
 // user of the appender, and of the reporter while it runs.
 //
-//	           an append failed
-//	appending ─────────────────► waiting for retry   (50 ms, then up to 5 s)
-//	    ▲   ◄──────────────────── the time is over
-//	    │ woken
-//	  idle          ErrForeignWriter or ErrClosed, from everywhere: lost
+//	state      what it does                    what ends it
+//	idle       waits                           the buffer wakes it: appending
+//	appending  appends block after block       nothing is left: idle
+//	                                           an append fails: waiting
+//	                                           the store is not ours any more: lost
+//	waiting    keeps the lines in the buffer   the backoff is over (up to 50 ms, then
+//	                                           longer, up to 5 s): appending
+//	lost       waits for stop
 //
-// Whatever it does, when stop is closed it goes on with finish.
+// While idle and waiting it syncs and reports at their times. In each state it
+// goes on with finish when stop is closed.
 type writer struct {
 	config   *Config
 	log      *slog.Logger
