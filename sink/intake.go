@@ -58,9 +58,9 @@ func (in *intake) takeMessage(m *nats.Msg) {
 }
 
 func (in *intake) takeLine(sub *messageSubject, b []byte) {
-	l, reason := in.check.checkLine(sub, b)
+	reason := in.check.checkLine(sub, b)
 	if reason == "" {
-		in.good = append(in.good, l)
+		in.good = append(in.good, acceptedLine{b, in.check.rec.Run, in.check.rec.Seq})
 		return
 	}
 	in.bad = append(in.bad, in.check.describeRejected(sub, b, reason))

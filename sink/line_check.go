@@ -58,34 +58,34 @@ type lineCheck struct {
 	trustSeals bool
 
 	parser papyra.Parser
-	rec    papyra.Record
+	rec    papyra.Record // of the line that was accepted last; it refers to the line's bytes
 }
 
-// checkLine checks a line, which is not empty and has no newline. It returns ""
-// if the line is accepted. What it returns refers to the bytes of b.
-func (c *lineCheck) checkLine(sub *messageSubject, b []byte) (acceptedLine, papyra.RejectReason) {
+// checkLine checks a line, which is not empty and has no newline. It returns why
+// the line is rejected, or "" if it is accepted; then its record is in rec.
+func (c *lineCheck) checkLine(sub *messageSubject, b []byte) papyra.RejectReason {
 	switch {
 	case sub.reason != "":
-		return acceptedLine{}, sub.reason
+		return sub.reason
 	case b[len(b)-1] == '\r':
-		return acceptedLine{}, papyra.RejectCarriageReturn
+		return papyra.RejectCarriageReturn
 	}
 	if !c.trustSeals || !c.parser.Sealed(&c.rec, b) {
 		if err := c.parser.Parse(&c.rec, b); err != nil {
 			var le *papyra.LineError
 			if errors.As(err, &le) {
-				return acceptedLine{}, le.Class
+				return le.Class
 			}
-			return acceptedLine{}, papyra.ClassCorrupted
+			return papyra.ClassCorrupted
 		}
 	}
 	switch {
 	case c.rec.Kind != sub.stream.Kind:
-		return acceptedLine{}, papyra.RejectKindMismatch
+		return papyra.RejectKindMismatch
 	case string(c.rec.System) != sub.stream.System:
-		return acceptedLine{}, papyra.RejectSystemMismatch
+		return papyra.RejectSystemMismatch
 	}
-	return acceptedLine{b, c.rec.Run, c.rec.Seq}, ""
+	return ""
 }
 
 // describeRejected returns a line that checkLine did not accept, with its

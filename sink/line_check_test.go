@@ -32,11 +32,11 @@ func TestLineCheck(t *testing.T) {
 	} {
 		for _, trust := range []bool{false, true} {
 			check, sub := lineCheck{trustSeals: trust}, parseSubject(tt.subject)
-			l, reason := check.checkLine(&sub, []byte(tt.line))
+			reason := check.checkLine(&sub, []byte(tt.line))
 			if reason != tt.reason {
 				t.Errorf("%s, trust seals %v: got %q, want %q", tt.name, trust, reason, tt.reason)
 			}
-			seq := l.seq
+			seq := check.rec.Seq
 			if reason != "" {
 				r := check.describeRejected(&sub, []byte(tt.line), reason)
 				if seq = r.seq; r.reason != reason || string(r.bytes) != tt.line {
