@@ -55,8 +55,7 @@ func newBuffer(limit int, drops *dropLedger) *buffer {
 }
 
 // takeMessage accounts for the lines of one message. It copies the good ones as
-// far as there is room and drops the others. It uses the memory of good as
-// scratch.
+// far as there is room and drops the others.
 func (b *buffer) takeMessage(stream papyra.Stream, good []acceptedLine, bad []rejectedLine) {
 	size := 0
 	for i := range good {
@@ -88,32 +87,28 @@ func (b *buffer) takeMessage(stream papyra.Stream, good []acceptedLine, bad []re
 	}
 }
 
-// placeLines copies the lines that fit and drops the others. The caller holds
-// the lock.
+// placeLines copies lines until one does not fit, and drops the rest. The caller
+// holds the lock.
 func (b *buffer) placeLines(stream papyra.Stream, good []acceptedLine) {
 	reason := papyra.DropSinkFull
 	room := b.limit - b.writing.size - b.waiting.size
 	if b.closed {
 		reason, room = papyra.DropSinkStopped, 0
 	}
-	dropped := good[:0] // line i was read before place i is written
 	var last *block
 	index := 0
 	for i := range good {
 		l := &good[i]
 		if room -= len(l.bytes) + 1; room < 0 {
-			dropped = append(dropped, *l)
-			continue
+			b.account.dropped[reason] += uint64(len(good) - i)
+			b.drops.addDrops(reason, stream, good[i:])
+			return
 		}
 		if last == nil || !last.hasRoom(len(l.bytes)+1) {
 			last = b.waiting.blockFor(len(l.bytes) + 1)
 			index = last.batch.StreamIndex(stream)
 		}
 		b.waiting.addLine(last, index, l.bytes)
-	}
-	if len(dropped) > 0 {
-		b.account.dropped[reason] += uint64(len(dropped))
-		b.drops.addDrops(reason, stream, dropped)
 	}
 }
 
