@@ -7,6 +7,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/sink/account"
 )
 
@@ -46,14 +47,14 @@ func (c *call) accountOptions() (account.Options, error) {
 	now := c.now()
 	o := account.Options{Group: c.flags.String("group"), At: now, Gaps: c.flags.Bool("gaps")}
 	var err error
-	if o.Settle, err = cli.ParseDuration(c.flags.String("settle")); err != nil {
+	if o.Settle, err = human.ParseDuration(c.flags.String("settle")); err != nil {
 		return o, usagef("--settle: %v", err)
 	}
 	if o.Settle == 0 {
 		o.Settle = -1 // for the account 0 means its default
 	}
 	if s := c.flags.String("since"); s != "" {
-		if o.Since, err = parseTime(s, now); err != nil {
+		if o.Since, err = human.ParseTime(s, now); err != nil {
 			return o, usagef("--since: %v", err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/sink/account"
 )
 
@@ -18,7 +19,7 @@ func are(n uint64) string {
 	if n == 1 {
 		return "1 record is"
 	}
-	return plural(int64(n), "record", "records") + " are"
+	return human.Plural(int64(n), "record", "records") + " are"
 }
 
 // showAccount shows an account: the verdict, the runs, what the reasons mean,
@@ -34,11 +35,11 @@ func (c *call) showAccount(r *account.Result) {
 	case len(r.Gaps) == 0:
 		command := []string{"account"}
 		for _, store := range r.Stores {
-			command = append(command, "--backend", shellQuote(store.Name))
+			command = append(command, "--backend", human.ShellQuote(store.Name))
 		}
 		for _, name := range []string{"group", "settle", "since"} {
 			if c.flags.IsSet(name) {
-				command = append(command, "--"+name, shellQuote(c.flags.String(name)))
+				command = append(command, "--"+name, human.ShellQuote(c.flags.String(name)))
 			}
 		}
 		c.showNext(strings.Join(append(command, "--gaps"), " "), "shows which numbers are missing, when, and the probable cause")
@@ -81,11 +82,11 @@ func (c *call) showBalance(r *account.Result) {
 	if r.Group != "" {
 		group = "group " + r.Group
 	}
-	s.printf("%s, %s, %s of publishers", group, plural(int64(judged), "store", "stores"), plural(int64(publishers(r)), "run", "runs"))
+	s.printf("%s, %s, %s of publishers", group, human.Plural(int64(judged), "store", "stores"), human.Plural(int64(publishers(r)), "run", "runs"))
 	if r.Since > 0 {
-		s.printf(", since %s", showSeconds(r.Since))
+		s.printf(", since %s", human.Seconds(r.Since))
 	}
-	s.printf(", judged at %s UTC\n", showSeconds(r.At))
+	s.printf(", judged at %s UTC\n", human.Seconds(r.At))
 	for _, store := range r.Stores {
 		if !store.Judged {
 			s.printf("left out: %s is of group %s\n", store.Name, strings.Join(store.Groups, ", "))
@@ -155,7 +156,7 @@ func (c *call) showAccountRuns(r *account.Result) (hidden int) {
 	for _, row := range rows {
 		cells := []string{orDash(row.run.System), orDash(row.run.Node), row.run.Run, string(row.run.State), row.Category.Category}
 		for _, col := range columns {
-			cells = append(cells, showCount(int64(col.value(&row.Counts))))
+			cells = append(cells, human.Count(int64(col.value(&row.Counts))))
 		}
 		_ = g.add(cells...)
 	}
@@ -225,12 +226,12 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 	s := c.out
 	t := &r.Total
 	if hidden > 0 {
-		s.printf("and %s: --output json lists them\n", plural(int64(hidden), "more row", "more rows"))
+		s.printf("and %s: --output json lists them\n", human.Plural(int64(hidden), "more row", "more rows"))
 	}
 	var lines [][3]string
 	add := func(what string, n uint64, text string) {
 		if n > 0 {
-			lines = append(lines, [3]string{what, showCount(int64(n)), text})
+			lines = append(lines, [3]string{what, human.Count(int64(n)), text})
 		}
 	}
 	for _, reason := range slices.Sorted(maps.Keys(t.Dropped)) {
@@ -293,16 +294,16 @@ func (c *call) showGaps(r *account.Result) {
 		if gap.Last > gap.First {
 			numbers += "-" + strconv.FormatUint(gap.Last, 10)
 		}
-		count := showCount(int64(gap.Count))
+		count := human.Count(int64(gap.Count))
 		if gap.Partly {
 			count = fmt.Sprintf("%d of %d", gap.Missing, gap.Of)
 		}
 		_ = g.add(orDash(gap.System)+" "+orDash(gap.Node), gap.Run, gap.Category, numbers, count,
-			showSeconds(gap.After), showSeconds(gap.Before), showCauses(gap))
+			human.Seconds(gap.After), human.Seconds(gap.Before), showCauses(gap))
 	}
 	_ = g.end()
 	if more := r.GapsTotal - uint64(len(r.Gaps)); more > 0 {
-		s.printf("and %s more gaps\n", showCount(int64(more)))
+		s.printf("and %s more gaps\n", human.Count(int64(more)))
 	}
 }
 
@@ -319,7 +320,7 @@ func showCauses(gap *account.Gap) string {
 		case account.CauseQuarantined:
 			if n := len(gap.Quarantines); n > 0 {
 				last := gap.Quarantines[n-1]
-				parts[i] += fmt.Sprintf(" (perhaps of %s, act %s)", plural(last.Lines, "line", "lines"), last.Act)
+				parts[i] += fmt.Sprintf(" (perhaps of %s, act %s)", human.Plural(last.Lines, "line", "lines"), last.Act)
 			}
 		}
 	}
@@ -333,7 +334,7 @@ func showTimes(list []papyra.Outage) string {
 	}
 	end := "now"
 	if last := list[len(list)-1]; last.To > 0 {
-		end = showSeconds(last.To)
+		end = human.Seconds(last.To)
 	}
-	return " " + showSeconds(list[0].From) + " to " + end
+	return " " + human.Seconds(list[0].From) + " to " + end
 }

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,7 +11,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
-	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/cmd/internal/jsonobject"
 	"github.com/papyra/papyra/sink/backend"
 )
 
@@ -30,9 +28,9 @@ type call struct {
 	urls  []string
 
 	conditions []condition
-	messages   []string // for stderr, when the results are out
-	result     any      // a struct: the verb's own members of the JSON object
-	opened     bool     // the JSON object is begun, and an array in it
+	messages   []string           // for stderr, when the results are out
+	result     any                // a struct: the verb's own members of the JSON object
+	object     *jsonobject.Writer // the JSON object, once it is begun
 }
 
 // condition is one reason for an exit code other than 0.
@@ -42,8 +40,8 @@ type condition struct {
 	Message string `json:"message"`
 }
 
-// The JSON object of every verb is these two and the verb's own members. With
-// records that are written while they are read, these stand between the two.
+// The JSON object of every verb is these two and the verb's own members. Records
+// that are written while they are read stand between the two.
 type (
 	header struct {
 		V       int    `json:"v"`
@@ -131,10 +129,14 @@ func (c *call) end(err error) error {
 	if err != nil {
 		c.fail(err)
 	}
+	var werr error
 	if c.json {
-		c.writeObject()
+		werr = c.endObject()
 	}
-	if werr := c.out.flush(); werr != nil && !errors.Is(err, werr) {
+	if ferr := c.out.flush(); werr == nil {
+		werr = ferr
+	}
+	if werr != nil && !errors.Is(err, werr) {
 		c.fail(outputError(werr))
 	}
 	for _, m := range c.messages {
@@ -163,44 +165,23 @@ func (c *call) header() header {
 	return header{V: 1, Verb: c.verb, Backend: strings.Join(shown, " ")}
 }
 
-// openArray writes the JSON object as far as an array whose elements follow.
-func (c *call) openArray(name string) {
-	head := c.encode(c.header())
-	c.opened = true
-	fmt.Fprintf(c.out.w, "%s,%q:[", head[:len(head)-1], name)
+// beginObject begins the JSON object, with its header.
+func (c *call) beginObject() {
+	c.object = jsonobject.New(c.out.w, c.jsonText)
+	_ = c.object.Members(c.header()) // endObject returns a failed write
 }
 
-// writeObject writes the JSON object, or what is left of one that was begun.
-func (c *call) writeObject() {
-	parts := [][]byte{c.encode(outcome{c.code(), append([]condition{}, c.conditions...)})}
+// endObject writes what is left of the JSON object, or all of it.
+func (c *call) endObject() error {
+	if c.object == nil {
+		c.beginObject()
+	}
+	_ = c.object.EndRows()
+	_ = c.object.Members(outcome{c.code(), append([]condition{}, c.conditions...)})
 	if c.result != nil {
-		parts = append(parts, c.encode(c.result))
+		_ = c.object.Members(c.result)
 	}
-	if c.opened {
-		_, _ = c.out.w.WriteString("\n]")
-	} else {
-		head := c.encode(c.header())
-		_, _ = c.out.w.Write(head[:len(head)-1])
-	}
-	for _, part := range parts {
-		if members := part[1 : len(part)-1]; len(members) > 0 {
-			_ = c.out.w.WriteByte(',')
-			_, _ = c.out.w.Write(members)
-		}
-	}
-	_, _ = c.out.w.WriteString("}\n") // end reports a failed write
-}
-
-// encode returns v as JSON, safe to look at when stdout is a terminal.
-func (c *call) encode(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		// The results are plain structs of ours: they always encode.
-		panic(err)
-	}
-	return c.jsonText(bytes.TrimRight(b.Bytes(), "\n"))
+	return c.object.End()
 }
 
 // jsonText returns a JSON text as it may be written to stdout: as it is, or on
@@ -236,8 +217,8 @@ func conditionName(code int) string {
 
 // openAll opens every store; the caller closes them with closeAll. A URL that
 // is wrong ends the verb: nothing was read yet.
-func (c *call) openAll() ([]sink.Backend, error) {
-	var stores []sink.Backend
+func (c *call) openAll() ([]papyra.Store, error) {
+	var stores []papyra.Store
 	for _, u := range c.urls {
 		store, err := c.open(u)
 		if err != nil {
@@ -250,7 +231,7 @@ func (c *call) openAll() ([]sink.Backend, error) {
 }
 
 // openOne opens the only store of a verb that takes one.
-func (c *call) openOne() (sink.Backend, error) {
+func (c *call) openOne() (papyra.Store, error) {
 	if len(c.urls) > 1 {
 		return nil, usagef("%s works on one store: give --backend once", c.verb)
 	}
@@ -261,14 +242,14 @@ func (c *call) openOne() (sink.Backend, error) {
 	return stores[0], nil
 }
 
-func closeAll(stores []sink.Backend) {
+func closeAll(stores []papyra.Store) {
 	for _, s := range stores {
 		_ = s.Close() // what a verb changed was synced before it returned
 	}
 }
 
 // explain adds to an error of a store what the operator can do about it.
-func explain(store sink.Backend, err error) error {
+func explain(store papyra.Store, err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, papyra.ErrNotFound):

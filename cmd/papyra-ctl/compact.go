@@ -7,7 +7,8 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
-	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/internal/human"
+	"github.com/papyra/papyra/sink/inspect"
 )
 
 func (t *tool) compactCommand() *urfave.Command {
@@ -46,21 +47,10 @@ func dedupeFlag() urfave.Flag {
 // compactResult is the JSON of a compaction.
 type compactResult struct {
 	papyra.CompactReport
-	Backend   string                `json:"backend,omitempty"`
-	Dedupe    bool                  `json:"dedupe"`
-	Streams   []streamChange        `json:"streams"`
-	Retention map[string]limitsJSON `json:"retention"`
-}
-
-// streamChange is one stream before and after.
-type streamChange struct {
-	System        string `json:"system"`
-	Category      string `json:"category"`
-	RecordsBefore int64  `json:"records_before"`
-	RecordsAfter  int64  `json:"records_after"`
-	BytesBefore   int64  `json:"bytes_before"`
-	BytesAfter    int64  `json:"bytes_after"`
-	Duplicates    int64  `json:"duplicates,omitempty"` // removed as such
+	Backend   string                    `json:"backend,omitempty"`
+	Dedupe    bool                      `json:"dedupe"`
+	Streams   []inspect.StreamChange    `json:"streams"`
+	Retention map[string]inspect.Limits `json:"retention"`
 }
 
 func (c *call) compact() error {
@@ -76,7 +66,7 @@ func (c *call) compact() error {
 	if err != nil {
 		return err
 	}
-	defer closeAll([]sink.Backend{store})
+	defer closeAll([]papyra.Store{store})
 
 	before, err := c.runScan(c.ctx, store, papyra.ScanOptions{})
 	if err != nil {
@@ -87,14 +77,14 @@ func (c *call) compact() error {
 		return explain(store, err)
 	}
 	if report.Damaged > 0 {
-		c.note(cli.CodeAnomalies, "%s: %s left in place", store.URL(), plural(report.Damaged, "damaged line was", "damaged lines were"))
+		c.note(cli.CodeAnomalies, "%s: %s left in place", store.URL(), human.Plural(report.Damaged, "damaged line was", "damaged lines were"))
 	}
 	if before.Incomplete {
 		c.note(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
 	}
 	result := &compactResult{
 		CompactReport: *report, Dedupe: dedupe,
-		Streams: streamChanges(before.Streams, report), Retention: retentionJSON(retention),
+		Streams: inspect.StreamChanges(before.Streams, report), Retention: inspect.RetentionLimits(retention),
 	}
 	if result.Removed == nil {
 		result.Removed = []papyra.StreamSummary{}
@@ -103,51 +93,29 @@ func (c *call) compact() error {
 	if !c.json {
 		c.showCompaction(result, cli.ShowRetention(retention))
 		if report.Damaged > 0 {
-			c.showNext("recover --backend "+shellQuote(store.URL())+" --dry-run", "shows what would be moved away")
+			c.showNext("recover --backend "+human.ShellQuote(store.URL())+" --dry-run", "shows what would be moved away")
 		}
 	}
 	return nil
 }
 
-func (c *call) runCompact(store sink.Backend, o papyra.CompactOptions) (*papyra.CompactReport, error) {
+func (c *call) runCompact(store papyra.Store, o papyra.CompactOptions) (*papyra.CompactReport, error) {
 	progress, done := c.progress("compacting")
 	o.Progress = progress
 	defer done()
 	return store.Compact(c.ctx, o)
 }
 
-// streamChanges sets what was removed against what the scan before found. The
-// reports that the compaction itself appends are not in it.
-func streamChanges(before []papyra.StreamSummary, report *papyra.CompactReport) []streamChange {
-	sortStreams(before)
-	of := func(list []papyra.StreamSummary, b *papyra.StreamSummary) (s papyra.StreamSummary) {
-		if i := slices.IndexFunc(list, func(o papyra.StreamSummary) bool { return o.System == b.System && o.Category == b.Category }); i >= 0 {
-			s = list[i]
-		}
-		return s
-	}
-	out := []streamChange{}
-	for i := range before {
-		b := &before[i]
-		removed := of(report.Removed, b)
-		out = append(out, streamChange{
-			System: b.System, Category: b.Category, RecordsBefore: b.Records, RecordsAfter: b.Records - removed.Records,
-			BytesBefore: b.Bytes, BytesAfter: b.Bytes - removed.Bytes, Duplicates: of(report.Deduped, b).Records,
-		})
-	}
-	return out
-}
-
 func (c *call) showCompaction(r *compactResult, retention string) {
 	s := c.out
 	removed, bytes := sumStreams(r.Removed)
 	copies, _ := sumStreams(r.Deduped)
-	what := plural(removed, "record", "records") + ", " + showBytes(bytes)
+	what := human.Plural(removed, "record", "records") + ", " + human.Bytes(bytes)
 	switch {
 	case copies == removed && copies > 0:
-		what = plural(copies, "exact duplicate", "exact duplicates") + ", " + showBytes(bytes)
+		what = human.Plural(copies, "exact duplicate", "exact duplicates") + ", " + human.Bytes(bytes)
 	case copies > 0:
-		what += ", " + plural(copies, "of them an exact duplicate", "of them exact duplicates")
+		what += ", " + human.Plural(copies, "of them an exact duplicate", "of them exact duplicates")
 	}
 	backend := r.CompactReport.Backend
 	switch {
@@ -165,12 +133,12 @@ func (c *call) showCompaction(r *compactResult, retention string) {
 	case retention != "":
 		kept = retention + ", then each numbered record once"
 	}
-	s.printf("kept by  %s, at %s UTC\n", kept, showSeconds(r.At))
+	s.printf("kept by  %s, at %s UTC\n", kept, human.Seconds(r.At))
 	for _, limit := range r.CompactReport.Limits {
 		s.printf("%s  %s\n", s.paint(yellow, "PARTLY"), limit)
 	}
 	if r.Damaged > 0 {
-		s.printf("%s  %s left in place\n", s.paint(red, "DAMAGED"), plural(r.Damaged, "damaged line is", "damaged lines are"))
+		s.printf("%s  %s left in place\n", s.paint(red, "DAMAGED"), human.Plural(r.Damaged, "damaged line is", "damaged lines are"))
 	}
 	c.showStreamChanges(r)
 	c.showGroupLosses(r.CompactReport.Groups, r.DryRun)
@@ -199,15 +167,15 @@ func (c *call) showStreamChanges(r *compactResult) {
 		columns = slices.Insert(columns, 4, column{title: "DUPLICATES", right: true})
 	}
 	g := newGrid(s, columns...)
-	var total streamChange
-	row := func(system, category string, ch streamChange) {
+	var total inspect.StreamChange
+	row := func(system, category string, ch inspect.StreamChange) {
 		cells := []string{
 			system, category,
-			showCount(ch.RecordsBefore), showCount(ch.RecordsBefore - ch.RecordsAfter), showCount(ch.RecordsAfter),
-			showBytes(ch.BytesBefore), showBytes(ch.BytesAfter),
+			human.Count(ch.RecordsBefore), human.Count(ch.RecordsBefore - ch.RecordsAfter), human.Count(ch.RecordsAfter),
+			human.Bytes(ch.BytesBefore), human.Bytes(ch.BytesAfter),
 		}
 		if r.Dedupe {
-			cells = slices.Insert(cells, 4, showCount(ch.Duplicates))
+			cells = slices.Insert(cells, 4, human.Count(ch.Duplicates))
 		}
 		_ = g.add(cells...)
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/internal/human"
+	"github.com/papyra/papyra/sink/inspect"
 )
 
 func (t *tool) inspectCommand() *urfave.Command {
@@ -111,12 +113,12 @@ func (c *call) query() (papyra.Query, error) {
 	var err error
 	now := c.now()
 	if s := c.flags.String("since"); s != "" {
-		if q.Since, err = parseTime(s, now); err != nil {
+		if q.Since, err = human.ParseTime(s, now); err != nil {
 			return q, usagef("--since: %v", err)
 		}
 	}
 	if s := c.flags.String("until"); s != "" {
-		if q.Until, err = parseTime(s, now); err != nil {
+		if q.Until, err = human.ParseTime(s, now); err != nil {
 			return q, usagef("--until: %v", err)
 		}
 	}
@@ -129,9 +131,9 @@ func (c *call) query() (papyra.Query, error) {
 
 // inspectResult is the JSON that follows the records.
 type inspectResult struct {
-	Shown     int64                 `json:"shown"`
-	Damaged   int64                 `json:"damaged"` // lines passed over
-	Retention map[string]limitsJSON `json:"retention"`
+	Shown     int64                     `json:"shown"`
+	Damaged   int64                     `json:"damaged"` // lines passed over
+	Retention map[string]inspect.Limits `json:"retention"`
 }
 
 func (c *call) inspect(kind papyra.Kind) error {
@@ -152,12 +154,12 @@ func (c *call) inspect(kind papyra.Kind) error {
 	}
 	defer closeAll(stores)
 
-	result := &inspectResult{Retention: retentionJSON(q.Retention)}
+	result := &inspectResult{Retention: inspect.RetentionLimits(q.Retention)}
 	show := c.recordTable(kind)
 	if c.json {
 		show = c.recordJSON()
 	}
-	sources, err := readAll(c.ctx, stores, q, func(rec *papyra.Record) error {
+	sources, err := inspect.Read(c.ctx, stores, q, func(rec *papyra.Record) error {
 		result.Shown++
 		return show.add(rec)
 	})
@@ -186,20 +188,20 @@ func writeError(err error) error {
 
 // noteSources notes what happened to the stores that were read and returns how
 // many damaged lines were passed over.
-func (c *call) noteSources(sources []*source) (damaged int64) {
+func (c *call) noteSources(sources []*inspect.Source) (damaged int64) {
 	for _, s := range sources {
-		damaged += s.damaged
-		if s.err == nil {
+		damaged += s.Damaged
+		if s.Err == nil {
 			continue
 		}
 		if c.interrupted() {
-			c.fail(s.err)
+			c.fail(s.Err)
 			return damaged
 		}
-		c.fail(explain(s.store, s.err))
+		c.fail(explain(s.Store, s.Err))
 	}
 	if damaged > 0 {
-		c.messages = append(c.messages, plural(damaged, "damaged line was", "damaged lines were")+" passed over: papyra-ctl scan names them")
+		c.messages = append(c.messages, human.Plural(damaged, "damaged line was", "damaged lines were")+" passed over: papyra-ctl scan names them")
 	}
 	return damaged
 }
@@ -213,19 +215,11 @@ type shower struct {
 // recordJSON writes the beginning of the object and the records in it, byte for
 // byte; the end of the call writes the rest.
 func (c *call) recordJSON() shower {
-	c.openArray("records")
-	first := true
+	c.beginObject()
+	_ = c.object.BeginRows("records") // Row returns a failed write
 	return shower{
-		add: func(rec *papyra.Record) error {
-			if !first {
-				_ = c.out.w.WriteByte(',')
-			}
-			first = false
-			_ = c.out.w.WriteByte('\n')
-			_, err := c.out.w.Write(c.jsonText(rec.Line))
-			return err
-		},
-		end: func() error { return nil },
+		add: func(rec *papyra.Record) error { return c.object.Row(rec.Line) },
+		end: c.object.EndRows,
 	}
 }
 
@@ -246,7 +240,7 @@ func (c *call) recordTable(kind papyra.Kind) shower {
 		// Not cut: these are sentences, and their end may be what matters.
 		g = newGrid(c.out, when, column{title: "SYSTEM"}, column{title: "REPORT"}, column{title: "NODE"}, column{title: "SAYS"})
 		cells = func(rec *papyra.Record) []string {
-			return []string{showMicros(rec.Time), string(rec.System), string(rec.Type), showNode(rec), sayReport(rec)}
+			return []string{human.Micros(rec.Time), string(rec.System), string(rec.Type), showNode(rec), inspect.ReportInWords(rec)}
 		}
 	case papyra.KindDeadLetter:
 		g = newGrid(c.out, when, column{title: "MESSAGE"}, column{title: "TO"}, column{title: "NODE"}, payload)
@@ -273,7 +267,7 @@ func eventColor(event string) string {
 }
 
 func factCells(rec *papyra.Record) []string {
-	return []string{showMicros(rec.Time), string(rec.Type), showActor(rec), showNode(rec), string(rec.Payload)}
+	return []string{human.Micros(rec.Time), string(rec.Type), showActor(rec), showNode(rec), string(rec.Payload)}
 }
 
 // showActor is system:id. The record's system is the one that permissions
@@ -308,15 +302,15 @@ func auditCells(rec *papyra.Record) []string {
 		if json.Unmarshal(members[name], &n) != nil {
 			return string(members[name])
 		}
-		return showCount(n)
+		return human.Count(n)
 	}
 	length := func(name string) string {
 		var list []json.RawMessage
 		_ = json.Unmarshal(members[name], &list)
-		return showCount(int64(len(list)))
+		return human.Count(int64(len(list)))
 	}
 	return []string{
-		showMicros(rec.Time), string(rec.System), showNode(rec),
+		human.Micros(rec.Time), string(rec.System), showNode(rec),
 		number("total_actors"), number("alive_actors"), number("stopping_actors"), number("restarting_actors"),
 		number("registry_size"), length("registry_orphans"), length("registry_dead"), number("dead_letters_count"),
 	}

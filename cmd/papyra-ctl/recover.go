@@ -8,7 +8,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
-	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/internal/human"
 )
 
 func (t *tool) recoverCommand() *urfave.Command {
@@ -75,7 +75,7 @@ func (c *call) recover() error {
 	if err != nil {
 		return err
 	}
-	defer closeAll([]sink.Backend{store})
+	defer closeAll([]papyra.Store{store})
 	report, err := c.runRecover(store, papyra.RecoverOptions{QuarantineDir: dir, DryRun: c.flags.Bool("dry-run"), Now: c.now()})
 	if err != nil {
 		return explain(store, err)
@@ -85,7 +85,7 @@ func (c *call) recover() error {
 	if !c.json {
 		c.showRecovery(report)
 		if report.DryRun && report.Moved > 0 {
-			c.showNext("recover --backend "+shellQuote(store.URL())+recoverFlags(dir), "moves it")
+			c.showNext("recover --backend "+human.ShellQuote(store.URL())+recoverFlags(dir), "moves it")
 		}
 	}
 	return nil
@@ -95,10 +95,10 @@ func recoverFlags(dir string) string {
 	if dir == "" {
 		return ""
 	}
-	return " --mode quarantine --quarantine-dir " + shellQuote(dir)
+	return " --mode quarantine --quarantine-dir " + human.ShellQuote(dir)
 }
 
-func (c *call) runRecover(store sink.Backend, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
+func (c *call) runRecover(store papyra.Store, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
 	progress, done := c.progress("recovering")
 	o.Progress = progress
 	defer done()
@@ -106,7 +106,7 @@ func (c *call) runRecover(store sink.Backend, o papyra.RecoverOptions) (*papyra.
 }
 
 // noteRecovery notes what a recovery left and reports whether that is nothing.
-func (c *call) noteRecovery(store sink.Backend, r *papyra.RecoverReport) bool {
+func (c *call) noteRecovery(store papyra.Store, r *papyra.RecoverReport) bool {
 	last := r.After
 	if last == nil { // a dry run, or nothing to do
 		last = r.Before
@@ -114,8 +114,8 @@ func (c *call) noteRecovery(store sink.Backend, r *papyra.RecoverReport) bool {
 	if last == nil {
 		return true
 	}
-	if n := damagedPlaces(last); n > 0 {
-		c.note(cli.CodeAnomalies, "%s: %s left", store.URL(), plural(n, "damaged place", "damaged places"))
+	if n := last.Damaged(); n > 0 {
+		c.note(cli.CodeAnomalies, "%s: %s left", store.URL(), human.Plural(n, "damaged place", "damaged places"))
 	}
 	if last.Incomplete {
 		c.note(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
@@ -137,25 +137,25 @@ func absolute(path string) string {
 
 func (c *call) showRecovery(r *papyra.RecoverReport) {
 	s := c.out
-	places := plural(r.Moved, "damaged place", "damaged places")
+	places := human.Plural(r.Moved, "damaged place", "damaged places")
 	switch {
 	case r.Moved == 0 && (r.Before == nil || r.Before.Clean()):
 		s.printf("%s  %s: nothing to recover\n", s.paint(green, "clean"), r.Backend)
 	case r.DryRun:
-		s.printf("%s  %s: would move %s, %s; nothing was changed\n", s.paint(yellow, "dry run"), r.Backend, places, plural(r.MovedBytes, "byte", "bytes"))
+		s.printf("%s  %s: would move %s, %s; nothing was changed\n", s.paint(yellow, "dry run"), r.Backend, places, human.Plural(r.MovedBytes, "byte", "bytes"))
 	case r.After != nil && r.After.Clean():
-		s.printf("%s  %s: moved %s, %s\n", s.paint(green, "recovered"), r.Backend, places, plural(r.MovedBytes, "byte", "bytes"))
+		s.printf("%s  %s: moved %s, %s\n", s.paint(green, "recovered"), r.Backend, places, human.Plural(r.MovedBytes, "byte", "bytes"))
 	default:
-		s.printf("%s  %s: moved %s, %s; some is left\n", s.paint(red, "DAMAGED"), r.Backend, places, plural(r.MovedBytes, "byte", "bytes"))
+		s.printf("%s  %s: moved %s, %s; some is left\n", s.paint(red, "DAMAGED"), r.Backend, places, human.Plural(r.MovedBytes, "byte", "bytes"))
 	}
 	if r.Quarantine != "" {
 		s.printf("quarantine   %s\n", absolute(r.Quarantine))
 	}
 	if r.After != nil {
-		s.printf("kept         %s, %s\n", plural(r.After.Records, "record", "records"), showBytes(r.After.Bytes))
+		s.printf("kept         %s, %s\n", human.Plural(r.After.Records, "record", "records"), human.Bytes(r.After.Bytes))
 	}
 	if r.DryRun && r.Before != nil {
-		s.printf("would keep   %s\n", plural(r.Before.Records, "record", "records"))
+		s.printf("would keep   %s\n", human.Plural(r.Before.Records, "record", "records"))
 	}
 	switch {
 	case r.After != nil && r.After.Clean() && !r.After.Incomplete:
@@ -163,12 +163,12 @@ func (c *call) showRecovery(r *papyra.RecoverReport) {
 	case r.After != nil:
 		s.printf("second scan  ")
 		c.showVerdict(r.After)
-		c.showAnomalies(r.After.Anomalies, damagedPlaces(r.After))
+		c.showAnomalies(r.After.Anomalies, r.After.Damaged())
 		c.showGroupLosses(r.Groups, r.DryRun)
 		return
 	}
 	if r.Before != nil {
-		c.showAnomalies(r.Before.Anomalies, damagedPlaces(r.Before))
+		c.showAnomalies(r.Before.Anomalies, r.Before.Damaged())
 	}
 	c.showGroupLosses(r.Groups, r.DryRun)
 }

@@ -4,11 +4,9 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"strconv"
 
-	"github.com/dustin/go-humanize"
 	"golang.org/x/term"
 )
 
@@ -75,20 +73,3 @@ func (s *screen) paint(color, text string) raw {
 }
 
 func (s *screen) flush() error { return s.w.Flush() }
-
-// showBytes is a size that is easy to read: "12 MB".
-func showBytes(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }
-
-// showCount is a number with its thousands apart: "45,678".
-func showCount(n int64) string { return humanize.Comma(n) }
-
-// showUnsigned is showCount of a sequence number or counter.
-func showUnsigned(n uint64) string { return showCount(int64(min(n, math.MaxInt64))) }
-
-// plural is "1 record", "45,678 records".
-func plural(n int64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return showCount(n) + " " + many
-}

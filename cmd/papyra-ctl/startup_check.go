@@ -9,7 +9,9 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/sink/inspect"
 )
 
 func (t *tool) startupCheckCommand() *urfave.Command {
@@ -78,7 +80,7 @@ func (c *call) startupCheck() error {
 	if err != nil {
 		return err
 	}
-	defer closeAll([]sink.Backend{store})
+	defer closeAll([]papyra.Store{store})
 	result := &startupResult{Mode: mode, DryRun: c.flags.Bool("dry-run"), AnomalyCounts: map[papyra.Class]int64{}}
 	c.result = result
 	progress, done := c.progress("checking")
@@ -102,7 +104,7 @@ func (c *call) startupCheck() error {
 
 // quarantineIn is a store whose recovery goes where the flags say.
 type quarantineIn struct {
-	sink.Maintainer
+	papyra.Maintainer
 	dir    string
 	dryRun bool
 }
@@ -120,16 +122,16 @@ func (r *startupResult) fill(report *sink.CheckReport) {
 	}
 	if last != nil {
 		r.Exists = true
-		r.Records, r.Damaged, r.Incomplete = last.Records, damagedPlaces(last), last.Incomplete
-		addCounts(r.AnomalyCounts, last.AnomalyCounts)
+		r.Records, r.Damaged, r.Incomplete = last.Records, last.Damaged(), last.Incomplete
+		inspect.AddCounts(r.AnomalyCounts, last.AnomalyCounts)
 	}
 	if rec := report.Recovered; rec != nil {
 		r.Moved, r.MovedBytes, r.Quarantine = rec.Moved, rec.MovedBytes, rec.Quarantine
 	}
 }
 
-func (c *call) noteStartup(store sink.Backend, r *startupResult, err error) {
-	places := plural(r.Damaged, "damaged place", "damaged places")
+func (c *call) noteStartup(store papyra.Store, r *startupResult, err error) {
+	places := human.Plural(r.Damaged, "damaged place", "damaged places")
 	switch {
 	case errors.Is(err, sink.ErrAnomalies):
 		c.note(cli.CodeRefused, "%s: %s", store.URL(), places)
@@ -142,14 +144,14 @@ func (c *call) noteStartup(store sink.Backend, r *startupResult, err error) {
 }
 
 // showStartup prints the one line.
-func (c *call) showStartup(store sink.Backend, r *startupResult, err error) {
+func (c *call) showStartup(store papyra.Store, r *startupResult, err error) {
 	line := func(color, verdict, format string, args ...any) {
 		c.out.printf("%s  %s: ", c.out.paint(color, verdict), store.URL())
 		c.out.printf(format+"\n", args...)
 	}
-	places := plural(r.Damaged, "damaged place", "damaged places")
-	moved := plural(r.Moved, "damaged place", "damaged places")
-	classes := showClasses(r.AnomalyCounts)
+	places := human.Plural(r.Damaged, "damaged place", "damaged places")
+	moved := human.Plural(r.Moved, "damaged place", "damaged places")
+	classes := human.Counts(r.AnomalyCounts)
 	switch {
 	case r.Mode == string(sink.CheckIgnore):
 		line(yellow, "not checked", "the store was not looked at")
@@ -158,7 +160,7 @@ func (c *call) showStartup(store sink.Backend, r *startupResult, err error) {
 	case r.Incomplete:
 		line(red, "INCOMPLETE", "a part could not be read: %s, %s", places, classes)
 	case errors.Is(err, sink.ErrAnomalies):
-		line(red, "REFUSED", "%s: %s; next: papyra-ctl recover --backend %s --dry-run", places, classes, shellQuote(store.URL()))
+		line(red, "REFUSED", "%s: %s; next: papyra-ctl recover --backend %s --dry-run", places, classes, human.ShellQuote(store.URL()))
 	case r.DryRun && r.Moved > 0:
 		line(yellow, "dry run", "would move %s: %s; nothing was changed", moved, classes)
 	case errors.Is(err, sink.ErrNotClean):
@@ -168,6 +170,6 @@ func (c *call) showStartup(store sink.Backend, r *startupResult, err error) {
 	case r.Damaged > 0:
 		line(red, "DAMAGED", "%s: %s; the sink may start all the same", places, classes)
 	default:
-		line(green, "clean", "%s", plural(r.Records, "record", "records"))
+		line(green, "clean", "%s", human.Plural(r.Records, "record", "records"))
 	}
 }

@@ -8,12 +8,12 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
-	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra"
 )
 
 // tool is what the verbs need from outside.
 type tool struct {
-	open func(rawURL string) (sink.Backend, error)
+	open func(rawURL string) (papyra.Store, error)
 	now  func() time.Time
 }
 

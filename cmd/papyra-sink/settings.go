@@ -10,6 +10,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/broker"
@@ -77,7 +78,7 @@ func (s *settings) readServer(c *urfave.Context) error {
 	}
 	s.broker.Listen = c.String("listen")
 	if size := c.String("max-payload"); size != "" {
-		n, err := cli.ParseSize(size)
+		n, err := human.ParseSize(size)
 		if err != nil || n == 0 {
 			return fmt.Errorf("%w: --max-payload %q: write it like 1MiB", papyra.ErrUsage, size)
 		}
@@ -100,12 +101,12 @@ func (s *settings) readSink(c *urfave.Context) error {
 		}
 		s.sink.Kinds = append(s.sink.Kinds, kind)
 	}
-	size, err := cli.ParseSize(c.String("buffer"))
+	size, err := human.ParseSize(c.String("buffer"))
 	if err != nil {
 		return fmt.Errorf("%w: --buffer: %w", papyra.ErrUsage, err)
 	}
 	s.sink.BufferBytes = int(size)
-	if s.sink.StopTimeout, err = cli.ParseDuration(c.String("stop-timeout")); err != nil {
+	if s.sink.StopTimeout, err = human.ParseDuration(c.String("stop-timeout")); err != nil {
 		return fmt.Errorf("%w: --stop-timeout: %w", papyra.ErrUsage, err)
 	}
 	if s.sink.StopTimeout == 0 || size == 0 {

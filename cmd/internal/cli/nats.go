@@ -14,6 +14,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/human"
 )
 
 const defaultTimeout = 5 * time.Second
@@ -66,7 +67,7 @@ func NATSOptions(c *urfave.Context) (NATS, error) {
 	}
 	n.Timeout = defaultTimeout
 	if s := c.String("timeout"); s != "" {
-		if n.Timeout, err = ParseDuration(s); err != nil {
+		if n.Timeout, err = human.ParseDuration(s); err != nil {
 			return NATS{}, usage("--timeout: %v", err)
 		}
 	}

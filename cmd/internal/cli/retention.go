@@ -9,6 +9,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/human"
 )
 
 // RetentionFlags returns the flags that say what is kept of each stream. The
@@ -79,9 +80,9 @@ func SetLimit(r *papyra.Retention, name, value string) error {
 			return fmt.Errorf("%q is not a number of records: write it like 100000", value)
 		}
 	case "keep_age":
-		limits.Age, err = ParseDuration(value)
+		limits.Age, err = human.ParseDuration(value)
 	case "keep_bytes":
-		limits.Bytes, err = ParseSize(value)
+		limits.Bytes, err = human.ParseSize(value)
 	default:
 		return fmt.Errorf("unknown limit %q: write keep_records, keep_age or keep_bytes", limit)
 	}
