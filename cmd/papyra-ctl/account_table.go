@@ -14,8 +14,8 @@ import (
 	"github.com/papyra/papyra/sink/account"
 )
 
-// are is "1 record is", "12 records are".
-func are(n uint64) string {
+// recordsAre is "1 record is", "12 records are".
+func recordsAre(n uint64) string {
 	if n == 1 {
 		return "1 record is"
 	}
@@ -48,7 +48,7 @@ func (c *call) showAccount(r *account.Result) {
 	}
 }
 
-// showBalance is the verdict and what it is about.
+// showBalance shows the verdict, and which group, stores and time it is about.
 func (c *call) showBalance(r *account.Result) {
 	s := c.out
 	if r.Verdict == account.Incomplete {
@@ -64,9 +64,9 @@ func (c *call) showBalance(r *account.Result) {
 	}
 	switch {
 	case r.Total.Missing > 0:
-		s.printf("%s  %s missing without a reason\n", s.paint(red, "MISSING"), are(r.Total.Missing))
+		s.printf("%s  %s missing without a reason\n", s.paint(red, "MISSING"), recordsAre(r.Total.Missing))
 	case r.Verdict == account.Balanced && r.Total.Pending > 0:
-		s.printf("%s  nothing is missing yet; %s pending: ask again in a minute\n", s.paint(green, "accounted for"), are(r.Total.Pending))
+		s.printf("%s  nothing is missing yet; %s pending: ask again in a minute\n", s.paint(green, "accounted for"), recordsAre(r.Total.Pending))
 	case r.Verdict == account.Balanced:
 		s.printf("%s  every record is accounted for\n", s.paint(green, "accounted for"))
 	default:
@@ -112,7 +112,7 @@ type accountRow struct {
 	*account.Category
 }
 
-// whole reports whether there is nothing to say but that everything is stored.
+// whole reports whether every record is stored, and nothing else is to be said.
 func (a accountRow) whole() bool { return a.Stored == a.Accepted && a.Conflicts == 0 }
 
 // showAccountRuns shows the runs, those with missing records first, and returns how
@@ -158,9 +158,9 @@ func (c *call) showAccountRuns(r *account.Result) (hidden int) {
 		for _, col := range columns {
 			cells = append(cells, human.Count(int64(col.value(&row.Counts))))
 		}
-		_ = g.add(cells...)
+		_ = g.addRow(cells...)
 	}
-	_ = g.end() // end of the call reports a failed write
+	_ = g.writePage() // finish reports a failed write
 	return max(hidden, 0)
 }
 
@@ -178,8 +178,8 @@ type accountColumn struct {
 	color func(cell string) string
 }
 
-// accountColumns are those in which there is anything, and the three that every
-// account has.
+// accountColumns returns the columns that have a number other than 0, and the
+// three that every account shows.
 func accountColumns(r *account.Result) []accountColumn {
 	all := []accountColumn{
 		{title: "ACCEPTED", value: func(c *account.Counts) uint64 { return c.Accepted }},
@@ -268,9 +268,9 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 		s.printf("\n")
 		g := newGrid(s, column{title: "WHAT"}, column{title: "NUMBER", right: true}, column{title: "MEANING", cut: true})
 		for _, line := range lines {
-			_ = g.add(line[0], line[1], line[2])
+			_ = g.addRow(line[0], line[1], line[2])
 		}
-		_ = g.end()
+		_ = g.writePage()
 	}
 	for _, note := range r.Notes {
 		s.printf("\nnote: %s\n", note)
@@ -298,16 +298,16 @@ func (c *call) showGaps(r *account.Result) {
 		if gap.Partly {
 			count = fmt.Sprintf("%d of %d", gap.Missing, gap.Of)
 		}
-		_ = g.add(orDash(gap.System)+" "+orDash(gap.Node), gap.Run, gap.Category, numbers, count,
+		_ = g.addRow(orDash(gap.System)+" "+orDash(gap.Node), gap.Run, gap.Category, numbers, count,
 			human.Seconds(gap.After), human.Seconds(gap.Before), showCauses(gap))
 	}
-	_ = g.end()
+	_ = g.writePage()
 	if more := r.GapsTotal - uint64(len(r.Gaps)); more > 0 {
 		s.printf("and %s more gaps\n", human.Count(int64(more)))
 	}
 }
 
-// showCauses is "disconnection 2024-01-01T12:00:01 to 2024-01-01T12:00:04, damage".
+// showCauses lists the probable causes of a gap: "disconnection 2024-01-01T12:00:01 to 2024-01-01T12:00:04, damage".
 func showCauses(gap *account.Gap) string {
 	parts := make([]string, len(gap.Causes))
 	for i, cause := range gap.Causes {
@@ -327,7 +327,8 @@ func showCauses(gap *account.Gap) string {
 	return strings.Join(parts, ", ")
 }
 
-// showTimes is from the beginning of the first to the end of the last.
+// showTimes shows the time from the beginning of the first outage to the end of
+// the last.
 func showTimes(list []papyra.Outage) string {
 	if len(list) == 0 {
 		return ""

@@ -15,8 +15,8 @@ import (
 	"github.com/papyra/papyra/sink/backend"
 )
 
-// call is one invocation of a verb: its flags, where it writes, and what it
-// found that decides about the exit code.
+// call is one run of a verb: its flags, where it writes, and what it found that
+// decides the exit code.
 type call struct {
 	*tool
 	ctx   context.Context
@@ -54,8 +54,9 @@ type (
 	}
 )
 
-// verb makes the action of a command: it reads the flags that all verbs share,
-// runs do, and turns what do noted and returned into output and an exit code.
+// verb makes the action of a command. The action reads the flags that all verbs
+// share, runs do, and turns what do noted and returned into output and an exit
+// code.
 func (t *tool) verb(name string, do func(*call) error) urfave.ActionFunc {
 	return t.verbOn(name, func(flags *urfave.Context) ([]string, error) {
 		urls := flags.StringSlice("backend")
@@ -82,9 +83,9 @@ func (t *tool) verbOn(name string, stores func(*urfave.Context) ([]string, error
 		}
 		var err error
 		if c.urls, err = stores(flags); err != nil {
-			return c.end(err)
+			return c.finish(err)
 		}
-		return c.end(do(c))
+		return c.finish(do(c))
 	}
 }
 
@@ -92,13 +93,13 @@ func usagef(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", papyra.ErrUsage, fmt.Sprintf(format, args...))
 }
 
-// note adds a condition that the result itself tells people about.
-func (c *call) note(code int, format string, args ...any) {
+// noteCondition adds a condition that the result itself tells people about.
+func (c *call) noteCondition(code int, format string, args ...any) {
 	c.conditions = append(c.conditions, condition{code, conditionName(code), fmt.Sprintf(format, args...)})
 }
 
-// fail adds the condition of an error, which people read on stderr.
-func (c *call) fail(err error) {
+// noteError adds the condition of an error, which people read on stderr.
+func (c *call) noteError(err error) {
 	cause := context.Cause(c.ctx)
 	stopped := cause != nil && (errors.Is(err, cause) || errors.Is(err, context.Canceled))
 	if stopped {
@@ -106,8 +107,8 @@ func (c *call) fail(err error) {
 	}
 	code := cli.ExitCode(err)
 	c.conditions = append(c.conditions, condition{code, conditionName(code), err.Error()})
-	// The caller of a verb says that it was interrupted, and nobody needs to be
-	// told that "| head" has seen enough.
+	// finish tells of an interruption once. A reader that has seen enough, such as
+	// "| head", is no error for people.
 	if !stopped && !errors.Is(err, syscall.EPIPE) {
 		c.messages = append(c.messages, err.Error())
 	}
@@ -116,7 +117,8 @@ func (c *call) fail(err error) {
 // interrupted reports whether a signal has ended the work.
 func (c *call) interrupted() bool { return c.ctx.Err() != nil }
 
-func (c *call) code() int {
+// exitCode is the first, in the order of cli.First, of all conditions.
+func (c *call) exitCode() int {
 	code := cli.CodeOK
 	for _, cond := range c.conditions {
 		code = cli.First(code, cond.Exit)
@@ -124,10 +126,11 @@ func (c *call) code() int {
 	return code
 }
 
-// end writes what is left to write and returns the error that carries the code.
-func (c *call) end(err error) error {
+// finish writes what is left to write, and returns the error that carries the
+// exit code.
+func (c *call) finish(err error) error {
 	if err != nil {
-		c.fail(err)
+		c.noteError(err)
 	}
 	var werr error
 	if c.json {
@@ -137,13 +140,13 @@ func (c *call) end(err error) error {
 		werr = ferr
 	}
 	if werr != nil && !errors.Is(err, werr) {
-		c.fail(outputError(werr))
+		c.noteError(outputError(werr))
 	}
 	for _, m := range c.messages {
 		c.err.printf("papyra-ctl: %s\n", m)
 	}
-	_ = c.err.flush() // where could it be said?
-	switch code := c.code(); {
+	_ = c.err.flush() // there is no other place to report its error
+	switch code := c.exitCode(); {
 	case c.interrupted() && code == cli.ExitCode(context.Cause(c.ctx)):
 		return cli.Exit(code, context.Cause(c.ctx))
 	case code != cli.CodeOK:
@@ -168,7 +171,7 @@ func (c *call) header() header {
 // beginObject begins the JSON object, with its header.
 func (c *call) beginObject() {
 	c.object = jsonobject.New(c.out.w, c.jsonText)
-	_ = c.object.Members(c.header()) // endObject returns a failed write
+	_ = c.object.Members(c.header()) // the object keeps the error for endObject
 }
 
 // endObject writes what is left of the JSON object, or all of it.
@@ -177,7 +180,7 @@ func (c *call) endObject() error {
 		c.beginObject()
 	}
 	_ = c.object.EndRows()
-	_ = c.object.Members(outcome{c.code(), append([]condition{}, c.conditions...)})
+	_ = c.object.Members(outcome{c.exitCode(), append([]condition{}, c.conditions...)})
 	if c.result != nil {
 		_ = c.object.Members(c.result)
 	}
@@ -230,7 +233,7 @@ func (c *call) openAll() ([]papyra.Store, error) {
 	return stores, nil
 }
 
-// openOne opens the only store of a verb that takes one.
+// openOne opens the store of a verb that works on one store.
 func (c *call) openOne() (papyra.Store, error) {
 	if len(c.urls) > 1 {
 		return nil, usagef("%s works on one store: give --backend once", c.verb)
@@ -248,12 +251,13 @@ func closeAll(stores []papyra.Store) {
 	}
 }
 
-// explain adds to an error of a store what the operator can do about it.
+// explain adds the store's URL to an error, and what the operator can do about
+// it unless the error says that already.
 func explain(store papyra.Store, err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, papyra.ErrNotFound):
-		hint = "check the path; nothing was made"
+		hint = "check the path; nothing was created"
 	case errors.Is(err, papyra.ErrBusy):
 		hint = "stop the sink that writes it, or work on a copy"
 	case errors.Is(err, context.Canceled):
@@ -269,8 +273,9 @@ func explain(store papyra.Store, err error) error {
 	return fmt.Errorf("%s: %w", store.URL(), err)
 }
 
-// progress returns what long work reports to, and what ends the line. Both do
-// nothing unless stderr is a terminal.
+// progress returns the function to which long work reports, and the function that
+// wipes the line when the work is done. Both do nothing unless stderr is a
+// terminal.
 func (c *call) progress(doing string) (papyra.Progress, func()) {
 	if !c.err.tty {
 		return nil, func() {}

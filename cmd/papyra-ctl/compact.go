@@ -15,15 +15,17 @@ func (t *tool) compactCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "compact",
 		Usage: "Remove the records that retention does not keep, and duplicates",
-		Description: describe(`Removes for good what is outside the limits, for each system and category by
-itself, all at one moment. With --dedupe it then removes exact duplicates: of the
-records that are left with the same bytes and number of a run the newest copy
-stays; one without a number is none. A limit or --dedupe must be given. What is
-removed is written down in the store before the first byte goes; kept lines are
-copied as they are. Damaged lines stay where they are: recover moves them. On a
-full disk nothing is changed.
+		Description: describe(`Removes for good every record that the limits do not keep. The limits apply to
+each system and category by itself; ages are measured from one moment, --at. With
+--dedupe it then removes exact duplicates: of the records that are left and have
+the same bytes and the same number of a run, only the newest copy stays. A record
+without a number has no duplicates. Give a limit, or --dedupe, or both.
 
-The store must not be held by a sink meanwhile.`,
+Before the first byte goes, what is removed is written down in the store. Kept
+lines are copied as they are. Damaged lines stay where they are: recover moves
+them. If the disk is full, nothing is changed.
+
+`+notHeld,
 			[]string{
 				"papyra-ctl compact --backend " + exampleStore + " --keep-age 30d --dry-run",
 				"papyra-ctl compact --backend " + exampleStore + " --keep-records 100000 --keep dead_letters.keep_age=90d",
@@ -41,7 +43,7 @@ The store must not be held by a sink meanwhile.`,
 }
 
 func dedupeFlag() urfave.Flag {
-	return &urfave.BoolFlag{Name: "dedupe", Usage: "of exact duplicates keep only the newest copy"}
+	return &urfave.BoolFlag{Name: "dedupe", Usage: "keep only the newest copy of exact duplicates"}
 }
 
 // compactResult is the JSON of a compaction.
@@ -77,10 +79,10 @@ func (c *call) compact() error {
 		return explain(store, err)
 	}
 	if report.Damaged > 0 {
-		c.note(cli.CodeAnomalies, "%s: %s left in place", store.URL(), human.Plural(report.Damaged, "damaged line was", "damaged lines were"))
+		c.noteCondition(cli.CodeAnomalies, "%s: %s left in place", store.URL(), human.Plural(report.Damaged, "damaged line was", "damaged lines were"))
 	}
 	if before.Incomplete {
-		c.note(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
+		c.noteCondition(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
 	}
 	result := &compactResult{
 		CompactReport: *report, Dedupe: dedupe,
@@ -177,7 +179,7 @@ func (c *call) showStreamChanges(r *compactResult) {
 		if r.Dedupe {
 			cells = slices.Insert(cells, 4, human.Count(ch.Duplicates))
 		}
-		_ = g.add(cells...)
+		_ = g.addRow(cells...)
 	}
 	for _, ch := range r.Streams {
 		row(ch.System, ch.Category, ch)
@@ -190,5 +192,5 @@ func (c *call) showStreamChanges(r *compactResult) {
 	if len(r.Streams) > 1 {
 		row("total", "", total)
 	}
-	_ = g.end()
+	_ = g.writePage()
 }

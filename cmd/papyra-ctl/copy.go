@@ -17,19 +17,19 @@ func (t *tool) copyCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "copy",
 		Usage: "Copy a store into another, of any kind, and verify it",
-		Description: describe(`Copies every valid stored line as it is, each system and category in its append
-order, exact duplicates too, and reads the target back: the count and the
-SHA-256 of every stream must be those of the source. Damaged lines are counted
-and stay where they are. The source is not changed.
+		Description: describe(`Copies every valid line as it is, also exact duplicates, each system and category
+in its append order. Then it reads the target back: every stream must have the
+count and the SHA-256 of the source. Damaged lines are counted and not copied. The
+source is not changed.
 
-An interrupted copy is resumed by the same command: what the target holds of a
-stream must be nothing, or the beginning of the source's stream, and is not
-copied again. A target that holds anything else is refused and not changed; so
-is a rotating one whose bound would drop records. What is written to the source
-meanwhile may be left out, and is taken by the next copy.
+To resume an interrupted copy, give the same command again. Of each stream the
+target may hold nothing, or the beginning of the source's stream, which is not
+copied again. A target that holds anything else is refused and not changed. So is
+a rotating target whose bound would drop records. Records that are written to the
+source meanwhile may be left out; the next copy takes them.
 
-The target must not be held by a sink meanwhile. On Redis, which nobody can
-hold, nobody else may write under its prefix.`,
+No sink may hold the target meanwhile. A target on Redis cannot be held: make sure
+that nobody else writes under its prefix.`,
 			[]string{
 				"papyra-ctl copy --from " + exampleStore + " --to redis://127.0.0.1/0 --dry-run",
 				"papyra-ctl copy --from " + exampleStore + " --to 'rotating:/srv/papyra/records?max_bytes=1GB&max_files=20'",
@@ -116,25 +116,25 @@ func (c *call) runCopy(source, target papyra.Store) (*transfer.Report, error) {
 	})
 }
 
-// explainCopy adds to an error what the operator can do about it, where the
-// error, which names the store, does not say it.
+// explainCopy adds to an error what the operator can do about it, unless the error
+// says that already. The error names the store.
 func explainCopy(err error) error {
 	var placed *papyra.StoreError
 	if errors.Is(err, papyra.ErrNotFound) && (!errors.As(err, &placed) || placed.Hint == "") {
-		return fmt.Errorf("%w (check the URL; nothing was made)", err)
+		return fmt.Errorf("%w (check the URL; nothing was created)", err)
 	}
 	return err
 }
 
 func (c *call) noteCopy(r *transfer.Report) {
 	if r.Damaged > 0 {
-		c.note(cli.CodeAnomalies, "%s: %s not copied", r.Source, human.Plural(r.Damaged, "damaged line was", "damaged lines were"))
+		c.noteCondition(cli.CodeAnomalies, "%s: %s not copied", r.Source, human.Plural(r.Damaged, "damaged line was", "damaged lines were"))
 	}
 	if r.TargetDamaged > 0 {
-		c.note(cli.CodeAnomalies, "%s: %s of an interrupted copy left", r.Target, human.Plural(r.TargetDamaged, "torn line is", "torn lines are"))
+		c.noteCondition(cli.CodeAnomalies, "%s: %s of an interrupted copy left", r.Target, human.Plural(r.TargetDamaged, "torn line is", "torn lines are"))
 	}
 	if r.Incomplete {
-		c.note(cli.CodeIncomplete, "%s: a part could not be read", r.Source)
+		c.noteCondition(cli.CodeIncomplete, "%s: a part could not be read", r.Source)
 	}
 }
 
@@ -174,9 +174,9 @@ func (c *call) showCopy(r *transfer.Report) {
 			column{title: "RECORDS", right: true}, column{title: copied, right: true}, column{title: "SIZE", right: true},
 			column{title: "SHA-256", cut: true})
 		for _, st := range r.Streams {
-			_ = g.add(st.System, st.Category, human.Count(st.Records), human.Count(st.Copied), human.Bytes(st.Bytes), st.SHA256)
+			_ = g.addRow(st.System, st.Category, human.Count(st.Records), human.Count(st.Copied), human.Bytes(st.Bytes), st.SHA256)
 		}
-		_ = g.end()
+		_ = g.writePage()
 	}
 	if r.Damaged > 0 {
 		c.showNext("recover --backend "+human.ShellQuote(r.Source)+" --dry-run", "shows what would be moved away")

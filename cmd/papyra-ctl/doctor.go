@@ -15,13 +15,13 @@ func (t *tool) doctorCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "doctor",
 		Usage: "Check a store and what it needs: place, rights, lock, space, damage",
-		Description: describe(`Looks at everything that keeps a store from working: the URL, the file and its
+		Description: describe(`Looks at everything that can keep a store from working: the URL, the file and its
 rights, the directory, who holds the lock, free space, damage, files that an
-interrupted act left, rejected lines, quarantined bytes. Each check says ok,
-warn or FAIL and what to do. Nothing is changed.
+interrupted act left, rejected lines, quarantined bytes. Each check says ok, warn
+or FAIL, what was found, and what to do. Nothing is changed.
 
---mode says what damage means for the exit code: scan_only 2 (the default),
-fail_on_anomaly 1, ignore 0. Warnings never change it.`,
+--mode chooses the exit code for damage: 2 with scan_only (the default), 1 with
+fail_on_anomaly, 0 with ignore. Warnings never change the exit code.`,
 			[]string{
 				"papyra-ctl doctor --backend " + exampleStore,
 				"papyra-ctl doctor --backend " + exampleStore + " --mode fail_on_anomaly --output json",
@@ -34,7 +34,7 @@ fail_on_anomaly 1, ignore 0. Warnings never change it.`,
 		),
 		Flags: []urfave.Flag{
 			backendFlag(true),
-			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_DOCTOR_MODE"}, Value: "scan_only", Usage: "what damage means, `MODE`: ignore, scan_only or fail_on_anomaly"},
+			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_DOCTOR_MODE"}, Value: "scan_only", Usage: "the exit code for damage, `MODE`: ignore (0), scan_only (2) or fail_on_anomaly (1)"},
 			outputFlag(),
 		},
 		Action: t.verb("doctor", (*call).doctor),
@@ -93,18 +93,18 @@ func (c *call) doctor() error {
 // noteExamination notes what an examination means for the exit code.
 func (c *call) noteExamination(e *doctor.Examination, mode string) {
 	if e.Scan == nil {
-		c.note(cli.ExitCode(e.ScanErr), "%s: %v", e.Store, e.ScanErr)
+		c.noteCondition(cli.ExitCode(e.ScanErr), "%s: %v", e.Store, e.ScanErr)
 		return
 	}
 	if e.Scan.Incomplete {
-		c.note(cli.CodeIncomplete, "%s: a part could not be read", e.Store)
+		c.noteCondition(cli.CodeIncomplete, "%s: a part could not be read", e.Store)
 	}
 	if n := e.Scan.Damaged(); n > 0 && mode != "ignore" {
 		code := cli.CodeAnomalies
 		if mode == "fail_on_anomaly" {
 			code = cli.CodeRefused
 		}
-		c.note(code, "%s: %s", e.Store, human.Plural(n, "damaged place", "damaged places"))
+		c.noteCondition(code, "%s: %s", e.Store, human.Plural(n, "damaged place", "damaged places"))
 	}
 }
 
@@ -122,9 +122,9 @@ func (c *call) showExamination(e *doctor.Examination) {
 	}
 	g := newGrid(s, column{title: "STATE", color: statusColor}, column{title: "CHECK"}, column{title: "FOUND", cut: true})
 	for _, check := range e.Checks {
-		_ = g.add(statusWord(check.Status), check.Name, check.Finding)
+		_ = g.addRow(statusWord(check.Status), check.Name, check.Finding)
 	}
-	_ = g.end()
+	_ = g.writePage()
 	heading := "\nto do:\n"
 	for _, check := range e.Checks {
 		if check.Hint != "" && check.Status != papyra.StatusOK {
@@ -134,10 +134,10 @@ func (c *call) showExamination(e *doctor.Examination) {
 	}
 }
 
-// statusWord is what a table calls a status.
+// statusWord returns the word for a status in a table.
 func statusWord(status papyra.CheckStatus) string {
 	if status == papyra.StatusFail {
-		return "FAIL" // the eye must find it
+		return "FAIL" // it must be easy to find
 	}
 	return string(status)
 }

@@ -24,9 +24,9 @@ func (c *call) showGroupLosses(groups []papyra.RemovedGroup, dry bool) {
 		if i == maxShown {
 			break
 		}
-		_ = g.add(r.Stream, r.Group, human.Count(r.Pending), human.Count(r.Undelivered))
+		_ = g.addRow(r.Stream, r.Group, human.Count(r.Pending), human.Count(r.Undelivered))
 	}
-	_ = g.end()
+	_ = g.writePage()
 	if more := len(groups) - maxShown; more > 0 {
 		c.out.printf("and %s more: --output json lists them\n", human.Count(int64(more)))
 	}
@@ -51,7 +51,7 @@ func (c *call) showGroups(list []inspect.Group) {
 		if i == maxShown {
 			break
 		}
-		lag := "?" // not known to the server
+		lag := "?" // the server does not know it
 		if group.Lag != nil {
 			lag = human.Count(*group.Lag)
 		}
@@ -59,9 +59,9 @@ func (c *call) showGroups(list []inspect.Group) {
 		if several {
 			cells = append([]string{group.Backend}, cells...)
 		}
-		_ = g.add(cells...)
+		_ = g.addRow(cells...)
 	}
-	_ = g.end()
+	_ = g.writePage()
 	if more := len(list) - maxShown; more > 0 {
 		c.out.printf("and %s more: --output json lists them\n", human.Count(int64(more)))
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/papyra/papyra/internal/human"
 )
 
-// progressLine is one line on a terminal that says how far long work is. It
-// appears after a moment, so that short work shows nothing, and is wiped when
+// progressLine is one line on a terminal that says how far long work has come. It
+// appears after progressAfter, so that short work shows nothing, and is wiped when
 // the work is done.
 type progressLine struct {
 	s     *screen

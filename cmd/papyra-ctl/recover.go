@@ -15,15 +15,16 @@ func (t *tool) recoverCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "recover",
 		Usage: "Move damage out of a store, every byte of it into quarantine",
-		Description: describe(`Moves what scan calls damaged into a quarantine directory of its own and scans
-again. No byte is lost: kept and quarantined bytes together are the original.
-Undamaged records stay as they are. Run again after a crash it finishes.
+		Description: describe(`Moves everything that scan calls damaged into a new quarantine directory, and
+scans again. No byte is lost: the kept and the quarantined bytes together are the
+original. Undamaged records stay as they are. After a crash run it again: it
+finishes what was begun.
 
-With --mode repair the quarantine lies beside the store, with --mode quarantine
-in --quarantine-dir, which may be on another file system. Without --mode it is
+With --mode repair the quarantine lies beside the store. With --mode quarantine it
+lies in --quarantine-dir, which may be on another file system. The default is
 repair, or quarantine when --quarantine-dir is given.
 
-The store must not be held by a sink meanwhile.`,
+`+notHeld,
 			[]string{
 				"papyra-ctl recover --backend " + exampleStore + " --dry-run",
 				"papyra-ctl recover --backend " + exampleStore + " --mode quarantine --quarantine-dir /srv/quarantine",
@@ -36,7 +37,7 @@ The store must not be held by a sink meanwhile.`,
 		),
 		Flags: []urfave.Flag{
 			backendFlag(false),
-			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_RECOVER_MODE"}, Usage: "where damage goes: repair (beside the store) or quarantine `MODE`"},
+			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_RECOVER_MODE"}, Usage: "where damage goes, `MODE`: repair (beside the store) or quarantine (into --quarantine-dir)"},
 			quarantineDirFlag(),
 			dryRunFlag(),
 			outputFlag(),
@@ -46,7 +47,7 @@ The store must not be held by a sink meanwhile.`,
 }
 
 func quarantineDirFlag() urfave.Flag {
-	return &urfave.StringFlag{Name: "quarantine-dir", EnvVars: []string{"PAPYRA_QUARANTINE_DIR"}, Usage: "`DIR` that takes the damaged bytes; made if it is missing"}
+	return &urfave.StringFlag{Name: "quarantine-dir", EnvVars: []string{"PAPYRA_QUARANTINE_DIR"}, Usage: "`DIR` that takes the damaged bytes; it is made if it does not exist"}
 }
 
 // recoverResult is the JSON of a recovery.
@@ -105,7 +106,8 @@ func (c *call) runRecover(store papyra.Store, o papyra.RecoverOptions) (*papyra.
 	return store.Recover(c.ctx, o)
 }
 
-// noteRecovery notes what a recovery left and reports whether that is nothing.
+// noteRecovery notes the damage that a recovery left, and reports whether the
+// store is clean.
 func (c *call) noteRecovery(store papyra.Store, r *papyra.RecoverReport) bool {
 	last := r.After
 	if last == nil { // a dry run, or nothing to do
@@ -115,16 +117,17 @@ func (c *call) noteRecovery(store papyra.Store, r *papyra.RecoverReport) bool {
 		return true
 	}
 	if n := last.Damaged(); n > 0 {
-		c.note(cli.CodeAnomalies, "%s: %s left", store.URL(), human.Plural(n, "damaged place", "damaged places"))
+		c.noteCondition(cli.CodeAnomalies, "%s: %s left", store.URL(), human.Plural(n, "damaged place", "damaged places"))
 	}
 	if last.Incomplete {
-		c.note(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
+		c.noteCondition(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
 	}
 	return last.Clean() && !last.Incomplete
 }
 
-// absolute is a path that can be found from anywhere. The quarantine of a store
-// that is not of files is no path, and stays.
+// absolute returns a path as an absolute one, because whoever reads it does not
+// know the working directory. What is no path, such as the quarantine stream of a
+// Redis store, stays as it is.
 func absolute(path string) string {
 	if _, err := os.Lstat(path); err != nil {
 		return path

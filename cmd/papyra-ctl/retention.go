@@ -10,8 +10,8 @@ import (
 	"github.com/papyra/papyra/internal/human"
 )
 
-// retentionFlags are the limits that compact and inspect apply, and the moment
-// at which they do.
+// retentionFlags returns the flags of the limits that compact and inspect apply,
+// and of the moment from which ages are measured.
 func retentionFlags() []urfave.Flag {
 	flags := cli.RetentionFlags()
 	at := &urfave.StringFlag{Name: "at", Usage: "the `TIME` that ages are measured from (default: now)"}

@@ -15,10 +15,10 @@ func (t *tool) scanCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "scan",
 		Usage: "Look at every byte of a store and name what is damaged",
-		Description: describe(`Reads the whole store and changes nothing, also while a sink writes to it. A
-line whose seal verifies is taken as whole; --full parses every line and also
-finds duplicates and conflicts. Damage is what recover would move away; notices
-are worth knowing and never block anything.`,
+		Description: describe(`Reads the whole store and changes nothing. A sink may write to it meanwhile. A
+line with a right seal is not parsed, because its checksum shows that it is whole;
+--full parses every line, and also finds duplicates and conflicts. Damage is what
+recover would move away. Notices are no damage and never change the exit code.`,
 			[]string{
 				"papyra-ctl scan --backend " + exampleStore,
 				"papyra-ctl scan --backend " + exampleStore + " --full --output json",
@@ -30,7 +30,7 @@ are worth knowing and never block anything.`,
 		),
 		Flags: []urfave.Flag{
 			backendFlag(true),
-			&urfave.BoolFlag{Name: "full", Usage: "parse every line, also those whose seal verifies"},
+			&urfave.BoolFlag{Name: "full", Usage: "parse every line, also lines with a right seal"},
 			outputFlag(),
 		},
 		Action: t.verb("scan", (*call).scan),
@@ -52,7 +52,7 @@ func (c *call) scan() error {
 			if c.interrupted() {
 				return err
 			}
-			c.fail(explain(store, err))
+			c.noteError(explain(store, err))
 			continue
 		}
 		total.AddReport(report)
@@ -68,17 +68,17 @@ func (c *call) scan() error {
 	return nil
 }
 
-// scanStore scans one store and notes what it means for the exit code.
+// scanStore scans one store, and notes what its result means for the exit code.
 func (c *call) scanStore(store papyra.Store, full bool) (*papyra.ScanReport, error) {
 	report, err := c.runScan(c.ctx, store, papyra.ScanOptions{Full: full, Now: c.now()})
 	if err != nil {
 		return nil, err
 	}
 	if n := report.Damaged(); n > 0 {
-		c.note(cli.CodeAnomalies, "%s: %s", store.URL(), human.Plural(n, "damaged place", "damaged places"))
+		c.noteCondition(cli.CodeAnomalies, "%s: %s", store.URL(), human.Plural(n, "damaged place", "damaged places"))
 	}
 	if report.Incomplete {
-		c.note(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
+		c.noteCondition(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
 	}
 	return report, nil
 }
@@ -139,13 +139,13 @@ func (c *call) showStreams(streams []papyra.StreamSummary) {
 		column{title: "RECORDS", right: true}, column{title: "SIZE", right: true},
 		column{title: "OLDEST (UTC)"}, column{title: "NEWEST (UTC)"})
 	for _, st := range streams {
-		_ = g.add(st.System, st.Category, human.Count(st.Records), human.Bytes(st.Bytes), human.Seconds(st.Oldest), human.Seconds(st.Newest))
+		_ = g.addRow(st.System, st.Category, human.Count(st.Records), human.Bytes(st.Bytes), human.Seconds(st.Oldest), human.Seconds(st.Newest))
 	}
-	_ = g.end() // end of the call reports a failed write
+	_ = g.writePage() // finish reports a failed write
 }
 
-// maxShown bounds the rows of a table that is only a part of a report; the JSON
-// has all.
+// maxShown bounds the rows of a table that is only a part of what a verb shows.
+// The JSON has all rows.
 const maxShown = 20
 
 func (c *call) showAnomalies(anomalies []papyra.Anomaly, total int64) {
@@ -169,9 +169,9 @@ func (c *call) showAnomalies(anomalies []papyra.Anomaly, total int64) {
 		if a.Line > 0 {
 			line = human.Count(a.Line)
 		}
-		_ = g.add(string(a.Class), place, line, offset, human.Count(a.Length), a.Detail)
+		_ = g.addRow(string(a.Class), place, line, offset, human.Count(a.Length), a.Detail)
 	}
-	_ = g.end()
+	_ = g.writePage()
 	if more := total - int64(min(len(anomalies), maxShown)); more > 0 {
 		c.out.printf("and %s more: --output json lists them\n", human.Count(more))
 	}

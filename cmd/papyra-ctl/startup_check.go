@@ -18,16 +18,16 @@ func (t *tool) startupCheckCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "startup-check",
 		Usage: "Decide whether a sink may start on a store, for ExecStartPre and init containers",
-		Description: describe(`Prints one line and exits 0 when the sink may start. What it does with the store
-is --mode:
+		Description: describe(`Prints one line, and exits 0 when the sink may start. --mode says what it does
+with the store:
 
-   ignore           nothing: the store is not looked at
+   ignore           nothing: it does not look at the store
    scan_only        scans, tells what is damaged, and lets the sink start
    fail_on_anomaly  scans, and refuses when anything is damaged (exit 1)
-   recover          scans, moves damage into quarantine, scans again
+   recover          scans, moves damage into quarantine, and scans again
 
 A store that does not exist is an error, because a mistyped path must not look
-healthy; --allow-missing accepts it for the first start.`,
+healthy. Give --allow-missing for the first start.`,
 			[]string{
 				"papyra-ctl startup-check --backend " + exampleStore + " --mode recover --allow-missing",
 				"ExecStartPre=papyra-ctl startup-check --mode fail_on_anomaly --backend " + exampleStore,
@@ -42,7 +42,7 @@ healthy; --allow-missing accepts it for the first start.`,
 		Flags: []urfave.Flag{
 			backendFlag(false),
 			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_STARTUP_CHECK"}, Value: "fail_on_anomaly", Usage: "`MODE`: ignore, scan_only, fail_on_anomaly or recover"},
-			&urfave.BoolFlag{Name: "allow-missing", EnvVars: []string{"PAPYRA_ALLOW_MISSING"}, Usage: "a store that does not exist yet is fine"},
+			&urfave.BoolFlag{Name: "allow-missing", EnvVars: []string{"PAPYRA_ALLOW_MISSING"}, Usage: "accept a store that does not exist yet"},
 			quarantineDirFlag(),
 			dryRunFlag(),
 			outputFlag(),
@@ -55,7 +55,7 @@ healthy; --allow-missing accepts it for the first start.`,
 type startupResult struct {
 	Mode          string                 `json:"mode"`
 	MayStart      bool                   `json:"may_start"`
-	Exists        bool                   `json:"exists"` // false also with ignore: it was not looked at
+	Exists        bool                   `json:"exists"` // false also with mode ignore, which does not look
 	Records       int64                  `json:"records"`
 	Damaged       int64                  `json:"damaged"` // places, at the end
 	AnomalyCounts map[papyra.Class]int64 `json:"anomaly_counts"`
@@ -95,21 +95,21 @@ func (c *call) startupCheck() error {
 		return explain(store, papyra.ErrNotFound)
 	}
 	c.noteStartup(store, result, err)
-	result.MayStart = c.code() == cli.CodeOK
+	result.MayStart = c.exitCode() == cli.CodeOK
 	if !c.json {
 		c.showStartup(store, result, err)
 	}
 	return nil
 }
 
-// quarantineIn is a store whose recovery goes where the flags say.
+// quarantineIn is a store whose Recover uses the options that the flags give.
 type quarantineIn struct {
 	papyra.Maintainer
 	dir    string
 	dryRun bool
 }
 
-// Recover is that of the store with the flags' options.
+// Recover is Recover of the store with the options of the flags.
 func (q quarantineIn) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
 	o.QuarantineDir, o.DryRun = q.dir, q.dryRun
 	return q.Maintainer.Recover(ctx, o)
@@ -134,16 +134,16 @@ func (c *call) noteStartup(store papyra.Store, r *startupResult, err error) {
 	places := human.Plural(r.Damaged, "damaged place", "damaged places")
 	switch {
 	case errors.Is(err, sink.ErrAnomalies):
-		c.note(cli.CodeRefused, "%s: %s", store.URL(), places)
+		c.noteCondition(cli.CodeRefused, "%s: %s", store.URL(), places)
 	case errors.Is(err, sink.ErrNotClean):
-		c.note(cli.CodeAnomalies, "%s: %s left", store.URL(), places)
+		c.noteCondition(cli.CodeAnomalies, "%s: %s left", store.URL(), places)
 	}
 	if r.Incomplete {
-		c.note(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
+		c.noteCondition(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
 	}
 }
 
-// showStartup prints the one line.
+// showStartup prints the one line that the check is for.
 func (c *call) showStartup(store papyra.Store, r *startupResult, err error) {
 	line := func(color, verdict, format string, args ...any) {
 		c.out.printf("%s  %s: ", c.out.paint(color, verdict), store.URL())

@@ -17,21 +17,25 @@ func (t *tool) summaryCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "summary",
 		Usage: "Count what is stored, for each system and category, and list the runs",
-		Description: describe(`Counts the records of every system and category with their size and first and
-last time, and lists the runs: the starts of publishers, with the node they ran
-on and the highest number they gave in each category. Exact duplicates count
-once. Retention flags show what a compaction with the same flags would keep. Of a
-store from which acts have removed records it says how many in all, unless a flag
-chooses a time, a system or a node, or limits the reports. On Redis it lists the
-consumer groups that other programs have on the streams, with what is pending and
-what is to be delivered yet. Nothing is changed.`,
+		Description: describe(`Counts the records of every system and category, with their size and their first
+and last time. It lists the runs: each is one start of a publisher, with the node
+it ran on and the highest number it gave in each category. Exact duplicates count
+once. With retention flags it counts only what a compaction with the same flags
+would keep.
+
+It also says how many records compactions, recoveries and rotations have removed
+so far. That is left out when a flag chooses a time, a system or a node, or limits
+the reports: the reports about removals do not tell these apart.
+
+On Redis it lists the consumer groups that other programs have on the streams,
+with what is pending and what is not delivered yet. Nothing is changed.`,
 			[]string{
 				"papyra-ctl inspect summary --backend " + exampleStore,
 				"papyra-ctl inspect summary --backend " + exampleStore + " --since 1d --system orders",
 			}, inspectCodes()...),
 		Flags: slices.Concat([]urfave.Flag{backendFlag(true)}, timeFlags(), []urfave.Flag{
-			&urfave.StringSliceFlag{Name: "system", Usage: "`SYSTEM` id; may be given more than once"},
-			&urfave.StringSliceFlag{Name: "node", Usage: "`NODE` that sealed the record; may be given more than once"},
+			&urfave.StringSliceFlag{Name: "system", Usage: "only records of the system with this id, `SYSTEM`; may be given more than once"},
+			&urfave.StringSliceFlag{Name: "node", Usage: "only records whose publisher ran on this `NODE`; may be given more than once"},
 		}, retentionFlags(), []urfave.Flag{outputFlag()}),
 		Action: t.verb("inspect summary", (*call).summary),
 	}
@@ -57,7 +61,7 @@ func (c *call) summary() error {
 	failed := 0
 	for _, s := range sources {
 		if s.GroupsErr != nil {
-			c.fail(explain(s.Store, s.GroupsErr))
+			c.noteError(explain(s.Store, s.GroupsErr))
 		}
 		if s.Err != nil {
 			failed++
@@ -88,9 +92,9 @@ func (c *call) showSummary(r *inspect.Summary, retention string) {
 		column{title: "RECORDS", right: true}, column{title: "UNSEALED", right: true}, column{title: "SIZE", right: true},
 		column{title: "OLDEST (UTC)"}, column{title: "NEWEST (UTC)"})
 	for _, st := range r.Streams {
-		_ = g.add(st.System, st.Category, human.Count(st.Records), human.Count(st.Unsealed), human.Bytes(st.Bytes), human.Seconds(st.Oldest), human.Seconds(st.Newest))
+		_ = g.addRow(st.System, st.Category, human.Count(st.Records), human.Count(st.Unsealed), human.Bytes(st.Bytes), human.Seconds(st.Oldest), human.Seconds(st.Newest))
 	}
-	_ = g.end()
+	_ = g.writePage()
 	c.showRemoved(r.Removed)
 	c.showRuns(r)
 	c.showGroups(r.Groups)
@@ -120,9 +124,9 @@ func (c *call) showRuns(r *inspect.Summary) {
 			}
 			cells = append(cells, cell)
 		}
-		_ = g.add(append(cells, human.Briefly(run.Oldest), human.Briefly(run.Newest))...)
+		_ = g.addRow(append(cells, human.Briefly(run.Oldest), human.Briefly(run.Newest))...)
 	}
-	_ = g.end()
+	_ = g.writePage()
 	if more := len(r.Runs) - maxShown; more > 0 {
 		c.out.printf("and %s more: --output json lists them\n", human.Count(int64(more)))
 	}
@@ -138,7 +142,7 @@ func (c *call) showRemoved(list []inspect.RemovedCount) {
 	c.out.printf("\nremoved so far:\n")
 	g := newGrid(c.out, column{title: "ACT"}, column{title: "CATEGORY"}, column{title: "RECORDS", right: true}, column{title: "SIZE", right: true})
 	for _, r := range list {
-		_ = g.add(r.Act, r.Category, human.Count(r.Records), human.Bytes(r.Bytes))
+		_ = g.addRow(r.Act, r.Category, human.Count(r.Records), human.Bytes(r.Bytes))
 	}
-	_ = g.end()
+	_ = g.writePage()
 }

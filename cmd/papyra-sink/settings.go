@@ -16,7 +16,7 @@ import (
 	"github.com/papyra/papyra/sink/broker"
 )
 
-// settings are what the command line says.
+// settings are what the flags say.
 type settings struct {
 	sink      sink.Config
 	backend   sink.Backend
@@ -27,11 +27,11 @@ type settings struct {
 	retention papyra.Retention
 	level     slog.Level
 	format    string
-	http      string // where to listen; "" does not
+	http      string // address of metrics and health; "" serves none
 }
 
-// readSettings reads the flags. Nothing is opened but secrets' files. Errors
-// wrap papyra.ErrUsage or papyra.ErrConfig.
+// readSettings reads the flags, and the files that hold secrets. Nothing else is
+// opened. Errors wrap papyra.ErrUsage or papyra.ErrConfig.
 func readSettings(c *urfave.Context) (*settings, error) {
 	s := &settings{format: c.String("log-format")}
 	if err := s.level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
@@ -59,8 +59,9 @@ func readSettings(c *urfave.Context) (*settings, error) {
 	return s, s.readBackend(c)
 }
 
-// readServer decides between the embedded server and another one. A context
-// that is merely selected does not count: with no flags the server is ours.
+// readServer decides between the embedded server and another one. The selected
+// context of the nats command does not count: without flags the server is the
+// embedded one.
 func (s *settings) readServer(c *urfave.Context) error {
 	s.embedded = c.String("server") == "" && c.String("context") == ""
 	if !s.embedded {

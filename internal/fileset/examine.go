@@ -160,7 +160,7 @@ func (n names) examineRejects() papyra.Check {
 		return check(papyra.StatusOK, "none", "")
 	}
 	return check(papyra.StatusWarn, human.Bytes(bytes)+" of refused lines in "+newest,
-		"each line of the file says why it was refused; remove it when the sender is mended")
+		"each line of the file says why it was refused; remove the file when the sender is fixed")
 }
 
 // examineQuarantine says what earlier recoveries put beside the store.
@@ -179,7 +179,7 @@ func (n names) examineQuarantine() papyra.Check {
 	found := fmt.Sprintf("%s in %s", human.Plural(int64(len(acts)), "recovery", "recoveries"), n.saved())
 	if incomplete > 0 {
 		return check(papyra.StatusWarn, fmt.Sprintf("%s, %d without an index", found, incomplete),
-			"such a recovery was interrupted; the bytes are in the store or in a later one")
+			"a recovery without an index was interrupted; its bytes are in the store or in a later recovery")
 	}
 	return check(papyra.StatusOK, found, "")
 }

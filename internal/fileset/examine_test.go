@@ -143,5 +143,5 @@ func TestExamineWhatActsLeft(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(beside+".saved", "unfinished"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	check(t, f.Store, "quarantine", papyra.StatusWarn, "2 recoveries in .*, 1 without an index", "such a recovery was interrupted.*")
+	check(t, f.Store, "quarantine", papyra.StatusWarn, "2 recoveries in .*, 1 without an index", "a recovery without an index was interrupted.*")
 }
