@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +9,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/version"
 )
 
 // tool holds what the verbs get from outside, and tests replace.
@@ -34,7 +34,7 @@ func (t *tool) app() *urfave.App {
 		Name:                      "papyra-ctl",
 		Usage:                     "scan, recover, compact and read the stores of a flight recorder",
 		Description:               appDescription,
-		Version:                   version(),
+		Version:                   version.Get().String(),
 		DisableSliceFlagSeparator: true, // a path may hold a comma
 		Commands: []*urfave.Command{
 			t.scanCommand(),
@@ -46,18 +46,8 @@ func (t *tool) app() *urfave.App {
 			t.startupCheckCommand(),
 			t.doctorCommand(),
 			t.completionCommand(),
-			t.manCommand(),
 		},
 	}
-}
-
-// version is the module's version as the build recorded it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version
 }
 
 // exit is an exit code in the help of a verb.

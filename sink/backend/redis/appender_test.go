@@ -12,26 +12,26 @@ import (
 // What became of the chunks of a failed append decides what the next one sends.
 func TestPlanAfterFailure(t *testing.T) {
 	const (
-		yes   = isStored
-		no    = notStored
-		doubt = inDoubt
+		yes   = stored
+		no    = refused
+		doubt = unanswered
 	)
 	one, two := papyra.Stream{System: "one", Kind: papyra.KindEvent}, papyra.Stream{System: "two", Kind: papyra.KindEvent}
 	for _, c := range []struct {
-		name  string
-		fates []fate   // of the chunks one/1, two/1, one/2, one/3
-		first int      // lines reported as stored
-		again []string // what is sent then: stream/number after predecessor, lines
+		name     string
+		outcomes []outcome // of the chunks one/1, two/1, one/2, one/3
+		first    int       // lines reported as stored
+		again    []string  // what is sent then: stream/number after predecessor, lines
 	}{
-		{"all stored", []fate{yes, yes, yes, yes}, 3001, nil},
-		{"nothing stored", []fate{no, no, no, no}, 0, []string{"one/4 0 1000", "two/2 0 1", "one/5 4 1000", "one/6 5 1000"}},
-		{"nothing known", []fate{doubt, doubt, doubt, doubt}, 0, []string{"one/1 0 1000", "two/1 0 1", "one/2 1 1000", "one/3 2 1000"}},
-		{"the first of one stream in doubt", []fate{doubt, yes, no, no}, 0, []string{"one/1 0 1000", "one/4 1 1000", "one/5 4 1000"}},
-		{"the other stream in doubt", []fate{yes, doubt, yes, yes}, 1, []string{"two/1 0 1"}},
-		{"the end in doubt", []fate{yes, yes, doubt, doubt}, 1001, []string{"one/2 0 1000", "one/3 2 1000"}},
-		{"stored behind one in doubt", []fate{yes, yes, doubt, yes}, 1001, []string{"one/2 0 1000", "one/3 2 1000"}},
-		{"the end refused", []fate{yes, yes, yes, no}, 2001, []string{"one/4 0 1000"}},
-		{"in doubt behind a refused one", []fate{yes, yes, no, doubt}, 1001, []string{"one/4 0 1000", "one/5 4 1000"}},
+		{"all stored", []outcome{yes, yes, yes, yes}, 3001, nil},
+		{"nothing stored", []outcome{no, no, no, no}, 0, []string{"one/4 0 1000", "two/2 0 1", "one/5 4 1000", "one/6 5 1000"}},
+		{"nothing known", []outcome{doubt, doubt, doubt, doubt}, 0, []string{"one/1 0 1000", "two/1 0 1", "one/2 1 1000", "one/3 2 1000"}},
+		{"the first of one stream in doubt", []outcome{doubt, yes, no, no}, 0, []string{"one/1 0 1000", "one/4 1 1000", "one/5 4 1000"}},
+		{"the other stream in doubt", []outcome{yes, doubt, yes, yes}, 1, []string{"two/1 0 1"}},
+		{"the end in doubt", []outcome{yes, yes, doubt, doubt}, 1001, []string{"one/2 0 1000", "one/3 2 1000"}},
+		{"stored behind one in doubt", []outcome{yes, yes, doubt, yes}, 1001, []string{"one/2 0 1000", "one/3 2 1000"}},
+		{"the end refused", []outcome{yes, yes, yes, no}, 2001, []string{"one/4 0 1000"}},
+		{"in doubt behind a refused one", []outcome{yes, yes, no, doubt}, 1001, []string{"one/4 0 1000", "one/5 4 1000"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, err := Open("redis://127.0.0.1:1", Config{})
@@ -51,13 +51,13 @@ func TestPlanAfterFailure(t *testing.T) {
 					b.Append(j, []byte("the other"))
 				}
 			}
-			chunks := a.plan(&b)
+			chunks := a.planChunks(&b)
 			for i, ch := range chunks {
-				if ch.fate = c.fates[i]; ch.fate == isStored {
-					a.mark(ch.lines)
+				if ch.outcome = c.outcomes[i]; ch.outcome == stored {
+					a.markStored(ch.lines)
 				}
 			}
-			if n := a.settle(&b, chunks); n != c.first {
+			if n := a.settleChunks(&b, chunks); n != c.first {
 				t.Fatalf("%d lines are reported as stored, want %d", n, c.first)
 			}
 			b.Drop(c.first)
@@ -65,19 +65,19 @@ func TestPlanAfterFailure(t *testing.T) {
 			// and even when all of that is refused, as by a server that still starts.
 			for _, when := range []string{"again", "once more", "after it was refused"} {
 				var sent []string
-				chunks := a.plan(&b)
+				chunks := a.planChunks(&b)
 				for _, ch := range chunks {
 					_, stream := b.Line(ch.lines[0])
 					sent = append(sent, fmt.Sprintf("%s/%d %d %d", stream.System, ch.number, ch.after, len(ch.lines)))
-					ch.fate = inDoubt
+					ch.outcome = unanswered
 					if when == "once more" {
-						ch.fate = notStored
+						ch.outcome = refused
 					}
 				}
 				if diff := cmp.Diff(c.again, sent); diff != "" {
 					t.Errorf("sent %s (-want +got):\n%s", when, diff)
 				}
-				b.Drop(a.settle(&b, chunks))
+				b.Drop(a.settleChunks(&b, chunks))
 			}
 		})
 	}

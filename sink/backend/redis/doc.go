@@ -1,6 +1,7 @@
 // Package redis stores records in Redis Streams: the backends "redis:",
 // "rediss:", "unix:", "redis+sentinel:" and "redis+cluster:". It needs Redis 6.2
-// or newer, or a server that speaks like it. This comment is its specification.
+// or newer, or a server that speaks like it. docs/format.md#redis specifies what is
+// stored, for other implementations; this comment says what this one does.
 //
 // # URLs
 //
