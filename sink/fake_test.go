@@ -89,6 +89,8 @@ func (f *fakeStore) Warnings(context.Context, papyra.Retention) ([]string, error
 
 func (f *fakeStore) Groups(context.Context) ([]papyra.ConsumerGroup, error) { return nil, nil }
 
+func (f *fakeStore) Examine(context.Context) []papyra.Check { return nil }
+
 func (f *fakeStore) Read(context.Context, papyra.Query, func(*papyra.Record, papyra.Place) error) (int64, error) {
 	return 0, papyra.ErrNotFound
 }

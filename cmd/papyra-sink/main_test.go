@@ -456,8 +456,8 @@ func TestSIGTERMInAFloodLosesNothing(t *testing.T) {
 	}
 }
 
-// Lesson 1: after kill -9 the next start heals the tail and merges nothing.
-func TestLesson01KillInAFloodLeavesNothingButATornLine(t *testing.T) {
+// After kill -9 the next start heals the end of the file and merges nothing.
+func TestKillInAFloodLeavesNothingButATornLine(t *testing.T) {
 	b, err := broker.Start(broker.Config{Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
@@ -529,8 +529,8 @@ func TestLesson01KillInAFloodLeavesNothingButATornLine(t *testing.T) {
 	}
 }
 
-// Lesson 67: a stderr that is closed, or that nobody reads, stops nothing.
-func TestLesson67StderrThatIsClosedOrStuck(t *testing.T) {
+// A stderr that is closed, or that nobody reads, stops nothing.
+func TestStderrThatIsClosedOrStuck(t *testing.T) {
 	b, err := broker.Start(broker.Config{Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package maintain
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -79,7 +78,8 @@ func (r *Removal) Bytes() (n int64) {
 	return n
 }
 
-// Streams returns what is removed of each stream, by system and category.
+// Streams returns what is removed of each stream, in the order of
+// papyra.CompareStreams.
 func (r *Removal) Streams() []papyra.StreamSummary {
 	out := []papyra.StreamSummary{}
 	for i := range r.categories {
@@ -87,14 +87,8 @@ func (r *Removal) Streams() []papyra.StreamSummary {
 			out = append(out, *s)
 		}
 	}
-	sortStreams(out)
+	slices.SortFunc(out, papyra.CompareStreams)
 	return out
-}
-
-func sortStreams(list []papyra.StreamSummary) {
-	slices.SortFunc(list, func(a, b papyra.StreamSummary) int {
-		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Category, b.Category))
-	})
 }
 
 // Reports returns the act's RemovalReports, each a sealed line with its

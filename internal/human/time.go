@@ -1,22 +1,20 @@
-package main
+package human
 
 import (
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/papyra/papyra/cmd/internal/cli"
 )
 
-// timeFormat is how tables show a time, always in UTC. parseTime reads it.
-const timeFormat = "2006-01-02 15:04:05.000"
+// TimeFormat is how tables show a time, always in UTC. [ParseTime] reads it.
+const TimeFormat = "2006-01-02 15:04:05.000"
 
 const whenHelp = "write 2h or 7d (ago), 2024-05-31, 2024-05-31T14:00:00Z, or Unix seconds"
 
-// parseTime reads a moment as an operator writes it: RFC 3339, a date or a date
+// ParseTime reads a moment as an operator writes it: RFC 3339, a date or a date
 // with a time (UTC), Unix seconds, a duration (so long before now), or "now".
-func parseTime(s string, now time.Time) (time.Time, error) {
+func ParseTime(s string, now time.Time) (time.Time, error) {
 	s = strings.TrimSpace(s)
 	if s == "now" {
 		return now, nil
@@ -32,7 +30,7 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 	if t, ok := unixTime(s); ok {
 		return inRange(s, t)
 	}
-	if d, err := cli.ParseDuration(s); err == nil {
+	if d, err := ParseDuration(s); err == nil {
 		return inRange(s, now.Add(-d))
 	}
 	return time.Time{}, fmt.Errorf("%q is not a time: %s", s, whenHelp)
@@ -63,20 +61,20 @@ func inRange(s string, t time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// showSeconds shows a timestamp of a report, in Unix seconds.
-func showSeconds(seconds float64) string {
+// Seconds shows a timestamp of a report, in Unix seconds; none is "-".
+func Seconds(seconds float64) string {
 	if seconds == 0 {
 		return "-"
 	}
-	return time.UnixMilli(int64(seconds * 1000)).UTC().Format(timeFormat)
+	return time.UnixMilli(int64(seconds * 1000)).UTC().Format(TimeFormat)
 }
 
-// showBriefly is showSeconds without milliseconds.
-func showBriefly(seconds float64) string {
+// Briefly is [Seconds] without milliseconds.
+func Briefly(seconds float64) string {
 	return time.Unix(int64(seconds), 0).UTC().Format(time.DateTime)
 }
 
-// showMicros shows a record's timestamp.
-func showMicros(micros int64) string {
-	return time.UnixMicro(micros).UTC().Format(timeFormat)
+// Micros shows a record's timestamp, in Unix microseconds.
+func Micros(micros int64) string {
+	return time.UnixMicro(micros).UTC().Format(TimeFormat)
 }

@@ -1,4 +1,4 @@
-package main
+package inspect
 
 import (
 	"fmt"
@@ -40,9 +40,9 @@ func TestSummaryAddsUpWhatWasRemoved(t *testing.T) {
 		}}),
 		report("orders", papyra.RemovalReport{Act: papyra.ActRotate, ID: "e", Categories: of(1000, 1000)}),
 	} {
-		s.add(rec)
+		s.addRecord(rec)
 	}
-	want := []*removedCount{
+	want := []RemovedCount{
 		{"compact", "events", 3, 300},
 		{"other", "unknown", 9, 90},
 		{"rotate", "events", 30, 3000},
@@ -77,13 +77,13 @@ func TestSummaryOfARotatedStore(t *testing.T) {
 	}
 	s := newSummarizer()
 	if _, err := store.Read(t.Context(), papyra.Query{}, func(rec *papyra.Record, _ papyra.Place) error {
-		s.add(rec)
+		s.addRecord(rec)
 		return nil
 	}); err != nil {
 		t.Fatal(err)
 	}
 	var left, removed, all int64
-	for _, st := range s.end().Streams {
+	for _, st := range s.summary().Streams {
 		if st.Category == "events" {
 			left = st.Records
 		}
@@ -107,10 +107,10 @@ func TestSummaryBoundsRuns(t *testing.T) {
 			Line: []byte("{}"), Kind: papyra.KindEvent, System: []byte("orders"), Time: 1,
 			Sealed: true, Node: []byte("n"), Run: fmt.Appendf(nil, "%016d", i), Seq: 1,
 		}
-		s.add(&rec)
-		s.add(&rec)
+		s.addRecord(&rec)
+		s.addRecord(&rec)
 	}
-	r := s.end()
+	r := s.summary()
 	if len(r.Runs) != maxRuns || r.RunsOmitted != 10 || r.Records != 2*(maxRuns+5) {
 		t.Errorf("got %d runs, %d omitted, %d records, want %d, 10, %d", len(r.Runs), r.RunsOmitted, r.Records, maxRuns, 2*(maxRuns+5))
 	}

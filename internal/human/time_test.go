@@ -1,4 +1,4 @@
-package main
+package human
 
 import (
 	"testing"
@@ -39,14 +39,14 @@ func TestParseTime(t *testing.T) {
 		{"100000d", ""},
 		{"\x1b[31m", ""},
 	} {
-		got, err := parseTime(tc.in, now)
+		got, err := ParseTime(tc.in, now)
 		switch {
 		case tc.want == "" && err == nil:
-			t.Errorf("parseTime(%q) = %s, want an error", tc.in, got.Format(time.RFC3339Nano))
+			t.Errorf("ParseTime(%q) = %s, want an error", tc.in, got.Format(time.RFC3339Nano))
 		case tc.want != "" && err != nil:
-			t.Errorf("parseTime(%q): %v, want %s", tc.in, err, tc.want)
+			t.Errorf("ParseTime(%q): %v, want %s", tc.in, err, tc.want)
 		case tc.want != "" && got.Format(time.RFC3339Nano) != tc.want:
-			t.Errorf("parseTime(%q) = %s, want %s", tc.in, got.Format(time.RFC3339Nano), tc.want)
+			t.Errorf("ParseTime(%q) = %s, want %s", tc.in, got.Format(time.RFC3339Nano), tc.want)
 		}
 	}
 }
@@ -54,9 +54,9 @@ func TestParseTime(t *testing.T) {
 // What a table shows can be given back as --since.
 func TestShownTimeIsRead(t *testing.T) {
 	for _, micros := range []int64{0, 1_700_000_000_123_000, 253_402_300_799_999_000} {
-		got, err := parseTime(showMicros(micros), time.Unix(0, 0))
+		got, err := ParseTime(Micros(micros), time.Unix(0, 0))
 		if err != nil || got.UnixMicro() != micros {
-			t.Errorf("parseTime(%q) = %v, %v, want %d", showMicros(micros), got, err, micros)
+			t.Errorf("ParseTime(%q) = %v, %v, want %d", Micros(micros), got, err, micros)
 		}
 	}
 }
@@ -67,8 +67,8 @@ func FuzzParseTime(f *testing.F) {
 	}
 	now := time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, s string) {
-		if got, err := parseTime(s, now); err == nil && (got.Year() < 1970 || got.Year() > 9999) {
-			t.Fatalf("parseTime(%q) = %v", s, got)
+		if got, err := ParseTime(s, now); err == nil && (got.Year() < 1970 || got.Year() > 9999) {
+			t.Fatalf("ParseTime(%q) = %v", s, got)
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package main
+package inspect
 
 import (
 	"encoding/json"
@@ -7,7 +7,7 @@ import (
 	"github.com/papyra/papyra"
 )
 
-func TestSayReport(t *testing.T) {
+func TestReportInWords(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		report  string
@@ -60,7 +60,7 @@ func TestSayReport(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := sayReport(&papyra.Record{Type: []byte(tc.report), Payload: payload}); got != tc.want {
+			if got := ReportInWords(&papyra.Record{Type: []byte(tc.report), Payload: payload}); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})

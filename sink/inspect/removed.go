@@ -1,17 +1,16 @@
-package main
+package inspect
 
 import (
 	"cmp"
 	"encoding/json"
 	"slices"
-	"strings"
 
 	"github.com/papyra/papyra"
 )
 
-// removedCount is what acts of one name have removed of one category, as the
+// RemovedCount is what acts of one name have removed of one category, as the
 // RemovalReports say.
-type removedCount struct {
+type RemovedCount struct {
 	Act string `json:"act"` // "other" for acts of a later version
 	// Category may also be "unknown", for records of a kind of a later version,
 	// and "damaged", for lines of no category.
@@ -28,12 +27,13 @@ const (
 // removedSum adds RemovalReports up. Those that are carried count too: what they
 // repeat is no longer in the store. An act that was interrupted counts whole, as
 // its report was written before.
-type removedSum map[removedKey]*removedCount
+type removedSum map[removedKey]*RemovedCount
 
 // removedKey has few values, whatever the reports say.
 type removedKey struct{ act, category string }
 
-func (s removedSum) add(rec *papyra.Record) {
+// addReport adds a record if it is a RemovalReport.
+func (s removedSum) addReport(rec *papyra.Record) {
 	if rec.Kind != papyra.KindReport || string(rec.Type) != papyra.ReportRemoval || string(rec.System) != papyra.SystemReserved {
 		return
 	}
@@ -46,44 +46,39 @@ func (s removedSum) add(rec *papyra.Record) {
 		act = actOther
 	}
 	for name, c := range r.Categories {
-		s.count(act, papyra.ParseCategory(name).Category(), c.Records, c.Bytes)
+		s.addCount(act, papyra.ParseCategory(name).Category(), c.Records, c.Bytes)
 	}
-	s.count(act, categoryDamaged, r.Damaged, r.DamagedBytes)
+	s.addCount(act, categoryDamaged, r.Damaged, r.DamagedBytes)
 }
 
-func (s removedSum) count(act, category string, records, bytes int64) {
+func (s removedSum) addCount(act, category string, records, bytes int64) {
 	if records <= 0 && bytes <= 0 {
 		return
 	}
 	key := removedKey{act, category}
 	c := s[key]
 	if c == nil {
-		c = &removedCount{Act: act, Category: category}
+		c = &RemovedCount{Act: act, Category: category}
 		s[key] = c
 	}
 	c.Records += max(records, 0)
 	c.Bytes += max(bytes, 0)
 }
 
-// list returns the counts by act, the categories in their usual order.
-func (s removedSum) list() (list []*removedCount) {
+// list returns the counts by act, the categories in their usual order and what
+// was damaged last.
+func (s removedSum) list() (list []RemovedCount) {
 	for _, c := range s {
-		list = append(list, c)
+		list = append(list, *c)
 	}
-	slices.SortFunc(list, func(a, b *removedCount) int {
-		return cmp.Or(compareStreams(a.Act, a.Category, b.Act, b.Category), -strings.Compare(a.Category, b.Category))
+	rank := func(c RemovedCount) int {
+		if c.Category == categoryDamaged {
+			return 1
+		}
+		return 0
+	}
+	slices.SortFunc(list, func(a, b RemovedCount) int {
+		return cmp.Or(cmp.Compare(a.Act, b.Act), cmp.Compare(rank(a), rank(b)), papyra.CompareCategories(a.Category, b.Category))
 	})
 	return list
-}
-
-func (c *call) showRemoved(list []*removedCount) {
-	if len(list) == 0 {
-		return
-	}
-	c.out.printf("\nremoved so far:\n")
-	g := newGrid(c.out, column{title: "ACT"}, column{title: "CATEGORY"}, column{title: "RECORDS", right: true}, column{title: "SIZE", right: true})
-	for _, r := range list {
-		_ = g.add(r.Act, r.Category, showCount(r.Records), showBytes(r.Bytes))
-	}
-	_ = g.end()
 }

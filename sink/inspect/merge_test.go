@@ -1,4 +1,4 @@
-package main
+package inspect
 
 import (
 	"bytes"
@@ -13,7 +13,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend"
 )
 
@@ -32,7 +31,7 @@ func sealed(t interface{ Fatal(...any) }, run string, seq uint64, at int64) stri
 }
 
 // memoryStore returns a store that holds lines.
-func memoryStore(t interface{ Fatal(...any) }, lines []string) sink.Backend {
+func memoryStore(t interface{ Fatal(...any) }, lines []string) papyra.Store {
 	store, err := backend.Open("memory:")
 	if err != nil {
 		t.Fatal(err)
@@ -55,9 +54,15 @@ func memoryStore(t interface{ Fatal(...any) }, lines []string) sink.Backend {
 	return store
 }
 
-func readLines(t interface{ Fatal(...any) }, stores []sink.Backend, q papyra.Query) []string {
+func closeAll(stores []papyra.Store) {
+	for _, s := range stores {
+		_ = s.Close()
+	}
+}
+
+func readLines(t interface{ Fatal(...any) }, stores []papyra.Store, q papyra.Query) []string {
 	var out []string
-	sources, err := readAll(context.Background(), stores, q, func(rec *papyra.Record) error {
+	sources, err := Read(context.Background(), stores, q, func(rec *papyra.Record) error {
 		out = append(out, string(rec.Line))
 		return nil
 	})
@@ -65,8 +70,8 @@ func readLines(t interface{ Fatal(...any) }, stores []sink.Backend, q papyra.Que
 		t.Fatal(err)
 	}
 	for _, s := range sources {
-		if s.err != nil {
-			t.Fatal(s.err)
+		if s.Err != nil {
+			t.Fatal(s.Err)
 		}
 	}
 	return out
@@ -74,7 +79,7 @@ func readLines(t interface{ Fatal(...any) }, stores []sink.Backend, q papyra.Que
 
 // However records are spread over stores, each is shown once, a store's own
 // order is kept, and a limit is the end of the whole.
-func TestReadAllProperties(t *testing.T) {
+func TestReadProperties(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	rapid.Check(t, func(t *rapid.T) {
 		runs := []string{"aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"}
@@ -89,7 +94,7 @@ func TestReadAllProperties(t *testing.T) {
 				all[line] = true
 			}
 		}
-		var stores []sink.Backend
+		var stores []papyra.Store
 		for _, lines := range held {
 			stores = append(stores, memoryStore(t, lines))
 		}
@@ -150,7 +155,7 @@ func TestMergeOrder(t *testing.T) {
 		{"empty stores", [][]string{nil, {line(a, 1, 1)}, nil}, []string{line(a, 1, 1)}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			var stores []sink.Backend
+			var stores []papyra.Store
 			for _, lines := range tc.in {
 				stores = append(stores, memoryStore(t, lines))
 			}
@@ -163,9 +168,9 @@ func TestMergeOrder(t *testing.T) {
 }
 
 // A reader that stops, and a store that fails, leave nothing running.
-func TestReadAllEndsEarly(t *testing.T) {
+func TestReadEndsEarly(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	stores := []sink.Backend{
+	stores := []papyra.Store{
 		memoryStore(t, []string{sealed(t, "aaaaaaaaaaaaaaaa", 1, 1), sealed(t, "aaaaaaaaaaaaaaaa", 2, 2)}),
 		failing{memoryStore(t, nil)},
 		memoryStore(t, []string{sealed(t, "bbbbbbbbbbbbbbbb", 1, 1)}),
@@ -174,7 +179,7 @@ func TestReadAllEndsEarly(t *testing.T) {
 	stop := errors.New("stop")
 	for n := range 3 {
 		seen := 0
-		sources, err := readAll(context.Background(), stores[:n+1], papyra.Query{}, func(*papyra.Record) error {
+		sources, err := Read(context.Background(), stores[:n+1], papyra.Query{}, func(*papyra.Record) error {
 			seen++
 			return stop
 		})
@@ -182,19 +187,19 @@ func TestReadAllEndsEarly(t *testing.T) {
 			t.Errorf("%d stores: error %v after %d records, want the reader's own after 1", n+1, err, seen)
 		}
 		for i, s := range sources {
-			if failed := s.err != nil; failed != (i == 1) {
-				t.Errorf("%d stores: error of store %d is %v", n+1, i, s.err)
+			if failed := s.Err != nil; failed != (i == 1) {
+				t.Errorf("%d stores: error of store %d is %v", n+1, i, s.Err)
 			}
 		}
 	}
 	seen := 0
-	if _, err := readAll(context.Background(), stores, papyra.Query{}, func(*papyra.Record) error { seen++; return nil }); err != nil || seen != 3 {
+	if _, err := Read(context.Background(), stores, papyra.Query{}, func(*papyra.Record) error { seen++; return nil }); err != nil || seen != 3 {
 		t.Errorf("with one failing store: %d records, %v, want the 3 of the others", seen, err)
 	}
 }
 
 // failing is a store that cannot be read.
-type failing struct{ sink.Backend }
+type failing struct{ papyra.Store }
 
 func (failing) Read(context.Context, papyra.Query, func(*papyra.Record, papyra.Place) error) (int64, error) {
 	return 0, fmt.Errorf("read: %w", papyra.ErrUnavailable)
@@ -202,7 +207,7 @@ func (failing) Read(context.Context, papyra.Query, func(*papyra.Record, papyra.P
 
 func BenchmarkMerge(b *testing.B) {
 	const each = 1000
-	var stores []sink.Backend
+	var stores []papyra.Store
 	for s := range 3 {
 		lines := make([]string, each)
 		for i := range lines {
@@ -213,7 +218,7 @@ func BenchmarkMerge(b *testing.B) {
 	defer closeAll(stores)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := readAll(context.Background(), stores, papyra.Query{}, func(*papyra.Record) error { return nil }); err != nil {
+		if _, err := Read(context.Background(), stores, papyra.Query{}, func(*papyra.Record) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}
