@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/redact"
 )
 
 const (
@@ -125,7 +126,7 @@ func (l *link) setCallbacks(o *nats.Options) {
 	up := func(what string) func(*nats.Conn) {
 		return func(nc *nats.Conn) {
 			l.up()
-			l.notices.log(slog.LevelInfo, what, func() []any { return []any{"server", nc.ConnectedUrlRedacted()} })
+			l.notices.log(slog.LevelInfo, what, func() []any { return []any{"server", redact.URL(nc.ConnectedUrl())} })
 		}
 	}
 	connected, reconnected := up("connected to broker"), up("reconnected to broker")

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/redact"
 )
 
 const (
@@ -85,7 +86,7 @@ func (c *conn) options() (*nats.Options, error) {
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			c.sink.setConnected(true)
-			log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted())
+			log.Info("connected to NATS again", "server", redact.URL(nc.ConnectedUrl()))
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""

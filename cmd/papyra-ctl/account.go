@@ -7,6 +7,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/internal/redact"
 	"github.com/papyra/papyra/sink/account"
 )
 
@@ -67,7 +68,7 @@ func (c *call) account() error {
 	}
 	for i, u := range c.urls {
 		if slices.Contains(c.urls[:i], u) {
-			return usagef("--backend %s is given twice: each of its records would be a duplicate", cli.RedactURL(u))
+			return usagef("--backend %s is given twice: each of its records would be a duplicate", redact.URL(u))
 		}
 	}
 	stores, err := c.openAll()

@@ -39,7 +39,7 @@ func NATSFlags() []urfave.Flag {
 
 // NATS is how to reach a broker.
 type NATS struct {
-	URL     string        // one, or several with commas between; it may hold a secret: show it with RedactURL
+	URL     string        // one, or several with commas between; it may hold a secret: show it with redact.URL
 	Timeout time.Duration // for one attempt to connect, and for an answer
 	Options []nats.Option // credentials, TLS, Timeout
 }
