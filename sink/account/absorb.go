@@ -3,7 +3,7 @@ package account
 import (
 	"cmp"
 
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
+	"github.com/papyra/papyra/internal/numset"
 )
 
 // absorb adds what the book of another store of the group says. other is of no
@@ -70,7 +70,7 @@ func (r *run) absorb(from *run) {
 }
 
 func (s *series) absorb(from *series) {
-	s.stored.absorb(&from.stored)
+	s.stored.Absorb(&from.stored)
 	s.highest = max(s.highest, from.highest)
 	s.settled = max(s.settled, from.settled)
 	s.base = max(s.base, from.base)
@@ -79,7 +79,7 @@ func (s *series) absorb(from *series) {
 	}
 	for reason, d := range from.drops {
 		to := s.dropped(reason)
-		to.ranges.Or(d.ranges)
+		to.named.Union(&d.named)
 		to.marks = append(to.marks, d.marks...)
 		for id, n := range d.more {
 			if to.more == nil {
@@ -96,10 +96,10 @@ func (r *removals) absorb(from *removals) {
 	for kind := range from.byAct {
 		for act, set := range from.byAct[kind] {
 			if r.byAct[kind] == nil {
-				r.byAct[kind] = map[string]*roaring64.Bitmap{}
+				r.byAct[kind] = map[string]*numset.Set{}
 			}
 			if have := r.byAct[kind][act]; have != nil {
-				have.Or(set)
+				have.Union(set)
 			} else {
 				r.byAct[kind][act] = set
 			}

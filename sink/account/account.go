@@ -17,6 +17,17 @@ const (
 	DefaultMaxGaps = 1000
 )
 
+const (
+	// maxSeq is the highest number that a seal can hold.
+	maxSeq = 9_999_999_999_999_999_999
+
+	// maxContainers bounds the memory that ranges named by reports may take, in
+	// bitmap containers of about 100 bytes: a report can name any range, and one
+	// that names absurd ones must not cost the operator's machine. Ranges beyond
+	// it count by their number only.
+	maxContainers = 4 << 20
+)
+
 // silence is how long a run may say nothing and still count as live. A
 // publisher reports at least every minute, whatever happens: two reports in a
 // row were lost, and half a minute more.

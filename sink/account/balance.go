@@ -7,9 +7,8 @@ import (
 	"slices"
 	"sort"
 
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
-
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/numset"
 )
 
 // budget is an explanation that names only how many: n of the numbers that are
@@ -40,7 +39,7 @@ type fate struct {
 // tally is the balance of one series.
 type tally struct {
 	counts  Counts
-	known   *roaring64.Bitmap // every number that is named by anything
+	known   *numset.Set // every number that is named by anything
 	missing []span
 }
 
@@ -75,23 +74,22 @@ func ordered[K cmp.Ordered, V any](m map[K]V, order []K) []K {
 
 // balance gives every number of a series above its base exactly one place.
 func balance(s *series, rm *removals, kind papyra.Kind, f fate) tally {
-	s.stored.flush()
-	known := s.stored.set
+	known := s.stored.Set()
 	if len(s.drops) > 0 || rm != nil {
 		known = known.Clone()
 	}
 	var t tally
 	c := &t.counts
-	above := func() uint64 { return within(known, s.base, s.highest) }
-	claim := func(set *roaring64.Bitmap) uint64 {
+	above := func() uint64 { return known.CountBetween(s.base, s.highest) }
+	claim := func(set *numset.Set) uint64 {
 		before := above()
-		known.Or(set)
+		known.Union(set)
 		return above() - before
 	}
 	c.Accepted = s.highest - s.base
 	c.Stored = above()
 	for _, reason := range ordered(s.drops, reasonOrder) {
-		c.drop(reason, claim(s.drops[reason].ranges))
+		c.drop(reason, claim(&s.drops[reason].named))
 	}
 	var budgets []budget
 	if rm != nil {
@@ -133,7 +131,7 @@ func prompt(d *drops, reason papyra.DropReason, quiet uint64) (out []budget) {
 	last := mark{accepted: quiet}
 	for _, m := range d.marks {
 		if m.n > last.n {
-			if n, named := m.n-last.n, within(d.ranges, last.accepted, m.accepted); n > named {
+			if n, named := m.n-last.n, d.named.CountBetween(last.accepted, m.accepted); n > named {
 				out = append(out, budget{low: last.accepted, high: m.accepted, n: n - named, reason: reason})
 			}
 		}
@@ -155,7 +153,7 @@ func late(d *drops, reason papyra.DropReason) []budget {
 	for _, m := range d.marks {
 		all = mark{max(all.accepted, m.accepted), max(all.n, m.n)}
 	}
-	if named := within(d.ranges, 0, all.accepted); all.n > named {
+	if named := d.named.CountBetween(0, all.accepted); all.n > named {
 		return []budget{{high: all.accepted, n: all.n - named, reason: reason}}
 	}
 	return nil
@@ -197,7 +195,7 @@ func (t *tally) spread(s *series, budgets []budget, f fate) {
 		for ; next < len(budgets) && budgets[next].low <= low; next++ {
 			heap.Push(&usable, &budgets[next])
 		}
-		holes := high - low - within(t.known, low, high)
+		holes := high - low - t.known.CountBetween(low, high)
 		left := holes
 		for left > 0 && len(usable) > 0 {
 			b := usable[0]
@@ -263,14 +261,13 @@ func (l *ledger) fateOf(r *run, rm *removals, kind papyra.Kind, live bool) fate 
 // head returns the highest number that was certainly taken before the first
 // report and before anything was stored or came to a sink.
 func (s *series) head(first *papyra.PublisherCategory) uint64 {
-	s.stored.flush()
 	head := min(s.highest, first.Accepted)
-	if !s.stored.set.IsEmpty() {
-		head = min(head, s.stored.set.Minimum()-1)
+	if stored := s.stored.Set(); !stored.IsEmpty() {
+		head = min(head, stored.Min()-1)
 	}
 	for _, reason := range sinkReasons {
-		if d := s.drops[reason]; d != nil && !d.ranges.IsEmpty() {
-			head = min(head, d.ranges.Minimum()-1)
+		if d := s.drops[reason]; d != nil && !d.named.IsEmpty() {
+			head = min(head, d.named.Min()-1)
 		}
 	}
 	return head
@@ -284,7 +281,7 @@ func (r *removals) head(kind papyra.Kind) uint64 {
 	}
 	for _, set := range r.byAct[kind] {
 		if !set.IsEmpty() {
-			head = min(head, set.Minimum()-1)
+			head = min(head, set.Min()-1)
 		}
 	}
 	if len(r.below[kind]) > 0 {
@@ -299,7 +296,7 @@ func (s *series) buffered(last papyra.PublisherCategory) (from, to uint64) {
 	to = last.Accepted
 	dropped := func(low uint64) (n uint64) {
 		for _, d := range s.drops {
-			n += within(d.ranges, low, to)
+			n += d.named.CountBetween(low, to)
 		}
 		return n
 	}

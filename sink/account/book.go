@@ -6,9 +6,8 @@ import (
 	"math"
 	"slices"
 
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
-
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/numset"
 )
 
 // runKey names a run. A run belongs to one system; two that claim the same run
@@ -57,7 +56,7 @@ type reportFacts struct {
 
 // series is what a store says of one run and category.
 type series struct {
-	stored  numbers
+	stored  numset.Counted
 	highest uint64 // the highest number that anything names
 	settled uint64 // the highest that was certainly taken before Account.cutoff
 	base    uint64 // the highest that was certainly taken before Account.since
@@ -67,9 +66,9 @@ type series struct {
 
 // drops is what was dropped of a series for one reason.
 type drops struct {
-	ranges *roaring64.Bitmap
-	marks  []mark            // by a publisher: numbers beside the ranges
-	more   map[noteID]others // by sinks: those beyond the ranges, by report
+	named numset.Set        // by ranges
+	marks []mark            // by a publisher: numbers beside the ranges
+	more  map[noteID]others // by sinks: those beyond the ranges, by report
 }
 
 // mark is a publisher's report that n records were dropped in all when the
@@ -100,7 +99,7 @@ type sinkRun struct {
 // removals is what acts removed of one run, whose system they do not name.
 type removals struct {
 	node   string
-	byAct  [papyra.KindCount]map[string]*roaring64.Bitmap
+	byAct  [papyra.KindCount]map[string]*numset.Set
 	below  [papyra.KindCount]map[noteID]below
 	latest int64
 	known  [papyra.KindCount][3]uint64 // highest, settled, base as in series
@@ -135,7 +134,7 @@ func (b *book) add(rec *papyra.Record) {
 	}
 	r := b.runOf(rec)
 	s := r.of(rec.Kind)
-	s.stored.add(rec.Seq)
+	s.stored.Add(rec.Seq)
 	b.a.know(s, rec.Seq, rec.Time, rec.Kind == papyra.KindReport)
 	r.first, r.last = min(r.first, rec.Time), max(r.last, rec.Time)
 	if rec.Kind == papyra.KindReport {
@@ -258,7 +257,7 @@ func (s *series) dropped(reason papyra.DropReason) *drops {
 	}
 	d := s.drops[reason]
 	if d == nil {
-		d = &drops{ranges: roaring64.New()}
+		d = &drops{}
 		s.drops[reason] = d
 	}
 	return d
@@ -278,7 +277,7 @@ func (d *drops) mark(m mark) {
 func (a *Account) name(s *series, reason papyra.DropReason, ranges []papyra.Range, at int64) (n uint64) {
 	for _, g := range ranges {
 		if ok := a.nameable(g); ok {
-			s.dropped(reason).ranges.AddRange(g[0], g[1]+1)
+			s.dropped(reason).named.AddRange(g[0], g[1])
 			a.know(s, g[1], at, true)
 			n += g[1] - g[0] + 1
 		}
@@ -407,7 +406,7 @@ func (r *removals) add(a *Account, kind papyra.Kind, p *papyra.RemovalReport, g 
 			continue
 		}
 		if explains {
-			r.named(kind, p.Act).AddRange(ranges[0], ranges[1]+1)
+			r.named(kind, p.Act).AddRange(ranges[0], ranges[1])
 		}
 		a.know(&s, ranges[1], rec.Time, true)
 	}
@@ -431,13 +430,13 @@ func (r *removals) add(a *Account, kind papyra.Kind, p *papyra.RemovalReport, g 
 }
 
 // named returns the set of the numbers that an act removed.
-func (r *removals) named(kind papyra.Kind, act string) *roaring64.Bitmap {
+func (r *removals) named(kind papyra.Kind, act string) *numset.Set {
 	if r.byAct[kind] == nil {
-		r.byAct[kind] = map[string]*roaring64.Bitmap{}
+		r.byAct[kind] = map[string]*numset.Set{}
 	}
 	set := r.byAct[kind][act]
 	if set == nil {
-		set = roaring64.New()
+		set = &numset.Set{}
 		r.byAct[kind][act] = set
 	}
 	return set

@@ -14,7 +14,7 @@ func (j *judgement) listGaps(r *judgedRun, kind papyra.Kind, s *judgedSeries) {
 	before := Gap{}
 	for _, sp := range s.missing {
 		partly := sp.absent < sp.holes
-		holes(s.known, sp.low, sp.high, func(first, last uint64) bool {
+		s.known.Holes(sp.low, sp.high, func(first, last uint64) bool {
 			// A stretch that was cut for the sake of the balance is one gap.
 			if !partly && !before.Partly && before.Last > 0 && before.Last+1 == first {
 				before.Last, before.Count = last, last-before.First+1
@@ -41,7 +41,7 @@ func (j *judgement) listGaps(r *judgedRun, kind papyra.Kind, s *judgedSeries) {
 		s.times = map[uint64]int64{}
 	}
 	for _, g := range s.gaps {
-		below, above := neighbours(s.stored.set, g.First)
+		below, above := s.stored.Set().Neighbours(g.First)
 		for _, n := range []uint64{below, above} {
 			if n > 0 {
 				s.times[n] = 0
@@ -66,7 +66,7 @@ func (j *judgement) explain(r *Result) {
 				continue
 			}
 			for _, g := range s.gaps {
-				below, above := neighbours(s.stored.set, g.First)
+				below, above := s.stored.Set().Neighbours(g.First)
 				from, to := run.firstTime(), int64(math.MaxInt64)
 				if t := s.times[below]; t != 0 {
 					from, g.After = t, seconds(t)

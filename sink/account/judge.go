@@ -7,9 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
-
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/numset"
 )
 
 // maxCompared bounds the repeated numbers whose copies are compared, at four
@@ -155,17 +154,18 @@ func (j *judgement) second() (q papyra.Query, again bool) {
 
 // compare counts the copies of a series, and prepares for a look at them.
 func (j *judgement) compare(s *judgedSeries) {
-	if s.stored.repeated == nil {
+	repeated := s.stored.Repeated()
+	if repeated.IsEmpty() {
 		return
 	}
-	s.counts.Duplicates = s.stored.lines - s.stored.set.GetCardinality()
-	n := s.stored.repeated.GetCardinality()
+	s.counts.Duplicates = s.stored.Added() - s.stored.Set().Count()
+	n := repeated.Count()
 	if j.compared+n > maxCompared {
 		j.notes = append(j.notes, "too many records lie in the stores twice to be compared: some that are called duplicates may be conflicts")
 		return
 	}
 	j.compared += n
-	s.versions = newVersions(s.stored.repeated)
+	s.versions = newVersions(repeated)
 }
 
 // revisit looks at a record of the second reading.
@@ -189,15 +189,15 @@ func (j *judgement) revisit(rec *papyra.Record) {
 
 // versions tells exact copies of records from conflicts.
 type versions struct {
-	of    *roaring64.Bitmap
+	of    *numset.Set
 	first []uint32            // hash of the first copy of each number, by its rank; 0 for none yet
 	more  map[uint64][]uint32 // other versions, by number
 
 	exact, conflicts uint64
 }
 
-func newVersions(repeated *roaring64.Bitmap) *versions {
-	return &versions{of: repeated, first: make([]uint32, repeated.GetCardinality()), more: map[uint64][]uint32{}}
+func newVersions(repeated *numset.Set) *versions {
+	return &versions{of: repeated, first: make([]uint32, repeated.Count()), more: map[uint64][]uint32{}}
 }
 
 func (v *versions) see(seq, hash uint64) {
@@ -205,7 +205,7 @@ func (v *versions) see(seq, hash uint64) {
 		return
 	}
 	h := uint32(hash) | 1 // 31 bits tell two versions apart; 0 means none
-	first := &v.first[v.of.Rank(seq)-1]
+	first := &v.first[v.of.Position(seq)]
 	switch {
 	case *first == 0:
 		*first = h
