@@ -13,6 +13,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/internal/terminal"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend"
 )
@@ -209,7 +210,7 @@ func (c *call) jsonText(text []byte) []byte {
 	if !c.out.tty {
 		return text
 	}
-	return escapeJSON(nil, text)
+	return terminal.AppendJSON(nil, text)
 }
 
 func conditionName(code int) string {

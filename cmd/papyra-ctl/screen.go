@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"strconv"
 
 	"github.com/dustin/go-humanize"
 	"golang.org/x/term"
+
+	"github.com/papyra/papyra/internal/human"
+	"github.com/papyra/papyra/internal/terminal"
 )
 
 // screen writes for people. What printf is given as an argument is escaped, so
@@ -43,13 +45,13 @@ func (s *screen) printf(format string, args ...any) {
 		case raw:
 			args[i] = string(v)
 		case string:
-			args[i] = escape(v)
+			args[i] = terminal.Escape(v)
 		case error:
-			args[i] = escape(v.Error())
+			args[i] = terminal.Escape(v.Error())
 		case fmt.Stringer:
-			args[i] = escape(v.String())
+			args[i] = terminal.Escape(v.String())
 		case []byte:
-			args[i] = escape(string(v))
+			args[i] = terminal.Escape(string(v))
 		}
 	}
 	fmt.Fprintf(s.w, format, args...)
@@ -68,7 +70,7 @@ const (
 )
 
 func (s *screen) paint(color, text string) raw {
-	if text = escape(text); !s.color || color == "" {
+	if text = terminal.Escape(text); !s.color || color == "" {
 		return raw(text)
 	}
 	return raw("\x1b[" + color + "m" + text + "\x1b[0m")
@@ -80,15 +82,10 @@ func (s *screen) flush() error { return s.w.Flush() }
 func showBytes(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }
 
 // showCount is a number with its thousands apart: "45,678".
-func showCount(n int64) string { return humanize.Comma(n) }
+func showCount(n int64) string { return human.Count(n) }
 
 // showUnsigned is showCount of a sequence number or counter.
-func showUnsigned(n uint64) string { return showCount(int64(min(n, math.MaxInt64))) }
+func showUnsigned(n uint64) string { return human.Count(n) }
 
 // plural is "1 record", "45,678 records".
-func plural(n int64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return showCount(n) + " " + many
-}
+func plural(n int64, one, many string) string { return human.Plural(n, one, many) }

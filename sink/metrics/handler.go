@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/papyra/papyra/internal/terminal"
 )
 
 const (
@@ -57,14 +58,4 @@ func text(w http.ResponseWriter, status int, body string) {
 
 // oneLine writes an error, which may be several joined ones and hold the name of
 // a file, so that it fits into a log and moves no cursor.
-func oneLine(s string) string {
-	var b strings.Builder
-	for _, r := range strings.ReplaceAll(s, "\n", "; ") {
-		if !strconv.IsPrint(r) {
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
+func oneLine(s string) string { return terminal.Escape(strings.ReplaceAll(s, "\n", "; ")) }
