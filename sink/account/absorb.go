@@ -31,7 +31,7 @@ func (b *book) absorb(other *book) {
 		to.stopped = to.stopped || from.stopped
 		to.lost = max(to.lost, from.lost)
 		for peer, at := range from.peers {
-			to.hear(peer, at)
+			to.notePeer(peer, at)
 		}
 		to.marks = append(to.marks, from.marks...)
 	}
@@ -78,7 +78,7 @@ func (s *series) absorb(from *series) {
 		s.quiet[i] = max(s.quiet[i], n)
 	}
 	for reason, d := range from.drops {
-		to := s.dropped(reason)
+		to := s.dropsFor(reason)
 		to.named.Union(&d.named)
 		to.marks = append(to.marks, d.marks...)
 		for id, n := range d.more {

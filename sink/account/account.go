@@ -113,7 +113,7 @@ func (a *Account) book(store int) *book {
 // Add enters a record of a store. The stores are numbered from 0; the order of
 // the records does not matter. A record that is read twice by mistake counts as
 // a duplicate. Nothing of rec is kept.
-func (a *Account) Add(store int, rec *papyra.Record) { a.book(store).add(rec) }
+func (a *Account) Add(store int, rec *papyra.Record) { a.book(store).addRecord(rec) }
 
 // Unread notes what could not be read of a store: how many lines were damaged,
 // and the problem with any other part, nil if there is none.
@@ -134,12 +134,12 @@ func (a *Account) Again() (q papyra.Query, again bool, err error) {
 	if a.judged != nil {
 		return papyra.Query{}, false, nil
 	}
-	l, err := a.join()
+	l, err := a.joinBooks()
 	if err != nil {
 		return papyra.Query{}, false, err
 	}
 	a.judged = newJudgement(a, l)
-	q, again = a.judged.second()
+	q, again = a.judged.prepareSecond()
 	return q, again, nil
 }
 

@@ -122,7 +122,7 @@ func newBook(a *Account) *book {
 	return &book{a: a, chosen: true, runs: map[runKey]*run{}, sinks: map[string]*sinkRun{}, removals: map[string]*removals{}}
 }
 
-func (b *book) add(rec *papyra.Record) {
+func (b *book) addRecord(rec *papyra.Record) {
 	b.records++
 	switch {
 	case rec.Kind == papyra.KindUnknown:
@@ -133,12 +133,12 @@ func (b *book) add(rec *papyra.Record) {
 		return
 	}
 	r := b.runOf(rec)
-	s := r.of(rec.Kind)
+	s := r.seriesOf(rec.Kind)
 	s.stored.Add(rec.Seq)
-	b.a.know(s, rec.Seq, rec.Time, rec.Kind == papyra.KindReport)
+	b.a.noteTaken(s, rec.Seq, rec.Time, rec.Kind == papyra.KindReport)
 	r.first, r.last = min(r.first, rec.Time), max(r.last, rec.Time)
 	if rec.Kind == papyra.KindReport {
-		b.report(r, rec) // a copy of a report that was met before says nothing new
+		b.addReport(r, rec) // a copy of a report that was met before says nothing new
 	}
 }
 
@@ -148,7 +148,7 @@ func (b *book) runOf(rec *papyra.Record) *run {
 	}
 	r := b.runs[runKey{string(rec.System), string(rec.Run)}]
 	if r == nil {
-		r = b.open(runKey{string(rec.System), string(rec.Run)})
+		r = b.openRun(runKey{string(rec.System), string(rec.Run)})
 	}
 	if r.node == "" {
 		r.node = string(rec.Node)
@@ -157,7 +157,7 @@ func (b *book) runOf(rec *papyra.Record) *run {
 	return r
 }
 
-func (b *book) open(key runKey) *run {
+func (b *book) openRun(key runKey) *run {
 	r := b.runs[key]
 	if r == nil {
 		r = &run{key: key, first: math.MaxInt64, last: math.MinInt64, started: math.MaxInt64}
@@ -166,17 +166,18 @@ func (b *book) open(key runKey) *run {
 	return r
 }
 
-func (r *run) of(kind papyra.Kind) *series {
+// seriesOf returns what is known of a category of the run.
+func (r *run) seriesOf(kind papyra.Kind) *series {
 	if r.series[kind] == nil {
 		r.series[kind] = &series{}
 	}
 	return r.series[kind]
 }
 
-// know notes that the number n had been taken at a time. Whether that is before
+// noteTaken notes that the number n had been taken at a time. Whether that is before
 // the window only reports may say: the time of another record is what its
 // runtime claims.
-func (a *Account) know(s *series, n uint64, at int64, reported bool) {
+func (a *Account) noteTaken(s *series, n uint64, at int64, reported bool) {
 	if n > maxSeq {
 		return
 	}
@@ -189,7 +190,8 @@ func (a *Account) know(s *series, n uint64, at int64, reported bool) {
 	}
 }
 
-func (b *book) report(r *run, rec *papyra.Record) {
+// addReport enters what a report says. One that cannot be read is counted.
+func (b *book) addReport(r *run, rec *papyra.Record) {
 	var err error
 	own := string(rec.System) == papyra.SystemReserved
 	switch string(rec.Type) {
@@ -224,12 +226,12 @@ func (b *book) publisherReport(r *run, rec *papyra.Record, p *papyra.PublisherRe
 		if kind == papyra.KindUnknown || c.Accepted > maxSeq {
 			continue
 		}
-		s := r.of(kind)
-		b.a.know(s, c.Accepted, rec.Time, true)
+		s := r.seriesOf(kind)
+		b.a.noteTaken(s, c.Accepted, rec.Time, true)
 		for reason, d := range c.Dropped {
 			if d != nil && d.N > 0 {
-				b.a.name(s, reason, d.Ranges, rec.Time)
-				s.dropped(reason).mark(mark{c.Accepted, d.N})
+				b.a.nameDropped(s, reason, d.Ranges, rec.Time)
+				s.dropsFor(reason).addMark(mark{c.Accepted, d.N})
 			}
 		}
 		for i, reason := range publisherReasons {
@@ -251,7 +253,8 @@ func (b *book) publisherReport(r *run, rec *papyra.Record, p *papyra.PublisherRe
 	}
 }
 
-func (s *series) dropped(reason papyra.DropReason) *drops {
+// dropsFor returns what was dropped for a reason.
+func (s *series) dropsFor(reason papyra.DropReason) *drops {
 	if s.drops == nil {
 		s.drops = map[papyra.DropReason]*drops{}
 	}
@@ -263,9 +266,9 @@ func (s *series) dropped(reason papyra.DropReason) *drops {
 	return d
 }
 
-// mark notes a report. Of reports that say the same only the first and the last
-// are kept.
-func (d *drops) mark(m mark) {
+// addMark notes a report. Of reports that say the same only the first and the
+// last are kept.
+func (d *drops) addMark(m mark) {
 	n := len(d.marks)
 	if n > 1 && d.marks[n-1].n == m.n && d.marks[n-2].n == m.n && d.marks[n-2].accepted <= m.accepted && d.marks[n-1].accepted <= m.accepted {
 		d.marks = d.marks[:n-1]
@@ -273,20 +276,21 @@ func (d *drops) mark(m mark) {
 	d.marks = append(d.marks, m)
 }
 
-// name notes ranges that were dropped, and returns how many numbers they hold.
-func (a *Account) name(s *series, reason papyra.DropReason, ranges []papyra.Range, at int64) (n uint64) {
+// nameDropped notes ranges that were dropped, and returns how many numbers they hold.
+func (a *Account) nameDropped(s *series, reason papyra.DropReason, ranges []papyra.Range, at int64) (n uint64) {
 	for _, g := range ranges {
-		if ok := a.nameable(g); ok {
-			s.dropped(reason).named.AddRange(g[0], g[1])
-			a.know(s, g[1], at, true)
+		if ok := a.affordRange(g); ok {
+			s.dropsFor(reason).named.AddRange(g[0], g[1])
+			a.noteTaken(s, g[1], at, true)
 			n += g[1] - g[0] + 1
 		}
 	}
 	return n
 }
 
-// nameable reports whether a range makes sense and can be afforded.
-func (a *Account) nameable(g papyra.Range) bool {
+// affordRange reports whether a range makes sense and its memory can be
+// afforded, which it then takes from what is left.
+func (a *Account) affordRange(g papyra.Range) bool {
 	if g[0] < 1 || g[1] < g[0] || g[1] > maxSeq {
 		return false
 	}
@@ -314,14 +318,14 @@ func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 		}
 	}
 	for _, peer := range p.Peers {
-		s.hear(peer, rec.Time)
+		s.notePeer(peer, rec.Time)
 	}
 	s.started = min(s.started, rec.Time-int64(p.Uptime*1e6))
 	s.last = max(s.last, rec.Time)
 	r.final = r.final || p.State == "stopped"
 	s.lost = max(s.lost, p.LostMessages)
 	if b.a.o.Gaps {
-		s.mark(sinkMark{rec.Time, p.LostMessages, p.Disconnects})
+		s.addMark(sinkMark{rec.Time, p.LostMessages, p.Disconnects})
 	}
 	b.sinkDrops(rec, p.Dropped)
 }
@@ -334,25 +338,25 @@ func (b *book) sinkDrops(rec *papyra.Record, list []papyra.SinkDrops) {
 		if d.Run == "" || kind == papyra.KindUnknown {
 			continue // records without a number
 		}
-		of := b.open(runKey{d.System, d.Run}).of(kind)
-		named := b.a.name(of, d.Reason, d.Ranges, rec.Time)
+		to := b.openRun(runKey{d.System, d.Run}).seriesOf(kind)
+		named := b.a.nameDropped(to, d.Reason, d.Ranges, rec.Time)
 		if d.N > named {
-			dropped := of.dropped(d.Reason)
+			dropped := to.dropsFor(d.Reason)
 			if dropped.more == nil {
 				dropped.more = map[noteID]others{}
 			}
 			o := others{n: d.N - named, high: maxSeq}
 			if low, high := d.Others[0], d.Others[1]; low >= 1 && high >= low {
 				o.low, o.high = low-1, high
-				b.a.know(of, high, rec.Time, true)
+				b.a.noteTaken(to, high, rec.Time, true)
 			}
 			dropped.more[noteID{string(rec.Run), rec.Seq}] = o
 		}
 	}
 }
 
-// hear notes that a sink knew at a time of another's store.
-func (s *sinkRun) hear(p papyra.Peer, at int64) {
+// notePeer notes that a sink knew at a time of another's store.
+func (s *sinkRun) notePeer(p papyra.Peer, at int64) {
 	if p.Store == "" {
 		return
 	}
@@ -384,31 +388,31 @@ func (b *book) removalReport(rec *papyra.Record, p *papyra.RemovalReport) {
 				r.node = g.Node
 			}
 			r.latest = max(r.latest, rec.Time)
-			r.add(b.a, kind, p, &g, rec)
+			r.addRun(b.a, kind, p, &g, rec)
 		}
 	}
 }
 
-// add enters what a report says of one run. A dedupe removes copies of records
+// addRun enters what a report says of one run. A dedupe removes copies of records
 // of which another one stays: that tells how far the run has come, and never
 // explains why a number is stored nowhere.
-func (r *removals) add(a *Account, kind papyra.Kind, p *papyra.RemovalReport, g *papyra.RemovedRun, rec *papyra.Record) {
+func (r *removals) addRun(a *Account, kind papyra.Kind, p *papyra.RemovalReport, g *papyra.RemovedRun, rec *papyra.Record) {
 	explains := p.Act != papyra.ActDedupe
 	var s series // only to be told what is known
 	top := &r.known[kind]
 	s.highest, s.settled, s.base = top[0], top[1], top[2]
 	var unnamed uint64
 	for _, ranges := range g.Ranges {
-		if !a.nameable(ranges) {
+		if !a.affordRange(ranges) {
 			if ranges[1] >= ranges[0] && ranges[1] <= maxSeq {
 				unnamed = max(unnamed, ranges[1])
 			}
 			continue
 		}
 		if explains {
-			r.named(kind, p.Act).AddRange(ranges[0], ranges[1])
+			r.removedBy(kind, p.Act).AddRange(ranges[0], ranges[1])
 		}
-		a.know(&s, ranges[1], rec.Time, true)
+		a.noteTaken(&s, ranges[1], rec.Time, true)
 	}
 	cut := below{p.Act, g.Below, g.N}
 	if cut.below == 0 && unnamed > 0 {
@@ -424,13 +428,13 @@ func (r *removals) add(a *Account, kind papyra.Kind, p *papyra.RemovalReport, g 
 		if explains {
 			r.below[kind][noteID{string(rec.Run), rec.Seq}] = cut
 		}
-		a.know(&s, cut.below-1, rec.Time, true)
+		a.noteTaken(&s, cut.below-1, rec.Time, true)
 	}
 	*top = [3]uint64{s.highest, s.settled, s.base}
 }
 
-// named returns the set of the numbers that an act removed.
-func (r *removals) named(kind papyra.Kind, act string) *numset.Set {
+// removedBy returns the set of the numbers that an act removed.
+func (r *removals) removedBy(kind papyra.Kind, act string) *numset.Set {
 	if r.byAct[kind] == nil {
 		r.byAct[kind] = map[string]*numset.Set{}
 	}

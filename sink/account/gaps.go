@@ -50,9 +50,9 @@ func (j *judgement) listGaps(r *judgedRun, kind papyra.Kind, s *judgedSeries) {
 	}
 }
 
-// explain adds the gaps to a result, with the times that the second reading
+// explainGaps adds the gaps to a result, with the times that the second reading
 // found and what happened meanwhile.
-func (j *judgement) explain(r *Result) {
+func (j *judgement) explainGaps(r *Result) {
 	starts, downtimes := j.l.sinkStarts(), j.l.downtimes()
 	for _, s := range j.l.sinks {
 		if s.group == j.l.group {
@@ -128,10 +128,10 @@ func (j *judgement) findCauses(g *Gap, r *judgedRun, from, to int64, tail bool, 
 		if s.group != j.l.group {
 			continue
 		}
-		lost = lost || s.moved(from, to, func(m *sinkMark) uint64 { return m.lost })
-		cut = cut || s.moved(from, to, func(m *sinkMark) uint64 { return m.disconnects })
+		lost = lost || s.roseBetween(from, to, func(m *sinkMark) uint64 { return m.lost })
+		cut = cut || s.roseBetween(from, to, func(m *sinkMark) uint64 { return m.disconnects })
 		// It ended between its last report and the next start of any sink.
-		stopped = stopped || !s.stopped && s.last < to && s.next(starts) > from && s.next(starts) != math.MaxInt64
+		stopped = stopped || !s.stopped && s.last < to && s.nextStart(starts) > from && s.nextStart(starts) != math.MaxInt64
 	}
 	add(CauseSinkLost, lost)
 	add(CauseSinkStopped, stopped)
@@ -196,7 +196,7 @@ func (l *ledger) downtimes() (out []papyra.Outage) {
 			}
 			up = s.last
 		}
-		up = max(up, s.end(runs[i+1:]))
+		up = max(up, s.endTime(runs[i+1:]))
 	}
 	if up != math.MaxInt64 {
 		out = append(out, papyra.Outage{From: seconds(up)})
@@ -204,8 +204,8 @@ func (l *ledger) downtimes() (out []papyra.Outage) {
 	return out
 }
 
-// end returns when a sink ended, given those that started later.
-func (s *sinkRun) end(later []*sinkRun) int64 {
+// endTime returns when a sink ended, given those that started later.
+func (s *sinkRun) endTime(later []*sinkRun) int64 {
 	if s.stopped || slices.ContainsFunc(later, func(o *sinkRun) bool {
 		return o.started >= s.last && (o.instance == s.instance || o.store != "" && o.store == s.store)
 	}) {
@@ -229,9 +229,9 @@ type sinkMark struct {
 	lost, disconnects uint64
 }
 
-// mark notes a report. Of reports that say the same only the first and the last
-// are kept.
-func (s *sinkRun) mark(m sinkMark) {
+// addMark notes a report. Of reports that say the same only the first and the
+// last are kept.
+func (s *sinkRun) addMark(m sinkMark) {
 	same := func(o sinkMark) bool { return o.lost == m.lost && o.disconnects == m.disconnects }
 	if n := len(s.marks); n > 1 && same(s.marks[n-1]) && same(s.marks[n-2]) {
 		s.marks = s.marks[:n-1]
@@ -239,8 +239,8 @@ func (s *sinkRun) mark(m sinkMark) {
 	s.marks = append(s.marks, m)
 }
 
-// moved reports whether a counter of a sink rose between two times.
-func (s *sinkRun) moved(from, to int64, count func(*sinkMark) uint64) bool {
+// roseBetween reports whether a counter of a sink rose between two times.
+func (s *sinkRun) roseBetween(from, to int64, count func(*sinkMark) uint64) bool {
 	var before sinkMark
 	for i := range s.marks {
 		m := &s.marks[i]
@@ -264,8 +264,8 @@ func (l *ledger) sinkStarts() (starts []int64) {
 	return starts
 }
 
-// next returns the first start after a sink's last report, or MaxInt64.
-func (s *sinkRun) next(starts []int64) int64 {
+// nextStart returns the first start after a sink's last report, or MaxInt64.
+func (s *sinkRun) nextStart(starts []int64) int64 {
 	if i, _ := slices.BinarySearch(starts, s.last); i < len(starts) {
 		return starts[i]
 	}

@@ -67,10 +67,10 @@ func (b *book) groups() map[string]int64 {
 	return out
 }
 
-// join chooses the group and adds up the books of its stores.
-func (a *Account) join() (*ledger, error) {
+// joinBooks chooses the group and adds up the books of its stores.
+func (a *Account) joinBooks() (*ledger, error) {
 	a.book(0) // an account of no store is an account of an empty one
-	group, err := a.choose()
+	group, err := a.chooseGroup()
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +114,8 @@ func (a *Account) storeName(i int) string {
 	return fmt.Sprintf("store %d", i+1)
 }
 
-// choose returns the group to judge, "" when no store says one.
-func (a *Account) choose() (string, error) {
+// chooseGroup returns the group to judge, "" when no store says one.
+func (a *Account) chooseGroup() (string, error) {
 	var common map[string]int64 // groups of every store that has any
 	var list []string           // for the message
 	for i, b := range a.books {
