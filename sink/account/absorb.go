@@ -6,8 +6,9 @@ import (
 	"github.com/papyra/papyra/internal/numset"
 )
 
-// absorb adds what the book of another store of the group says. other is of no
-// use afterwards.
+// absorb adds what the book of another store of the group says. Parts of other
+// become parts of b, so that other must not be used afterwards; the same holds for
+// the parts' own absorb.
 func (b *book) absorb(other *book) {
 	for key, from := range other.runs {
 		to := b.runs[key]
@@ -71,9 +72,7 @@ func (r *run) absorb(from *run) {
 
 func (s *series) absorb(from *series) {
 	s.stored.Absorb(&from.stored)
-	s.highest = max(s.highest, from.highest)
-	s.settled = max(s.settled, from.settled)
-	s.base = max(s.base, from.base)
+	s.raise(from.reach)
 	for i, n := range from.quiet {
 		s.quiet[i] = max(s.quiet[i], n)
 	}
@@ -110,8 +109,6 @@ func (r *removals) absorb(from *removals) {
 			}
 			r.below[kind][id] = cut
 		}
-		for i, n := range from.known[kind] {
-			r.known[kind][i] = max(r.known[kind][i], n)
-		}
+		r.known[kind].raise(from.known[kind])
 	}
 }

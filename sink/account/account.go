@@ -72,8 +72,8 @@ type Options struct {
 // all this for stores. An Account is not safe for concurrent use.
 type Account struct {
 	o          Options
-	cutoff     int64 // microseconds: what is later may still be on its way
-	since      int64 // microseconds
+	cutoff     int64 // microseconds; a record that was taken later may still be on its way
+	since      int64 // microseconds; the window begins here
 	books      []*book
 	containers int // of what reports named, against maxContainers
 

@@ -22,7 +22,7 @@ func TestHolesAreChargedToTheBudgetThatEndsFirst(t *testing.T) {
 		{high: 4, n: 1, reason: papyra.DropQueueFull},
 	}
 	old := verdictBounds{youngFrom: math.MaxUint64, bufferedFrom: math.MaxUint64}
-	balanced.assignHoles(&series{highest: 10}, budgets, old)
+	balanced.assignHoles(&series{reach: reach{highest: 10}}, budgets, old)
 	want := Counts{
 		Dropped: map[papyra.DropReason]uint64{papyra.DropQueueFull: 1, papyra.DropSinkFull: 3},
 		Unnamed: 4, Missing: 2,

@@ -56,12 +56,23 @@ type reportFacts struct {
 
 // series is what a store says of one run and category.
 type series struct {
-	stored  numset.Counted
+	stored numset.Counted
+	reach
+	drops map[papyra.DropReason]*drops
+	quiet [4]uint64 // for each of publisherReasons: up to this number a report knew of no drop
+}
+
+// reach is how far the numbers of a series are known to go; 0 where nothing is
+// known.
+type reach struct {
 	highest uint64 // the highest number that anything names
-	settled uint64 // the highest that was certainly taken before Account.cutoff
-	base    uint64 // the highest that was certainly taken before Account.since
-	drops   map[papyra.DropReason]*drops
-	quiet   [4]uint64 // for each of publisherReasons, up to where a report knew of no drop
+	settled uint64 // the highest one that was certainly taken before Account.cutoff
+	base    uint64 // the highest one that was certainly taken before Account.since
+}
+
+// raise makes r go at least as far as another one.
+func (r *reach) raise(to reach) {
+	r.highest, r.settled, r.base = max(r.highest, to.highest), max(r.settled, to.settled), max(r.base, to.base)
 }
 
 // drops is what was dropped of a series for one reason.
@@ -71,14 +82,14 @@ type drops struct {
 	more  map[noteID]others // by sinks: those beyond the ranges, by report
 }
 
-// mark is a publisher's report that n records were dropped in all when the
-// highest number was accepted.
+// mark is what a publisher's report counts: when it had accepted so many records,
+// n of all of them had been dropped.
 type mark struct{ accepted, n uint64 }
 
-// others are n numbers above low and not above high.
+// others are n numbers above low and not above high, which no range names.
 type others struct{ low, high, n uint64 }
 
-// noteID is one report of a run.
+// noteID names a report: its run and its number.
 type noteID struct {
 	run string
 	seq uint64
@@ -88,7 +99,7 @@ type noteID struct {
 type sinkRun struct {
 	group, instance, store string
 	filters                []string
-	peers                  map[papyra.Peer]int64 // when it last named each
+	peers                  map[papyra.Peer]int64 // when it named each for the last time, in microseconds
 	started, last          int64                 // microseconds
 	latest                 uint64
 	stopped                bool
@@ -102,17 +113,18 @@ type removals struct {
 	byAct  [papyra.KindCount]map[string]*numset.Set
 	below  [papyra.KindCount]map[noteID]below
 	latest int64
-	known  [papyra.KindCount][3]uint64 // highest, settled, base as in series
+	known  [papyra.KindCount]reach
 }
 
-// recovery moved damaged lines, of which nobody can say whose they were.
+// recovery is an act that moved damaged lines away. Whose they were nobody can
+// say.
 type recovery struct {
 	act   string
 	at    int64
 	lines int64
 }
 
-// below is a removal of n numbers below a number, which are not named.
+// below is what an act removed of a run without naming it: n numbers below one.
 type below struct {
 	act      string
 	below, n uint64
@@ -135,7 +147,7 @@ func (b *book) addRecord(rec *papyra.Record) {
 	r := b.runOf(rec)
 	s := r.seriesOf(rec.Kind)
 	s.stored.Add(rec.Seq)
-	b.a.noteTaken(s, rec.Seq, rec.Time, rec.Kind == papyra.KindReport)
+	b.a.noteTaken(&s.reach, rec.Seq, rec.Time, rec.Kind == papyra.KindReport)
 	r.first, r.last = min(r.first, rec.Time), max(r.last, rec.Time)
 	if rec.Kind == papyra.KindReport {
 		b.addReport(r, rec) // a copy of a report that was met before says nothing new
@@ -174,10 +186,10 @@ func (r *run) seriesOf(kind papyra.Kind) *series {
 	return r.series[kind]
 }
 
-// noteTaken notes that the number n had been taken at a time. Whether that is before
-// the window only reports may say: the time of another record is what its
+// noteTaken notes that the number n had been taken at a time. Only a report may
+// say that this was before the window: the time of another record is what its
 // runtime claims.
-func (a *Account) noteTaken(s *series, n uint64, at int64, reported bool) {
+func (a *Account) noteTaken(s *reach, n uint64, at int64, reported bool) {
 	if n > maxSeq {
 		return
 	}
@@ -227,7 +239,7 @@ func (b *book) publisherReport(r *run, rec *papyra.Record, p *papyra.PublisherRe
 			continue
 		}
 		s := r.seriesOf(kind)
-		b.a.noteTaken(s, c.Accepted, rec.Time, true)
+		b.a.noteTaken(&s.reach, c.Accepted, rec.Time, true)
 		for reason, d := range c.Dropped {
 			if d != nil && d.N > 0 {
 				b.a.nameDropped(s, reason, d.Ranges, rec.Time)
@@ -281,7 +293,7 @@ func (a *Account) nameDropped(s *series, reason papyra.DropReason, ranges []papy
 	for _, g := range ranges {
 		if ok := a.affordRange(g); ok {
 			s.dropsFor(reason).named.AddRange(g[0], g[1])
-			a.noteTaken(s, g[1], at, true)
+			a.noteTaken(&s.reach, g[1], at, true)
 			n += g[1] - g[0] + 1
 		}
 	}
@@ -348,7 +360,7 @@ func (b *book) sinkDrops(rec *papyra.Record, list []papyra.SinkDrops) {
 			o := others{n: d.N - named, high: maxSeq}
 			if low, high := d.Others[0], d.Others[1]; low >= 1 && high >= low {
 				o.low, o.high = low-1, high
-				b.a.noteTaken(to, high, rec.Time, true)
+				b.a.noteTaken(&to.reach, high, rec.Time, true)
 			}
 			dropped.more[noteID{string(rec.Run), rec.Seq}] = o
 		}
@@ -398,9 +410,7 @@ func (b *book) removalReport(rec *papyra.Record, p *papyra.RemovalReport) {
 // explains why a number is stored nowhere.
 func (r *removals) addRun(a *Account, kind papyra.Kind, p *papyra.RemovalReport, g *papyra.RemovedRun, rec *papyra.Record) {
 	explains := p.Act != papyra.ActDedupe
-	var s series // only to be told what is known
-	top := &r.known[kind]
-	s.highest, s.settled, s.base = top[0], top[1], top[2]
+	known := &r.known[kind]
 	var unnamed uint64
 	for _, ranges := range g.Ranges {
 		if !a.affordRange(ranges) {
@@ -412,7 +422,7 @@ func (r *removals) addRun(a *Account, kind papyra.Kind, p *papyra.RemovalReport,
 		if explains {
 			r.removedBy(kind, p.Act).AddRange(ranges[0], ranges[1])
 		}
-		a.noteTaken(&s, ranges[1], rec.Time, true)
+		a.noteTaken(known, ranges[1], rec.Time, true)
 	}
 	cut := below{p.Act, g.Below, g.N}
 	if cut.below == 0 && unnamed > 0 {
@@ -428,9 +438,8 @@ func (r *removals) addRun(a *Account, kind papyra.Kind, p *papyra.RemovalReport,
 		if explains {
 			r.below[kind][noteID{string(rec.Run), rec.Seq}] = cut
 		}
-		a.noteTaken(&s, cut.below-1, rec.Time, true)
+		a.noteTaken(known, cut.below-1, rec.Time, true)
 	}
-	*top = [3]uint64{s.highest, s.settled, s.base}
 }
 
 // removedBy returns the set of the numbers that an act removed.

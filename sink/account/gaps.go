@@ -15,7 +15,7 @@ func (j *judgement) listGaps(r *judgedRun, kind papyra.Kind, s *judgedSeries) {
 	for _, sp := range s.missing {
 		partly := sp.absent < sp.holes
 		s.known.Holes(sp.low, sp.high, func(first, last uint64) bool {
-			// A stretch that was cut for the sake of the balance is one gap.
+			// assignHoles cuts a series into pieces. Two that meet are one gap.
 			if !partly && !before.Partly && before.Last > 0 && before.Last+1 == first {
 				before.Last, before.Count = last, last-before.First+1
 				if n := len(s.gaps); n > 0 && s.gaps[n-1].First == before.First {
@@ -161,7 +161,8 @@ func overlap(list []papyra.Outage, from, to int64) (out []papyra.Outage) {
 }
 
 // quarantines returns the recoveries that may have moved the records of a gap:
-// those after the first of them was taken that moved at least as many lines.
+// they came after its first record was taken, and moved at least as many lines as
+// are missing.
 func (l *ledger) quarantines(g *Gap, from int64) (out []Quarantine) {
 	missing := g.Count
 	if g.Partly {
@@ -176,10 +177,10 @@ func (l *ledger) quarantines(g *Gap, from int64) (out []Quarantine) {
 	return slices.Compact(out) // a store may be given with its copy
 }
 
-// downtimes returns the times between the first sink of the group and now in
-// which none ran, as far as the reports know: a sink that ended without a word is
-// taken to have run until its last one if its store or its name was taken over
-// by another start, otherwise for ever.
+// downtimes returns the times since the first sink of the group in which none
+// ran, as far as the reports say. A sink that ended without a final report counts
+// as running until its last report if a later start has its store or its name, and
+// otherwise for ever.
 func (l *ledger) downtimes() (out []papyra.Outage) {
 	var runs []*sinkRun
 	for _, s := range l.sinks {

@@ -88,8 +88,9 @@ func (j *judgement) runState(r *run) RunState {
 	return RunEnded
 }
 
-// enterRemovals enters what removals know into the runs, of which a removal
-// does not name the system, and opens runs of which nothing else is left.
+// enterRemovals adds what removals know to the runs. A removal does not name the
+// system of a run: it counts for each run of that name, and where there is none it
+// opens one without a system.
 func (l *ledger) enterRemovals() map[string]*removals {
 	byRun := map[string][]*run{}
 	for key, r := range l.runs {
@@ -100,16 +101,14 @@ func (l *ledger) enterRemovals() map[string]*removals {
 			r := l.openRun(runKey{"", id})
 			r.node = rm.node
 			byRun[id] = []*run{r}
-			l.forgetful = l.forgetful || rm.known[papyra.KindReport][0] > 0
+			l.forgetful = l.forgetful || rm.known[papyra.KindReport].highest > 0
 		}
 		for _, r := range byRun[id] {
 			r.node = cmp.Or(r.node, rm.node)
 			for kind, known := range rm.known {
-				if known[0] == 0 {
-					continue
+				if known.highest > 0 {
+					r.seriesOf(papyra.Kind(kind)).raise(known)
 				}
-				s := r.seriesOf(papyra.Kind(kind))
-				s.highest, s.settled, s.base = max(s.highest, known[0]), max(s.settled, known[1]), max(s.base, known[2])
 			}
 		}
 	}
@@ -143,7 +142,7 @@ func (j *judgement) prepareSecond() (q papyra.Query, again bool) {
 			q.Kinds = append(q.Kinds, k)
 		}
 	}
-	// A long list costs more than it saves.
+	// A long list of nodes costs the stores more than it saves.
 	if len(nodes) <= 16 {
 		for node := range nodes {
 			q.Nodes = append(q.Nodes, node)
@@ -153,7 +152,7 @@ func (j *judgement) prepareSecond() (q papyra.Query, again bool) {
 	return q, true
 }
 
-// countCopies counts the copies of a series, and prepares for a look at them.
+// countCopies counts the copies of a series, and prepares to compare them.
 func (j *judgement) countCopies(s *judgedSeries) {
 	repeated := s.stored.Repeated()
 	if repeated.IsEmpty() {
