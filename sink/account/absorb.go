@@ -10,14 +10,7 @@ import (
 // become parts of b, so that other must not be used afterwards; the same holds for
 // the parts' own absorb.
 func (b *book) absorb(other *book) {
-	for key, from := range other.runs {
-		to := b.runs[key]
-		if to == nil {
-			b.runs[key] = from
-			continue
-		}
-		to.absorb(from)
-	}
+	absorbEach(b.runs, other.runs)
 	for id, from := range other.sinks {
 		to := b.sinks[id]
 		if to == nil {
@@ -37,13 +30,17 @@ func (b *book) absorb(other *book) {
 		to.marks = append(to.marks, from.marks...)
 	}
 	b.recoveries = append(b.recoveries, other.recoveries...)
-	for id, from := range other.removals {
-		to := b.removals[id]
-		if to == nil {
-			b.removals[id] = from
-			continue
+	absorbEach(b.removals, other.removals)
+}
+
+// absorbEach adds what other has under each key.
+func absorbEach[K comparable, V interface{ absorb(from V) }](to, other map[K]V) {
+	for key, from := range other {
+		if known, ok := to[key]; ok {
+			known.absorb(from)
+		} else {
+			to[key] = from
 		}
-		to.absorb(from)
 	}
 }
 
