@@ -10,11 +10,12 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/version"
 )
 
 const (
-	// serviceVersion is the semantic version of what the service offers.
-	serviceVersion = "1.0.0"
+	// serviceVersion is what the services framework shows for a sink.
+	serviceVersion = version.Number
 	// answersWithin is how long answers to one question are waited for.
 	answersWithin = 2 * time.Second
 	// maxAnswers bounds the answers to one question; later ones are not read.

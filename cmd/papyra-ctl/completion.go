@@ -53,25 +53,11 @@ _papyra_ctl() {
 		_files
 	fi
 }
-compdef _papyra_ctl papyra-ctl
+# Read from a folder of functions, this file is the body of one; sourced, it is not.
+if [[ ${funcstack[1]} == _papyra-ctl ]]; then
+	_papyra_ctl "$@"
+else
+	compdef _papyra_ctl papyra-ctl
+fi
 `
 )
-
-// manCommand prints the manual page, for packages.
-func (t *tool) manCommand() *urfave.Command {
-	return &urfave.Command{
-		Name:   "man",
-		Usage:  "Print the manual page",
-		Hidden: true,
-		Action: func(c *urfave.Context) error {
-			page, err := c.App.ToManWithSection(1)
-			if err != nil {
-				return fmt.Errorf("render the manual page: %w", err)
-			}
-			if _, err := fmt.Fprint(c.App.Writer, page); err != nil {
-				return outputError(err)
-			}
-			return nil
-		},
-	}
-}

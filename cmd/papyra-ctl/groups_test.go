@@ -12,8 +12,8 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
-	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/sink/backend"
 )
 
 // The consumer groups of other programs are told by summary, and by what takes

@@ -1,3 +1,5 @@
+//go:build !manual
+
 // Command papyra-ctl is the operator's tool: it scans, recovers, compacts and
 // reads the stores that hold a fleet's records.
 //

@@ -2,12 +2,12 @@ package main
 
 import (
 	"fmt"
-	"runtime/debug"
 	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/papyra/papyra/internal/version"
 	"github.com/papyra/papyra/sink"
 )
 
@@ -34,7 +34,7 @@ func (t *tool) app() *urfave.App {
 		Name:                      "papyra-ctl",
 		Usage:                     "scan, recover, compact and read the stores of a flight recorder",
 		Description:               appDescription,
-		Version:                   version(),
+		Version:                   version.Get().String(),
 		DisableSliceFlagSeparator: true, // a path may hold a comma
 		Commands: []*urfave.Command{
 			t.scanCommand(),
@@ -46,18 +46,8 @@ func (t *tool) app() *urfave.App {
 			t.startupCheckCommand(),
 			t.doctorCommand(),
 			t.completionCommand(),
-			t.manCommand(),
 		},
 	}
-}
-
-// version is the module's version as the build recorded it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version
 }
 
 // exit is one row of a verb's help about its exit codes.

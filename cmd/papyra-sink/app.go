@@ -1,14 +1,13 @@
 package main
 
 import (
-	"fmt"
 	"io"
-	"runtime/debug"
 	"slices"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/internal/version"
 )
 
 const description = `Receives records from NATS and appends them to a store. Without --server it
@@ -38,7 +37,7 @@ func newApp(stderr io.Writer) *urfave.App {
 		Usage:       "store the records of a fleet of actor runtimes",
 		UsageText:   "papyra-sink [flags]",
 		Description: description,
-		Version:     version(),
+		Version:     version.Get().String(),
 		Flags: slices.Concat([]urfave.Flag{
 			&urfave.StringFlag{Name: "backend", Aliases: []string{"b"}, EnvVars: []string{"PAPYRA_BACKEND"}, Value: "json:./papyra-data/records.ndjson", Category: store, Usage: "store `URL`: json:PATH, rotating:PATH, redis://HOST, memory: and others"},
 			&urfave.StringFlag{Name: "sync", EnvVars: []string{"PAPYRA_SYNC"}, Category: store, Usage: "when records are made durable, `MODE`: none, interval (every second), batch (default: interval)"},
@@ -70,22 +69,4 @@ func newApp(stderr io.Writer) *urfave.App {
 			return s.run(c.Context, stderr)
 		},
 	}
-}
-
-// version is that of the module, and of the commit where it has none.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	if v != "" && v != "(devel)" {
-		return v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return fmt.Sprintf("devel-%s", s.Value[:12])
-		}
-	}
-	return "devel"
 }

@@ -1,3 +1,5 @@
+//go:build !manual
+
 // Command papyra-sink receives a fleet's records from NATS and appends them to a
 // store.
 //

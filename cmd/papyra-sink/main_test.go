@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/broker"
 )
 

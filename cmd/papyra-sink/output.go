@@ -15,6 +15,7 @@ import (
 
 	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/internal/terminal"
+	"github.com/papyra/papyra/internal/version"
 	"github.com/papyra/papyra/sink"
 )
 
@@ -53,11 +54,11 @@ func (o *output) close() { o.w.close() }
 // started shows the banner.
 func (o *output) started(attrs []slog.Attr) {
 	if !o.terminal {
-		o.log.LogAttrs(context.Background(), slog.LevelInfo, "receiving", append([]slog.Attr{slog.String("version", version())}, attrs...)...)
+		o.log.LogAttrs(context.Background(), slog.LevelInfo, "receiving", append([]slog.Attr{slog.String("version", version.Get().Label())}, attrs...)...)
 		return
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "papyra-sink %s is receiving. Ctrl-C stops it; what it has received is stored first.\n", version())
+	fmt.Fprintf(&b, "papyra-sink %s is receiving. Ctrl-C stops it; what it has received is stored first.\n", version.Get().Label())
 	for _, a := range attrs {
 		fmt.Fprintf(&b, "  %-10s %s\n", a.Key, terminal.Escape(a.Value.String()))
 	}

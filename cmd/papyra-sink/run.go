@@ -15,6 +15,7 @@ import (
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
 	"github.com/papyra/papyra/internal/redact"
+	"github.com/papyra/papyra/internal/version"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/broker"
 	"github.com/papyra/papyra/sink/metrics"
@@ -65,7 +66,7 @@ func (s *settings) run(ctx context.Context, stderr io.Writer) (err error) {
 	}
 
 	if web != nil {
-		web.serve(metrics.Handler(w, version()), out.log)
+		web.serve(metrics.Handler(w, version.Get().Label()), out.log)
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()

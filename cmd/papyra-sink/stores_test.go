@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/broker"
 )
 

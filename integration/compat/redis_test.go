@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/sink"
 )
 
 // streams are a Redis store that both sides use.

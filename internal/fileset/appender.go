@@ -23,8 +23,8 @@ func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if s.ctx.Err() != nil {
-		return nil, s.closedError()
+	if err := s.life.Closed(); err != nil {
+		return nil, err
 	}
 	if err := s.checkPlace(); err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (a *Appender) Append(ctx context.Context, b *papyra.Batch) (stored int, err
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
 	if a.closed {
-		return 0, a.s.closedError()
+		return 0, a.s.life.ClosedError()
 	}
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -79,7 +79,7 @@ func (a *Appender) Sync(ctx context.Context) error {
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
 	if a.closed {
-		return a.s.closedError()
+		return a.s.life.ClosedError()
 	}
 	if err := ctx.Err(); err != nil {
 		return err

@@ -49,8 +49,6 @@ type quarantine struct {
 	index *os.File
 	out   *bufio.Writer // to bytes
 	lines *bufio.Writer // to index
-
-	places, moved int64
 }
 
 // newQuarantine makes the directory of an act in parent.
@@ -94,10 +92,6 @@ func (q *quarantine) save(ctx context.Context, base string, f *os.File, p place)
 	}
 	if _, err := q.lines.Write(append(line, '\n')); err != nil {
 		return q.fail(err)
-	}
-	if !p.healed {
-		q.places++
-		q.moved += p.length
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ const (
 // duplicates and conflicts too, within about 64 MiB; conflicts stand last among
 // the notices.
 func (s *Store) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanReport, error) {
-	ctx, cancel, err := s.within(ctx)
+	ctx, cancel, err := s.life.Begin(ctx)
 	if err != nil {
 		return nil, err
 	}

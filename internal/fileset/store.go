@@ -54,9 +54,7 @@ type Store struct {
 	maxBytes int64 // of a file that is appended to
 	maxFiles int   // 0: no rotation
 
-	ctx  context.Context // ends with Close
-	stop context.CancelCauseFunc
-	acts chan struct{} // the turn: one act at a time
+	life *maintain.Life
 
 	mu       sync.Mutex       // the append lock; guards what follows
 	lock     *lock            // nil while nobody needs it
@@ -95,10 +93,10 @@ func Open(c Config) (*Store, error) {
 		c.URL = n.path()
 	}
 	s := &Store{
-		names: n, disk: c.Disk, url: c.URL, mode: c.Sync, now: c.Now, acts: make(chan struct{}, 1),
+		names: n, disk: c.Disk, url: c.URL, mode: c.Sync, now: c.Now,
 		maxBytes: c.MaxBytes, maxFiles: c.MaxFiles,
 	}
-	s.ctx, s.stop = context.WithCancelCause(context.Background())
+	s.life = maintain.NewLife(&papyra.StoreError{Op: "use", Path: s.path(), Offset: -1, Err: papyra.ErrClosed})
 	return s, nil
 }
 
@@ -131,9 +129,7 @@ func (s *Store) RejectFile() string { return s.rejected() }
 // its acts, and makes every later call fail with papyra.ErrClosed. It is safe to
 // call twice.
 func (s *Store) Close() error {
-	s.stop(papyra.ErrClosed)
-	s.acts <- struct{}{} // the running act ends by its context
-	defer func() { <-s.acts }()
+	s.life.Close()
 	s.mu.Lock()
 	a := s.appender
 	s.mu.Unlock()
@@ -141,33 +137,6 @@ func (s *Store) Close() error {
 		return nil
 	}
 	return a.Close()
-}
-
-// within returns a context that also ends when the store is closed.
-func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	if s.ctx.Err() != nil {
-		return nil, nil, s.closedError()
-	}
-	if ctx.Err() != nil {
-		return nil, nil, context.Cause(ctx)
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(s.ctx, func() { cancel(papyra.ErrClosed) })
-	return ctx, func() { stop(); cancel(nil) }, nil
-}
-
-func (s *Store) closedError() error {
-	return &papyra.StoreError{Op: "use", Path: s.path(), Offset: -1, Err: papyra.ErrClosed}
-}
-
-// turn waits until no other act runs on this store.
-func (s *Store) turn(ctx context.Context) (done func(), err error) {
-	select {
-	case s.acts <- struct{}{}:
-		return func() { <-s.acts }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 }
 
 // hold takes the lock, or shares it with the appender or act of this store that
@@ -186,8 +155,8 @@ func (s *Store) hold() (release func(), err error) {
 }
 
 func (s *Store) holdLocked() error {
-	if s.ctx.Err() != nil {
-		return s.closedError()
+	if err := s.life.Closed(); err != nil {
+		return err
 	}
 	if err := s.checkPlace(); err != nil {
 		return err

@@ -162,7 +162,7 @@ func (w *writer) report(lines []byte) error {
 	if err := w.check(); err != nil {
 		return err
 	}
-	if _, err := w.room(w.s.ctx, len(lines)); err != nil {
+	if _, err := w.room(w.s.life.Context(), len(lines)); err != nil {
 		return err
 	}
 	if _, err := w.write(lines); err != nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/papyra/papyra/internal/judge"
 )
 
-// CheckCompaction returns an error that wraps papyra.ErrUsage if o does not say
+// checkCompaction returns an error that wraps papyra.ErrUsage if o does not say
 // what to remove.
-func CheckCompaction(o papyra.CompactOptions) error {
+func checkCompaction(o papyra.CompactOptions) error {
 	if err := o.Retention.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", papyra.ErrUsage, err)
 	}
@@ -24,12 +24,11 @@ func CheckCompaction(o papyra.CompactOptions) error {
 	return nil
 }
 
-// Compaction decides line by line, from the newest to the oldest, what a
+// compaction decides line by line, from the newest to the oldest, what a
 // compaction keeps, and counts. Where duplicates go too, it wants to see what it
-// kept a second time, in the same order: see Repeats.
-type Compaction struct {
-	Expired Removal // what goes because the view does not hold it
-	Copies  Removal // of the rest, what goes as an exact duplicate
+// kept a second time, in the same order: see repeats.
+type compaction struct {
+	parts [PartCount]Removal // what goes, by reason
 
 	options papyra.CompactOptions
 	keeper  *Keeper
@@ -43,34 +42,28 @@ type Compaction struct {
 	reportsSpared bool              // copies of reports are left
 }
 
-// NewCompaction begins one. The options were checked.
-func NewCompaction(o papyra.CompactOptions) *Compaction {
-	c := &Compaction{options: o, keeper: NewKeeper(o.Retention, o.At), counts: map[papyra.Class]int64{}}
+// newCompaction begins one. The options were checked.
+func newCompaction(o papyra.CompactOptions) *compaction {
+	c := &compaction{options: o, keeper: NewKeeper(o.Retention, o.At), counts: map[papyra.Class]int64{}}
 	if o.Dedupe {
 		c.identities = judge.NewIdentities(1)
 	}
 	return c
 }
 
-// NeedsSurvey reports whether Survey must see every line before Keep does.
-func (c *Compaction) NeedsSurvey() bool { return c.keeper.NeedsSurvey() }
+// needsSurvey reports whether surveyLine must see every line before keepLine does.
+func (c *compaction) needsSurvey() bool { return c.keeper.NeedsSurvey() }
 
-// Survey looks at a line that was judged, in the order of Keep.
-func (c *Compaction) Survey(rec *papyra.Record, verdict judge.Verdict) {
+// surveyLine looks at a line that was judged, in the order of keepLine.
+func (c *compaction) surveyLine(rec *papyra.Record, verdict judge.Verdict) {
 	if verdict == judge.Valid {
 		c.keeper.Survey(rec)
 	}
 }
 
-// Keep reports whether the view keeps the next older line. size is its length in
-// the store, rec is scratch memory.
-func (c *Compaction) Keep(rec *papyra.Record, line []byte, size int64) bool {
-	verdict, damage := judge.Line(rec, line, true)
-	return c.Judged(rec, verdict, damage, size)
-}
-
-// Judged is Keep for a line that was judged.
-func (c *Compaction) Judged(rec *papyra.Record, verdict judge.Verdict, damage *papyra.LineError, size int64) bool {
+// keepLine reports whether the view keeps the next older line, which was judged.
+// size is its length in the store.
+func (c *compaction) keepLine(rec *papyra.Record, verdict judge.Verdict, damage *papyra.LineError, size int64) bool {
 	c.bytes += size
 	switch verdict {
 	case judge.Damaged:
@@ -85,14 +78,14 @@ func (c *Compaction) Judged(rec *papyra.Record, verdict judge.Verdict, damage *p
 		c.identities.Add(rec)
 		return true
 	}
-	c.Expired.Add(rec)
+	c.parts[Expired].Add(rec)
 	return false
 }
 
-// Repeats ends the first look. It reports whether a second one, again from the
-// newest line to the oldest and only at those that Keep kept, may find
+// repeats ends the first look. It reports whether a second one, again from the
+// newest line to the oldest and only at those that keepLine kept, may find
 // duplicates.
-func (c *Compaction) Repeats() bool {
+func (c *compaction) repeats() bool {
 	if c.identities == nil {
 		return false
 	}
@@ -100,12 +93,12 @@ func (c *Compaction) Repeats() bool {
 	return !c.copies.None()
 }
 
-// Suspect reports whether a kept record, which may have been judged by its seal
-// alone, is to be judged in full and given to Copy.
-func (c *Compaction) Suspect(rec *papyra.Record) bool { return c.copies.Suspect(rec) }
+// isSuspect reports whether a kept record, which may have been judged by its seal
+// alone, is to be judged in full and given to isCopy.
+func (c *compaction) isSuspect(rec *papyra.Record) bool { return c.copies.Suspect(rec) }
 
-// Copy reports whether the next older suspect goes, because a newer copy stays.
-func (c *Compaction) Copy(rec *papyra.Record) bool {
+// isCopy reports whether the next older suspect goes, because a newer copy stays.
+func (c *compaction) isCopy(rec *papyra.Record) bool {
 	if !c.copies.Copy(rec) {
 		return false
 	}
@@ -115,24 +108,23 @@ func (c *Compaction) Copy(rec *papyra.Record) bool {
 		c.reportsSpared = true
 		return false
 	}
-	c.Copies.Add(rec)
+	c.parts[Copies].Add(rec)
 	return true
 }
 
-// Nothing reports whether nothing goes.
-func (c *Compaction) Nothing() bool { return c.Expired.Records()+c.Copies.Records() == 0 }
+// removesNothing reports whether nothing goes.
+func (c *compaction) removesNothing() bool {
+	return c.parts[Expired].Records()+c.parts[Copies].Records() == 0
+}
 
-// Reports returns the RemovalReports of the act, as [Removal.Reports] does: of
+// reports returns the RemovalReports of the act, as [Removal.Reports] does: of
 // what the view does not hold, and of the duplicates.
-func (c *Compaction) Reports(a *Act, now time.Time) (lines [][]byte, err error) {
-	for _, part := range []struct {
-		kind    string
-		removal *Removal
-	}{{papyra.ActCompact, &c.Expired}, {papyra.ActDedupe, &c.Copies}} {
-		if part.removal.Records() == 0 {
+func (c *compaction) reports(a *Act, now time.Time) (lines [][]byte, err error) {
+	for part, kind := range [PartCount]string{Expired: papyra.ActCompact, Copies: papyra.ActDedupe} {
+		if c.parts[part].Records() == 0 {
 			continue
 		}
-		more, err := part.removal.Reports(a.of(part.kind), now)
+		more, err := c.parts[part].Reports(a.of(kind), now)
 		if err != nil {
 			return nil, err
 		}
@@ -141,19 +133,20 @@ func (c *Compaction) Reports(a *Act, now time.Time) (lines [][]byte, err error) 
 	return lines, nil
 }
 
-// Report returns what was counted.
-func (c *Compaction) Report(backend string) *papyra.CompactReport {
+// report returns what was counted.
+func (c *compaction) report(backend string) *papyra.CompactReport {
+	expired, copies := &c.parts[Expired], &c.parts[Copies]
 	r := &papyra.CompactReport{
 		Backend: backend, DryRun: c.options.DryRun, At: float64(c.options.At.UnixMicro()) / 1e6,
-		RecordsBefore: c.records, RecordsAfter: c.records - c.Expired.Records() - c.Copies.Records(),
-		BytesBefore: c.bytes, BytesAfter: c.bytes - c.Expired.Bytes() - c.Copies.Bytes(),
-		Removed: together(c.Expired.Streams(), c.Copies.Streams()), Damaged: c.damaged,
+		RecordsBefore: c.records, RecordsAfter: c.records - expired.Records() - copies.Records(),
+		BytesBefore: c.bytes, BytesAfter: c.bytes - expired.Bytes() - copies.Bytes(),
+		Removed: together(expired.Streams(), copies.Streams()), Damaged: c.damaged,
 	}
 	if c.damaged > 0 {
 		r.Counts = c.counts
 	}
 	if c.copies != nil {
-		r.Deduped = c.Copies.Streams()
+		r.Deduped = copies.Streams()
 		r.Limits = c.copies.Limits()
 	}
 	if c.reportsSpared {
@@ -177,11 +170,4 @@ func together(a, b []papyra.StreamSummary) []papyra.StreamSummary {
 	}
 	sortStreams(a)
 	return a
-}
-
-// Performed returns the report that says in the store how the compaction ended.
-func Performed(r *papyra.CompactReport) *papyra.CompactionPerformed {
-	return &papyra.CompactionPerformed{
-		ID: r.Act, RecordsBefore: r.RecordsBefore, RecordsAfter: r.RecordsAfter, BytesBefore: r.BytesBefore, BytesAfter: r.BytesAfter,
-	}
 }

@@ -5,15 +5,13 @@ package memory
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/internal/judge"
-	"github.com/papyra/papyra/internal/selection"
+	"github.com/papyra/papyra/internal/maintain"
 )
 
 // Memory is what is stored. It grows without bound until it is compacted. The
@@ -21,11 +19,10 @@ import (
 type Memory struct {
 	now func() time.Time
 
-	acts     chan struct{} // the turn: one recovery or compaction at a time
-	mu       sync.Mutex    // guards what follows
-	entries  []entry       // never changed in place, only appended to or replaced
-	last     int64         // number of the newest entry
-	appender *Appender     // the open one
+	mu       sync.Mutex // guards what follows
+	entries  []entry    // never changed in place, only appended to or replaced
+	last     int64      // number of the newest entry
+	appender *Appender  // the open one
 	saved    []Quarantined
 }
 
@@ -50,15 +47,13 @@ func New(now func() time.Time) *Memory {
 	if now == nil {
 		now = time.Now
 	}
-	return &Memory{now: now, acts: make(chan struct{}, 1)}
+	return &Memory{now: now}
 }
 
 // Open returns a backend on the memory. Several may be open at a time; closing
 // one does not forget what is stored.
 func (m *Memory) Open() *Store {
-	s := &Store{m: m}
-	s.ctx, s.stop = context.WithCancelCause(context.Background())
-	return s
+	return &Store{m: m, life: maintain.NewLife(closedError())}
 }
 
 // Plant stores a line as it is, whatever it is, for tests that need damage.
@@ -92,8 +87,7 @@ func (m *Memory) pin() []entry {
 // concurrently; their contract is that of papyra.Store.
 type Store struct {
 	m    *Memory
-	ctx  context.Context // ends with Close
-	stop context.CancelCauseFunc
+	life *maintain.Life
 }
 
 // URL returns "memory:".
@@ -114,7 +108,7 @@ func (s *Store) Groups(context.Context) ([]papyra.ConsumerGroup, error) { return
 // Close closes an appender opened through this Store and makes every later call
 // fail with papyra.ErrClosed. It is safe to call twice.
 func (s *Store) Close() error {
-	s.stop(papyra.ErrClosed)
+	s.life.Close()
 	s.m.mu.Lock()
 	a := s.m.appender
 	s.m.mu.Unlock()
@@ -122,18 +116,6 @@ func (s *Store) Close() error {
 		return nil
 	}
 	return a.Close()
-}
-
-func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	if s.ctx.Err() != nil {
-		return nil, nil, closedError()
-	}
-	if ctx.Err() != nil {
-		return nil, nil, context.Cause(ctx)
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(s.ctx, func() { cancel(papyra.ErrClosed) })
-	return ctx, func() { stop(); cancel(nil) }, nil
 }
 
 func closedError() error { return fmt.Errorf("use memory: %w", papyra.ErrClosed) }
@@ -150,8 +132,8 @@ func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if s.ctx.Err() != nil {
-		return nil, closedError()
+	if err := s.life.Closed(); err != nil {
+		return nil, err
 	}
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
@@ -201,72 +183,4 @@ func (a *Appender) Close() error {
 		a.s.m.appender = nil
 	}
 	return nil
-}
-
-// Read yields the records that q chooses.
-func (s *Store) Read(ctx context.Context, q papyra.Query, yield func(*papyra.Record, papyra.Place) error) (damaged int64, err error) {
-	sel, err := selection.New(&q)
-	if err != nil {
-		return 0, err
-	}
-	ctx, cancel, err := s.within(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer cancel()
-	entries := s.m.pin()
-	var (
-		rec    papyra.Record
-		chosen []int
-	)
-	show := func(i int) error {
-		return yield(&rec, papyra.Place{ID: entries[i].id()})
-	}
-	// take reports whether the i-th entry is chosen, and leaves it in rec.
-	take := func(i int) (bool, error) {
-		if i%1024 == 0 && ctx.Err() != nil {
-			return false, context.Cause(ctx)
-		}
-		verdict, _ := judge.Line(&rec, entries[i].line, true)
-		if verdict == judge.Damaged {
-			damaged++
-		}
-		return verdict == judge.Valid && sel.Take(&rec), nil
-	}
-	if !sel.NewestFirst() {
-		for i := range entries {
-			if ok, err := take(i); err != nil {
-				return damaged, err
-			} else if !ok {
-				continue
-			}
-			if err := show(i); err != nil {
-				return damaged, err
-			}
-		}
-		return damaged, nil
-	}
-	for i := len(entries) - 1; i >= 0 && !sel.Done(); i-- {
-		ok, err := take(i)
-		switch {
-		case err != nil:
-			return damaged, err
-		case !ok:
-		case q.Reverse:
-			if err := show(i); err != nil {
-				return damaged, err
-			}
-		default:
-			chosen = append(chosen, i)
-		}
-	}
-	for k := len(chosen) - 1; k >= 0; k-- {
-		if err := papyra.ParseInto(&rec, entries[chosen[k]].line); err != nil {
-			return damaged, errors.Join(papyra.ErrIncomplete, err)
-		}
-		if err := show(chosen[k]); err != nil {
-			return damaged, err
-		}
-	}
-	return damaged, nil
 }

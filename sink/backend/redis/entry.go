@@ -132,13 +132,11 @@ func (e *entry) encoded() (string, error) {
 }
 
 // entryJudge judges entries. The record it fills is valid until its next call.
-type entryJudge struct {
-	rec  papyra.Record
-	line []byte
-}
+type entryJudge struct{ line []byte }
 
-// entry says what an entry under a key is. full is as in judge.Line.
-func (j *entryJudge) entry(key *streamKey, e *entry, full bool) (judge.Verdict, *papyra.LineError) {
+// entry says what an entry under a key is, and fills rec if it is a record. full
+// is as in judge.Line.
+func (j *entryJudge) entry(rec *papyra.Record, key *streamKey, e *entry, full bool) (judge.Verdict, *papyra.LineError) {
 	damaged := func(class papyra.Class, format string, args ...any) (judge.Verdict, *papyra.LineError) {
 		return judge.Damaged, &papyra.LineError{Class: class, Detail: fmt.Sprintf(format, args...)}
 	}
@@ -164,9 +162,9 @@ func (j *entryJudge) entry(key *streamKey, e *entry, full bool) (judge.Verdict, 
 		j.line = nil
 	}
 	j.line = append(j.line[:0], data...)
-	verdict, err := judge.Line(&j.rec, j.line, full)
-	if verdict == judge.Valid && !key.holds(&j.rec) {
-		return damaged(papyra.ClassCorrupted, "a record of %s", j.rec.Stream())
+	verdict, err := judge.Line(rec, j.line, full)
+	if verdict == judge.Valid && !key.holds(rec) {
+		return damaged(papyra.ClassCorrupted, "a record of %s", rec.Stream())
 	}
 	return verdict, err
 }

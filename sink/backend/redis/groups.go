@@ -1,13 +1,13 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/maintain"
 )
 
 // group is a consumer group that some other program has on a stream.
@@ -133,28 +133,8 @@ func (sn *session) touched(going map[*pinned][]part) ([]papyra.RemovedGroup, err
 			}
 		}
 	}
-	slices.SortFunc(out, compareGroups)
+	maintain.SortGroups(out)
 	return out, nil
-}
-
-func compareGroups(a, b papyra.RemovedGroup) int {
-	return cmp.Or(strings.Compare(a.Stream, b.Stream), strings.Compare(a.Group, b.Group))
-}
-
-// addGroups adds up what two removals take from the same groups.
-func addGroups(a, b []papyra.RemovedGroup) []papyra.RemovedGroup {
-	out := slices.Clone(a)
-	for _, g := range b {
-		i := slices.IndexFunc(out, func(o papyra.RemovedGroup) bool { return compareGroups(o, g) == 0 })
-		if i < 0 {
-			out = append(out, g)
-			continue
-		}
-		out[i].Pending += g.Pending
-		out[i].Undelivered += g.Undelivered
-	}
-	slices.SortFunc(out, compareGroups)
-	return out
 }
 
 // undelivered counts the entries behind the last one that was delivered.

@@ -103,6 +103,7 @@ type scanning struct {
 	tally    judge.Tally
 	findings *judge.Findings
 	judge    entryJudge
+	rec      papyra.Record
 	bytes    int64
 }
 
@@ -137,13 +138,13 @@ func (sc *scanning) page(p *pinned, page []entry) {
 		e := &page[i]
 		sc.tally.Lines++
 		sc.bytes += e.size()
-		verdict, damage := sc.judge.entry(&p.key, e, sc.o.Full)
+		verdict, damage := sc.judge.entry(&sc.rec, &p.key, e, sc.o.Full)
 		switch verdict {
 		case judge.Valid:
-			sc.tally.Add(&sc.judge.rec)
-			sc.identities.Add(&sc.judge.rec)
-			if sc.findings.Remarkable(&sc.judge.rec) {
-				sc.findings.Look(&sc.judge.rec, place(p, e))
+			sc.tally.Add(&sc.rec)
+			sc.identities.Add(&sc.rec)
+			if sc.findings.Remarkable(&sc.rec) {
+				sc.findings.Look(&sc.rec, place(p, e))
 			}
 		case judge.Blank:
 			sc.tally.Blank++
@@ -169,10 +170,10 @@ func (sc *scanning) compare(report *papyra.ScanReport) error {
 	err := sc.sn.eachPage(sc.snap, func(p *pinned, page []entry) {
 		for i := range page {
 			e := &page[i]
-			verdict, _ := sc.judge.entry(&p.key, e, false)
-			if verdict == judge.Valid && repeated.Conflict(&sc.judge.rec) {
+			verdict, _ := sc.judge.entry(&sc.rec, &p.key, e, false)
+			if verdict == judge.Valid && repeated.Conflict(&sc.rec) {
 				a := place(p, e)
-				a.Class, a.Detail = papyra.NoticeConflict, judge.ConflictDetail(&sc.judge.rec)
+				a.Class, a.Detail = papyra.NoticeConflict, judge.ConflictDetail(&sc.rec)
 				conflicts.Notice(a)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/maintain"
 )
 
 // Config says how a store is opened. The zero Config is the default.
@@ -31,9 +32,7 @@ type Store struct {
 	keys    keyspace
 	now     func() time.Time
 
-	ctx  context.Context // ends with Close
-	stop context.CancelCauseFunc
-	acts chan struct{} // the turn: one recovery or compaction at a time
+	life *maintain.Life
 
 	mu sync.Mutex // guards what follows
 	// Reads are sent again after a lost connection, appends are not: an appender
@@ -53,9 +52,9 @@ func Open(rawURL string, c Config) (*Store, error) {
 		c.Now = time.Now
 	}
 	s := &Store{
-		address: a, keys: keyspace{prefix: a.prefix, cluster: a.cluster}, now: c.Now, acts: make(chan struct{}, 1),
+		address: a, keys: keyspace{prefix: a.prefix, cluster: a.cluster}, now: c.Now,
 	}
-	s.ctx, s.stop = context.WithCancelCause(context.Background())
+	s.life = maintain.NewLife(&papyra.StoreError{Op: "use", Path: s.URL(), Offset: -1, Err: papyra.ErrClosed})
 	return s, nil
 }
 
@@ -80,9 +79,7 @@ func (s *Store) Close() error {
 	if a != nil {
 		err = a.Close()
 	}
-	s.stop(papyra.ErrClosed)
-	s.acts <- struct{}{} // the running act ends by its context
-	defer func() { <-s.acts }()
+	s.life.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range []goredis.UniversalClient{s.reader, s.writer} {
@@ -102,8 +99,8 @@ const readRetries = 2
 func (s *Store) clients() (reader, writer goredis.UniversalClient, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx.Err() != nil {
-		return nil, nil, s.closedError()
+	if err := s.life.Closed(); err != nil {
+		return nil, nil, err
 	}
 	if s.reader == nil {
 		if s.reader, err = s.address.client(readRetries); err != nil {
@@ -118,10 +115,6 @@ func (s *Store) clients() (reader, writer goredis.UniversalClient, err error) {
 	return s.reader, s.writer, nil
 }
 
-func (s *Store) closedError() error {
-	return &papyra.StoreError{Op: "use", Path: s.URL(), Offset: -1, Err: papyra.ErrClosed}
-}
-
 // session is one call on the store: its context also ends when the store is
 // closed.
 type session struct {
@@ -132,16 +125,26 @@ type session struct {
 
 // begin begins a call. The caller calls end when it is over.
 func (s *Store) begin(ctx context.Context) (sn *session, end context.CancelFunc, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, nil, context.Cause(ctx)
-	}
-	client, _, err := s.clients()
+	ctx, end, err = s.life.Begin(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(s.ctx, func() { cancel(papyra.ErrClosed) })
-	return &session{s, ctx, client}, func() { stop(); cancel(nil) }, nil
+	sn, err = s.newSession(ctx)
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	return sn, end, nil
+}
+
+// newSession returns the session of a call whose context also ends with the
+// store.
+func (s *Store) newSession(ctx context.Context) (*session, error) {
+	client, _, err := s.clients()
+	if err != nil {
+		return nil, err
+	}
+	return &session{s, ctx, client}, nil
 }
 
 // ended returns why the call has to end, or nil.
@@ -149,14 +152,7 @@ func (sn *session) ended() error {
 	if sn.ctx.Err() == nil {
 		return nil
 	}
-	return sn.endedBy()
-}
-
-func (sn *session) endedBy() error {
-	if cause := context.Cause(sn.ctx); !errors.Is(cause, papyra.ErrClosed) {
-		return cause
-	}
-	return sn.closedError()
+	return context.Cause(sn.ctx)
 }
 
 // failed is the error of a command within the call.
@@ -165,23 +161,18 @@ func (sn *session) failed(op, path string, err error) error {
 		return nil
 	}
 	if sn.ctx.Err() != nil {
-		return sn.endedBy()
+		return context.Cause(sn.ctx)
 	}
 	return failed(sn.ctx, op, path, err)
 }
 
-// turn waits until no other recovery or compaction runs on this Store.
-func (sn *session) turn() (done func(), err error) {
-	select {
-	case sn.acts <- struct{}{}:
-		return func() { <-sn.acts }, nil
-	case <-sn.ctx.Done():
-		return nil, sn.endedBy()
-	}
-}
-
-// make gives the store its id, if it has none, so that it exists.
+// makeStore gives the store its id, if it has none, so that it exists.
 func (sn *session) makeStore() error {
+	// A server whose memory is full answers a look, and refuses to set even what is
+	// there.
+	if n, err := sn.client.Exists(sn.ctx, sn.keys.marker()).Result(); err == nil && n > 0 {
+		return nil
+	}
 	err := sn.client.SetNX(sn.ctx, sn.keys.marker(), randomID(), 0).Err()
 	return sn.failed("make the store", sn.keys.marker(), err)
 }

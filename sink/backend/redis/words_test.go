@@ -108,7 +108,8 @@ func TestDecodePage(t *testing.T) {
 	key := streamKey{name: "p:a:events", token: "a", kind: papyra.KindEvent}
 	for i := range page {
 		var j entryJudge
-		if verdict, damage := j.entry(&key, &page[i], true); i == 1 && damage.Class != papyra.ClassMissingField {
+		var rec papyra.Record
+		if verdict, damage := j.entry(&rec, &key, &page[i], true); i == 1 && damage.Class != papyra.ClassMissingField {
 			t.Errorf("entry %d: %v, %v", i, verdict, damage)
 		}
 	}

@@ -1,0 +1,8 @@
+//go:build manual
+
+// With this tag the program writes its manual page, and nothing else.
+package main
+
+import "github.com/papyra/papyra/cmd/internal/manual"
+
+func main() { manual.Main((&tool{}).app()) }

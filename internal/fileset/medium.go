@@ -1,0 +1,279 @@
+package fileset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/judge"
+	"github.com/papyra/papyra/internal/maintain"
+)
+
+// Read yields the records that q chooses; see [maintain.Read]. yield must not
+// close the store.
+func (s *Store) Read(ctx context.Context, q papyra.Query, yield func(*papyra.Record, papyra.Place) error) (damaged int64, err error) {
+	return maintain.Read(ctx, medium{s}, q, yield)
+}
+
+// Compact removes what is outside the view at o.At, and duplicates if o says so;
+// see [maintain.Compact]. It rewrites, from the oldest file on, each one that has
+// something to lose, so that at every moment a valid store with the same view is
+// there. Somebody else's appender: papyra.ErrBusy.
+func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.CompactReport, error) {
+	return maintain.Compact(ctx, medium{s}, o)
+}
+
+// Recover moves every damaged place, and every leftover of an act that did not
+// finish, into a quarantine act, by default in .NAME.saved beside the file; see
+// [maintain.Recover]. Until the quarantine is complete and durable nothing is
+// changed. Somebody else's appender: papyra.ErrBusy.
+func (s *Store) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
+	return maintain.Recover(ctx, medium{s}, o)
+}
+
+// medium shows a set of files to package maintain.
+type medium struct{ s *Store }
+
+func (m medium) URL() string          { return m.s.url }
+func (m medium) Now() time.Time       { return m.s.now() }
+func (m medium) Life() *maintain.Life { return m.s.life }
+
+// Pin opens the set. For a change it takes the lock and first finishes a
+// rotation that was interrupted, so that no file is half in the set.
+func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pinned, error) {
+	s := m.s
+	// Before the lock file is made: a store that does not exist stays so.
+	sn, err := s.pin()
+	if err != nil {
+		return nil, err
+	}
+	p := &pinnedSet{s: s, ctx: ctx, disk: interruptible{s.disk, ctx}, strict: purpose.Act, snapshot: sn, release: func() {}}
+	if !purpose.Change {
+		p.busy = lockHeld(s.disk, s.names.lock())
+		return p, nil
+	}
+	sn.close()
+	if p.release, err = s.hold(); err != nil {
+		return nil, err
+	}
+	if err = s.finishRotation(ctx); err == nil {
+		p.snapshot, err = s.pin()
+	}
+	if err != nil {
+		p.release()
+		return nil, err
+	}
+	return p, nil
+}
+
+// finishRotation finishes a rotation that was interrupted.
+func (s *Store) finishRotation(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.resumeDrops(ctx)
+}
+
+// pinnedSet is the set at one moment, on the way through a read or an act.
+type pinnedSet struct {
+	*snapshot
+	s       *Store
+	ctx     context.Context
+	disk    Disk // its reads end with ctx
+	strict  bool // what cannot be read is an error
+	busy    bool // somebody may be writing to the active file
+	release func()
+
+	unread error // the first part that could not be read
+	line   setLine
+}
+
+// Release closes the files and lets the lock go.
+func (p *pinnedSet) Release() {
+	p.close()
+	p.release()
+}
+
+// Size returns the bytes of all files.
+func (p *pinnedSet) Size() (bytes, lines int64) { return p.size(), 0 }
+
+// Incomplete names what could not be read.
+func (p *pinnedSet) Incomplete(op string) error {
+	if p.unread == nil && p.readable && len(p.odd) == 0 {
+		return nil
+	}
+	e := &papyra.StoreError{Op: op, Path: p.s.path(), Offset: -1, Err: papyra.ErrIncomplete, Hint: "scan it"}
+	if p.unread != nil {
+		e.Err = fmt.Errorf("%w: %w", papyra.ErrIncomplete, p.unread)
+	} else if len(p.odd) > 0 {
+		e.Hint = p.odd[0].File + ": " + p.odd[0].Detail
+	}
+	return e
+}
+
+// cannotRead notes a part that cannot be read, or returns the error.
+func (p *pinnedSet) cannotRead(f *file, off int64, err error) error {
+	if p.ctx.Err() != nil {
+		return context.Cause(p.ctx)
+	}
+	if p.strict {
+		return &papyra.StoreError{Op: "read", Path: p.s.beside(f.base), Offset: off, Err: err, Hint: "nothing was changed"}
+	}
+	if p.unread == nil {
+		p.unread = &papyra.StoreError{Op: "read", Path: f.base, Offset: off, Err: errors.New(cause(err))}
+	}
+	return nil
+}
+
+// Announce appends reports to the active file and makes them durable.
+func (p *pinnedSet) Announce(lines ...[]byte) error {
+	s := p.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.openWriter(); err != nil {
+		return err
+	}
+	for _, line := range lines {
+		if err := s.writer.report(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TouchedGroups returns nothing: files have no consumer groups.
+func (p *pinnedSet) TouchedGroups(maintain.Marks, maintain.Part) ([]papyra.RemovedGroup, error) {
+	return nil, nil
+}
+
+// setLine is a line of a pinned set as package maintain sees it.
+type setLine struct {
+	line
+	p *pinnedSet
+	f *file
+}
+
+func (l *setLine) Judge(rec *papyra.Record, full bool) (judge.Verdict, *papyra.LineError) {
+	return judgeLine(rec, &l.line, full)
+}
+
+func (l *setLine) Size() int64 { return l.length + 1 }
+
+func (l *setLine) Place() papyra.Place { return papyra.Place{File: l.f.base, Offset: l.off} }
+
+func (l *setLine) Unfinished() bool { return !l.ended && l.p.busy && l.f.number == 0 }
+
+// marks are marked lines of a set, by file.
+type marks map[*file]*fileMarks
+
+// fileMarks are marked lines of one file, by their number from the last one back
+// from 0.
+type fileMarks struct {
+	lines   *roaring64.Bitmap
+	all     int64 // lines of the file that were visited
+	first   int64 // number of the marked line that is next to the beginning of the file
+	offset  int64 // where that line begins
+	endless bool  // the last line has no newline, and is marked
+}
+
+func (m *fileMarks) addLine(number int64, l *line) {
+	m.lines.Add(uint64(number))
+	m.endless = m.endless || !l.ended
+	if m.lines.GetCardinality() == 1 || number > m.first {
+		m.first, m.offset = number, l.off
+	}
+}
+
+// NewMarks returns marks that are empty.
+func (p *pinnedSet) NewMarks() maintain.Marks {
+	m := marks{}
+	for _, f := range p.files {
+		m[f] = &fileMarks{lines: roaring64.New(), first: -1}
+	}
+	return m
+}
+
+// Backward visits the lines file by file, from the newest one back.
+func (p *pinnedSet) Backward(all maintain.Marks, part maintain.Part, visit maintain.Visit) error {
+	m, _ := all.(marks)
+	for i := len(p.files) - 1; i >= 0; i-- {
+		if err := p.backward(p.files[i], m[p.files[i]], part > 0, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// backward visits the lines of one file. With again some are marked already.
+func (p *pinnedSet) backward(f *file, m *fileMarks, again bool, visit maintain.Visit) error {
+	r := newBackward(p.disk, f.f, f.size)
+	p.line.p, p.line.f = p, f
+	for number := int64(0); ; number++ {
+		var err error
+		p.line.line, err = r.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return p.cannotRead(f, r.pos, err)
+		}
+		if m != nil {
+			m.all = number + 1
+			if again && m.lines.Contains(uint64(number)) {
+				continue
+			}
+		}
+		mark, err := visit(&p.line)
+		if mark && m != nil {
+			m.addLine(number, &p.line.line)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// Forward visits the lines file by file, from the oldest one on.
+func (p *pinnedSet) Forward(all maintain.Marks, visit maintain.Visit) error {
+	m, chosen := all.(marks)
+	for _, f := range p.files {
+		if chosen && m[f].first < 0 {
+			continue
+		}
+		if err := p.forward(f, m[f], visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forward visits the lines of one file, or with marks the marked ones.
+func (p *pinnedSet) forward(f *file, m *fileMarks, visit maintain.Visit) error {
+	r := newForward(p.disk, f.f, f.size)
+	number := int64(0)
+	if m != nil {
+		number = m.first
+		r.reset(f.f, m.offset, f.size, f.size)
+	}
+	p.line.p, p.line.f = p, f
+	for ; ; number-- {
+		var err error
+		p.line.line, err = r.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return p.cannotRead(f, r.pos, err)
+		}
+		if m != nil && (number < 0 || !m.lines.Contains(uint64(number))) {
+			continue
+		}
+		if _, err := visit(&p.line); err != nil {
+			return err
+		}
+	}
+}

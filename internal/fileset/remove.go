@@ -1,0 +1,66 @@
+package fileset
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/maintain"
+)
+
+// Remove rewrites, from the oldest file on, each one that has marked lines,
+// without them.
+func (p *pinnedSet) Remove(all maintain.Marks, advance func(int64)) (pause time.Duration, err error) {
+	m, _ := all.(marks)
+	for _, f := range p.files {
+		if m[f].lines.IsEmpty() {
+			continue
+		}
+		took, err := p.removeLines(f, m[f], advance)
+		if errors.Is(err, errGone) && (f.number > 0 || p.s.maxFiles > 0) {
+			continue // rotated away meanwhile, and reported by the rotation
+		}
+		if err != nil {
+			return pause, err
+		}
+		pause = max(pause, took)
+	}
+	return pause, nil
+}
+
+// removeLines copies the lines of a file that stay.
+func (p *pinnedSet) removeLines(f *file, m *fileMarks, advance func(int64)) (time.Duration, error) {
+	tail := f.size
+	if m.endless {
+		tail++ // the newline that ended the line afterwards goes with it
+	}
+	return p.s.rewrite(p.ctx, f, tail, func(w io.Writer) error {
+		r := newForward(p.disk, f.f, f.size)
+		for number := m.all - 1; number >= 0; number-- {
+			l, err := r.next()
+			if err != nil && p.ctx.Err() != nil {
+				return context.Cause(p.ctx)
+			}
+			if err != nil {
+				return &papyra.StoreError{Op: "read", Path: p.s.beside(f.base), Offset: r.pos, Err: err}
+			}
+			advance(l.size())
+			if m.lines.Contains(uint64(number)) {
+				continue
+			}
+			if l.bytes == nil {
+				err = copyRange(p.ctx, p.s.disk, w, f.f, l.off, l.end())
+			} else if _, err = w.Write(l.bytes); err == nil && l.ended {
+				_, err = w.Write(newline)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+var newline = []byte{'\n'}

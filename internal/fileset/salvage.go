@@ -1,0 +1,268 @@
+package fileset
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/judge"
+	"github.com/papyra/papyra/internal/maintain"
+)
+
+// Scan scans what is pinned.
+func (p *pinnedSet) Scan(o papyra.ScanOptions) (*papyra.ScanReport, error) {
+	report, err := p.s.newScan(p.snapshot, o, p.busy).run(p.ctx)
+	if err == nil && report.Incomplete {
+		p.readable, p.odd = false, report.Anomalies
+	}
+	return report, err
+}
+
+// ScanAgain scans the set as it is now.
+func (p *pinnedSet) ScanAgain(o papyra.ScanOptions) (*papyra.ScanReport, error) {
+	sn, err := p.s.pin()
+	if err != nil {
+		return nil, err
+	}
+	defer sn.close()
+	return p.s.newScan(sn, o, false).run(p.ctx)
+}
+
+// salvage is the damage of a pinned set on its way into quarantine.
+type salvage struct {
+	p       *pinnedSet
+	q       *quarantine // nil with DryRun
+	advance func(int64)
+	removal maintain.Removal
+
+	damaged []*file // to be rewritten
+	found   bool    // anything at all
+	endless bool    // the active file's last line has no newline, and goes
+}
+
+// Salvage copies all damage into a quarantine act and makes that durable.
+func (p *pinnedSet) Salvage(id string, o papyra.RecoverOptions, advance func(int64)) (maintain.Salvage, error) {
+	sv := &salvage{p: p, advance: advance}
+	if o.DryRun {
+		return sv, sv.eachDamage(func(string, *os.File, place) error { return nil })
+	}
+	parent := o.QuarantineDir
+	if parent == "" {
+		parent = p.s.saved()
+	}
+	q, err := p.s.newQuarantine(parent, id, o.Now)
+	if err != nil {
+		return nil, err
+	}
+	err = sv.eachDamage(func(base string, f *os.File, pl place) error { return q.save(p.ctx, base, f, pl) })
+	if err == nil && sv.removal.Damaged > 0 {
+		err = q.complete()
+	}
+	if err != nil || sv.removal.Damaged == 0 {
+		q.abandon()
+		return sv, err
+	}
+	sv.q = q
+	return sv, nil
+}
+
+// Removal is what goes.
+func (sv *salvage) Removal() *maintain.Removal { return &sv.removal }
+
+// Quarantine is the directory of the act.
+func (sv *salvage) Quarantine() string { return sv.q.dir }
+
+// Close closes the files of the act.
+func (sv *salvage) Close() {
+	if sv.q != nil {
+		sv.q.close()
+	}
+}
+
+// Move rewrites the damaged files without what the quarantine holds, and removes
+// the leftovers.
+func (sv *salvage) Move() error {
+	for _, f := range sv.damaged {
+		err := sv.rewrite(f)
+		if errors.Is(err, errGone) && sv.p.s.maxFiles > 0 {
+			continue // rotated away meanwhile, and reported by the rotation
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return sv.removeLeftovers()
+}
+
+// visitor is told of a damaged place in the file base, which is open as f.
+type visitor func(base string, f *os.File, p place) error
+
+// eachDamage calls visit for each damaged place of the pinned set, file by file
+// and in order of offset, and then for each leftover. It counts them.
+func (sv *salvage) eachDamage(visit visitor) error {
+	counted := func(base string, f *os.File, p place) error {
+		if err := visit(base, f, p); err != nil {
+			return err
+		}
+		if !p.healed {
+			sv.removal.Damaged++
+			sv.removal.DamagedBytes += p.length
+		}
+		return nil
+	}
+	for _, f := range sv.p.files {
+		if err := sv.fileDamage(f, counted); err != nil {
+			return err
+		}
+	}
+	leftovers := sv.leftovers()
+	if sv.p.busy {
+		leftovers = nil // they may be somebody's work in progress
+	}
+	if f := sv.p.active(); f != nil && (sv.found || len(leftovers) > 0) {
+		if err := sv.missingNewline(f, counted); err != nil {
+			return err
+		}
+	}
+	for _, left := range leftovers {
+		if err := sv.leftover(left, counted); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fileDamage visits the damaged places of one file.
+func (sv *salvage) fileDamage(f *file, visit visitor) error {
+	var rec papyra.Record
+	found := false
+	err := sv.p.forward(f, nil, func(l maintain.Line) (bool, error) {
+		at := &sv.p.line.line
+		sv.advance(at.size())
+		verdict, damage := l.Judge(&rec, true)
+		if verdict != judge.Damaged || l.Unfinished() {
+			return false, nil
+		}
+		found = true
+		for _, p := range damagedPlaces(f.base, at, damage) {
+			if err := visit(f.base, f.f, p); err != nil {
+				return false, err
+			}
+			sv.endless = f.number == 0 && !at.ended && p.off == at.off && p.length == at.length
+		}
+		return false, nil
+	})
+	if found {
+		sv.found = true
+		sv.damaged = append(sv.damaged, f)
+	}
+	return err
+}
+
+// missingNewline visits the end of the active file if its last line stays and
+// has no newline: the act's reports get one before them.
+func (sv *salvage) missingNewline(f *file, visit visitor) error {
+	if f.size == 0 || sv.endless {
+		return nil
+	}
+	var last [1]byte
+	if _, err := sv.p.s.disk.ReadAt(f.f, last[:], f.size-1); err != nil {
+		return sv.p.cannotRead(f, f.size-1, err)
+	}
+	if last[0] == '\n' {
+		return nil
+	}
+	return visit(f.base, f.f, place{off: f.size, newline: true, healed: true, anomaly: papyra.Anomaly{Class: papyra.ClassTruncated}})
+}
+
+// leftovers returns what is to be moved away. What a rotation was about to drop
+// is not: whoever takes the lock finishes that first.
+func (sv *salvage) leftovers() (out []rest) {
+	s := sv.p.s
+	for _, left := range sv.p.snapshot.leftovers {
+		if !s.numbered || !s.isDropping(left.base) {
+			out = append(out, left)
+		}
+	}
+	return out
+}
+
+// leftover visits all bytes of a leftover.
+func (sv *salvage) leftover(left rest, visit visitor) error {
+	path := sv.p.s.beside(left.base)
+	f, err := sv.p.s.disk.Open(path, os.O_RDONLY|openSafely, 0)
+	if err != nil {
+		return &papyra.StoreError{Op: "open leftover", Path: path, Offset: -1, Err: err, Hint: "nothing was changed"}
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && (!info.Mode().IsRegular() || info.Size() != left.size) {
+		err = errors.New("it has changed meanwhile")
+	}
+	if err != nil {
+		return &papyra.StoreError{Op: "open leftover", Path: path, Offset: -1, Err: err, Hint: "nothing was changed; try again"}
+	}
+	return visit(left.base, f, place{length: left.size, anomaly: papyra.Anomaly{Class: papyra.ClassLeftover}})
+}
+
+// rewrite copies a file without the places that the quarantine holds: its index
+// is the plan.
+func (sv *salvage) rewrite(f *file) error {
+	s := sv.p.s
+	tail := f.size
+	if f.number == 0 && sv.endless {
+		tail++ // the newline that ended the fragment afterwards goes with it
+	}
+	_, err := s.rewrite(sv.p.ctx, f, tail, func(w io.Writer) error {
+		w = &countingWriter{w: w, advance: sv.advance}
+		at := int64(0)
+		err := sv.q.entries(func(e *Saved) error {
+			if e.File != f.base || e.Offset == f.size {
+				return nil // a newline at the end is copied with what follows it
+			}
+			if err := copyRange(sv.p.ctx, s.disk, w, f.f, at, e.Offset); err != nil {
+				return err
+			}
+			at = e.Offset + e.Length
+			if e.InsertedNewlines > 0 {
+				_, err := w.Write(newline)
+				return err
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return copyRange(sv.p.ctx, s.disk, w, f.f, at, f.size)
+	})
+	return err
+}
+
+// countingWriter tells how much it has written.
+type countingWriter struct {
+	w       io.Writer
+	advance func(int64)
+}
+
+func (c *countingWriter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.advance(int64(n))
+	return n, err
+}
+
+// removeLeftovers removes what is in quarantine now.
+func (sv *salvage) removeLeftovers() error {
+	s, leftovers := sv.p.s, sv.leftovers()
+	if len(leftovers) == 0 {
+		return nil
+	}
+	for _, left := range leftovers {
+		path := s.beside(left.base)
+		if err := s.disk.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return &papyra.StoreError{Op: "remove leftover", Path: path, Offset: -1, Err: err, Hint: "it is in quarantine already; remove it"}
+		}
+	}
+	return syncDir(s.disk, s.dir)
+}

@@ -1,0 +1,113 @@
+package maintain
+
+import (
+	"context"
+
+	"github.com/papyra/papyra"
+)
+
+// Recover moves damage into quarantine and conserves every byte:
+//
+//  1. scan: every line in full; without damage nothing is written
+//  2. salvage: bring into quarantine what must be safe before anything is removed
+//  3. announce: append the RemovalReport and make it durable
+//  4. move: take the damage out of the store
+//  5. end: append how it ended
+//  6. scan again: what could not be moved, because it is no line and no file, is in
+//     the report's After
+//
+// A crash leaves every byte in the store, in quarantine or in both, and the next
+// recovery moves the rest. A part that cannot be read ends the recovery before it
+// changed anything. Appends of the store's own appender go on meanwhile.
+func Recover(ctx context.Context, m Medium, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
+	held, _, end, err := begin(ctx, m, !o.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	if o.Now.IsZero() {
+		o.Now = m.Now()
+	}
+	r := &recovering{m: m, held: held, options: o}
+	return r.run()
+}
+
+// recovering is one run of Recover.
+type recovering struct {
+	m        Medium
+	held     Held
+	options  papyra.RecoverOptions
+	progress *progress
+}
+
+func (r *recovering) run() (*papyra.RecoverReport, error) {
+	o := r.options
+	// Scan, salvage, move; the last scan is not counted.
+	r.progress = newProgress(o.Progress, r.held, 3)
+	before, err := r.held.Scan(papyra.ScanOptions{Full: true, Now: o.Now, Progress: r.scanned})
+	if err != nil {
+		return nil, err
+	}
+	report := &papyra.RecoverReport{Backend: r.m.URL(), DryRun: o.DryRun, Before: before}
+	if before.Clean() {
+		if !o.DryRun {
+			report.After = before
+		}
+		r.progress.finish()
+		return report, nil
+	}
+	if before.Incomplete {
+		return nil, r.held.Incomplete("recover")
+	}
+	if err := r.salvage(report); err != nil {
+		return nil, err
+	}
+	if !o.DryRun {
+		if report.After, err = r.held.ScanAgain(papyra.ScanOptions{Full: true, Now: o.Now}); err != nil {
+			return nil, err
+		}
+	}
+	r.progress.finish()
+	return report, nil
+}
+
+// scanned tells how far the first scan has come, which is one of three passes.
+func (r *recovering) scanned(done, total int64) {
+	if r.options.Progress != nil {
+		r.options.Progress(done, r.progress.passes*total)
+	}
+	r.progress.done = done
+}
+
+// salvage moves the damage, or with DryRun finds it, and tells of it in report.
+func (r *recovering) salvage(report *papyra.RecoverReport) error {
+	act := New(papyra.ActRecover, r.options.Now)
+	s, err := r.held.Salvage(act.ID, r.options, r.progress.addBytes)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	removal := s.Removal()
+	report.Moved, report.MovedBytes, report.Groups = removal.Damaged, removal.DamagedBytes, removal.Groups
+	if r.options.DryRun || report.Moved == 0 {
+		return nil
+	}
+	report.Act, report.Quarantine = act.ID, s.Quarantine()
+	lines, err := removal.Reports(act, r.m.Now())
+	if err != nil {
+		return err
+	}
+	if err := r.held.Announce(lines...); err != nil {
+		return err
+	}
+	if err := s.Move(); err != nil {
+		return err
+	}
+	last, err := act.Line(papyra.ReportRecoveryPerformed, &papyra.RecoveryPerformed{
+		ID: act.ID, Moved: report.Moved, MovedBytes: report.MovedBytes, Quarantine: report.Quarantine, Counts: report.Before.AnomalyCounts,
+	}, r.m.Now())
+	if err != nil {
+		return err
+	}
+	return r.held.Announce(last)
+}
