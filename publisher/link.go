@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -125,7 +126,7 @@ func (l *link) setCallbacks(o *nats.Options) {
 	up := func(what string) func(*nats.Conn) {
 		return func(nc *nats.Conn) {
 			l.up()
-			l.notices.log(slog.LevelInfo, what, func() []any { return []any{"server", nc.ConnectedUrlRedacted()} })
+			l.notices.log(slog.LevelInfo, what, func() []any { return []any{"server", shownServer(nc)} })
 		}
 	}
 	connected, reconnected := up("connected to broker"), up("reconnected to broker")
@@ -170,6 +171,16 @@ func (l *link) setCallbacks(o *nats.Options) {
 	}
 	o.LameDuckModeHandler = func(nc *nats.Conn) { pass(user.LameDuckModeHandler, nc) }
 	o.DiscoveredServersCB = func(nc *nats.Conn) { pass(user.DiscoveredServersCB, nc) }
+}
+
+// shownServer is the server that nc is connected to, fit for a log: without user,
+// password and token. ConnectedUrlRedacted shows a token.
+func shownServer(nc *nats.Conn) string {
+	u, err := url.Parse(nc.ConnectedUrl())
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 func errorArgs(err error) func() []any {

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/redact"
 	"github.com/papyra/papyra/internal/throttle"
 )
 
@@ -91,7 +92,7 @@ func (c *conn) connOptions() (*nats.Options, error) {
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			c.health.setConnected(true)
-			log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted())
+			log.Info("connected to NATS again", "server", redact.URL(nc.ConnectedUrl()))
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""

@@ -8,6 +8,7 @@ import (
 
 	"github.com/papyra/papyra/cmd/internal/cli"
 	"github.com/papyra/papyra/internal/human"
+	"github.com/papyra/papyra/internal/redact"
 	"github.com/papyra/papyra/sink/account"
 )
 
@@ -69,7 +70,7 @@ func (c *call) account() error {
 	}
 	for i, u := range c.urls {
 		if slices.Contains(c.urls[:i], u) {
-			return usagef("--backend %s is given twice: each of its records would be a duplicate", cli.RedactURL(u))
+			return usagef("--backend %s is given twice: each of its records would be a duplicate", redact.URL(u))
 		}
 	}
 	stores, err := c.openAll()

@@ -12,6 +12,7 @@ import (
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
 	"github.com/papyra/papyra/cmd/internal/jsonobject"
+	"github.com/papyra/papyra/internal/terminal"
 	"github.com/papyra/papyra/sink/backend"
 )
 
@@ -193,7 +194,7 @@ func (c *call) jsonText(text []byte) []byte {
 	if !c.out.tty {
 		return text
 	}
-	return escapeJSON(nil, text)
+	return terminal.AppendJSON(nil, text)
 }
 
 func conditionName(code int) string {

@@ -3,6 +3,8 @@ package main
 import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/papyra/papyra/internal/terminal"
 )
 
 // column is one column of a grid.
@@ -42,9 +44,9 @@ func (g *grid) addRow(cells ...string) error {
 	size := 0
 	for i, cell := range cells {
 		if g.columns[i].cut && g.s.width > 0 {
-			cells[i] = escapeCut(cell, g.s.width)
+			cells[i] = terminal.EscapeCut(cell, g.s.width)
 		} else {
-			cells[i] = escape(cell)
+			cells[i] = terminal.Escape(cell)
 		}
 		size += len(cells[i])
 	}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"golang.org/x/term"
+
+	"github.com/papyra/papyra/internal/terminal"
 )
 
 // screen writes for people. printf escapes its arguments, so that no record, file
@@ -41,13 +43,13 @@ func (s *screen) printf(format string, args ...any) {
 		case raw:
 			args[i] = string(v)
 		case string:
-			args[i] = escape(v)
+			args[i] = terminal.Escape(v)
 		case error:
-			args[i] = escape(v.Error())
+			args[i] = terminal.Escape(v.Error())
 		case fmt.Stringer:
-			args[i] = escape(v.String())
+			args[i] = terminal.Escape(v.String())
 		case []byte:
-			args[i] = escape(string(v))
+			args[i] = terminal.Escape(string(v))
 		}
 	}
 	fmt.Fprintf(s.w, format, args...)
@@ -66,7 +68,7 @@ const (
 )
 
 func (s *screen) paint(color, text string) raw {
-	if text = escape(text); !s.color || color == "" {
+	if text = terminal.Escape(text); !s.color || color == "" {
 		return raw(text)
 	}
 	return raw("\x1b[" + color + "m" + text + "\x1b[0m")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/internal/redact"
 	"github.com/papyra/papyra/internal/version"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/broker"
@@ -131,7 +132,7 @@ func withExitCode(err error) error {
 // banner returns what the sink does and where, as pairs of a name and a value.
 func (s *settings) banner(w *sink.Sink, b *broker.Broker, web *web) []slog.Attr {
 	c := w.Config()
-	server := slog.String("server", cli.RedactURL(s.nats.URL))
+	server := slog.String("server", redact.URL(s.nats.URL))
 	if b != nil {
 		server = slog.String("listens", b.URL()+" (embedded)")
 	}

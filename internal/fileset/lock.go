@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-	"unicode"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/terminal"
 )
 
 // lock is an open-file-description record lock on .NAME.lock. It belongs to the
@@ -159,16 +159,10 @@ func (h hint) String() string {
 	return fmt.Sprintf("process %d on %s since %s", h.PID, printable(h.Host), printable(h.Start))
 }
 
-// printable keeps what somebody else wrote into the lock file from reaching a
-// terminal as it is.
+// printable makes harmless what somebody else wrote into the lock file.
 func printable(s string) string {
 	if s == "" {
 		return "?"
 	}
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s[:min(len(s), 128)])
+	return terminal.Escape(s[:min(len(s), 128)])
 }

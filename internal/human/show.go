@@ -3,7 +3,6 @@ package human
 import (
 	"cmp"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -12,20 +11,6 @@ import (
 
 // Bytes is a size that is easy to read: "12 MB".
 func Bytes(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }
-
-// Count is a number with its thousands apart: "45,678".
-func Count(n int64) string { return humanize.Comma(n) }
-
-// Unsigned is [Count] of a sequence number or counter.
-func Unsigned(n uint64) string { return Count(int64(min(n, math.MaxInt64))) }
-
-// Plural is "1 record", "45,678 records".
-func Plural(n int64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return Count(n) + " " + many
-}
 
 // Counts is "2 truncated, 1 nul_run", the most frequent first. What was not
 // counted once is left out.

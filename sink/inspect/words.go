@@ -60,17 +60,17 @@ func publisherWords(r *papyra.PublisherReport) string {
 		if !ok || c.Accepted == 0 {
 			continue
 		}
-		said := []string{k.Category() + " " + human.Unsigned(c.Confirmed) + " of " + human.Unsigned(c.Accepted) + " confirmed"}
+		said := []string{k.Category() + " " + human.Count(c.Confirmed) + " of " + human.Count(c.Accepted) + " confirmed"}
 		for _, reason := range slices.Sorted(maps.Keys(c.Dropped)) {
 			if d := c.Dropped[reason]; d != nil && d.N > 0 {
-				said = append(said, human.Unsigned(d.N)+" dropped ("+string(reason)+")")
+				said = append(said, human.Count(d.N)+" dropped ("+string(reason)+")")
 			}
 		}
 		if c.Buffered > 0 {
-			said = append(said, human.Unsigned(c.Buffered)+" waiting")
+			said = append(said, human.Count(c.Buffered)+" waiting")
 		}
 		if c.Unconfirmed > 0 {
-			said = append(said, human.Unsigned(c.Unconfirmed)+" of unknown fate")
+			said = append(said, human.Count(c.Unconfirmed)+" of unknown fate")
 		}
 		parts = append(parts, strings.Join(said, ", "))
 	}
@@ -78,7 +78,7 @@ func publisherWords(r *papyra.PublisherReport) string {
 }
 
 func sinkWords(r *papyra.SinkReport) string {
-	parts := []string{r.State + " as " + r.Group + "/" + r.Instance, "received " + human.Unsigned(r.Received), "stored " + human.Unsigned(r.Stored)}
+	parts := []string{r.State + " as " + r.Group + "/" + r.Instance, "received " + human.Count(r.Received), "stored " + human.Count(r.Stored)}
 	var rejected uint64
 	for _, n := range r.Rejected {
 		rejected += n
@@ -88,7 +88,7 @@ func sinkWords(r *papyra.SinkReport) string {
 		n    uint64
 	}{{"rejected ", rejected}, {"dropped ", r.DroppedLines}, {"messages lost ", r.LostMessages}, {"disconnects ", r.Disconnects}} {
 		if count.n > 0 {
-			parts = append(parts, count.name+human.Unsigned(count.n))
+			parts = append(parts, count.name+human.Count(count.n))
 		}
 	}
 	return strings.Join(parts, ", ")

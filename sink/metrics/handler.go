@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/papyra/papyra/internal/terminal"
 )
 
 const (
@@ -57,16 +58,6 @@ func writeText(w http.ResponseWriter, status int, body string) {
 	_, _ = io.WriteString(w, body+"\n") // the client may be gone
 }
 
-// oneLine returns the text of an error as one printable line. An error may be
-// several joined ones, and the name of a file in it may hold control characters.
-func oneLine(s string) string {
-	var b strings.Builder
-	for _, r := range strings.ReplaceAll(s, "\n", "; ") {
-		if !strconv.IsPrint(r) {
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
+// oneLine writes an error, which may be several joined ones and hold the name of
+// a file, so that it fits into a log and moves no cursor.
+func oneLine(s string) string { return terminal.Escape(strings.ReplaceAll(s, "\n", "; ")) }

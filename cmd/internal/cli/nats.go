@@ -40,7 +40,7 @@ func NATSFlags() []urfave.Flag {
 
 // NATS is how to reach a broker.
 type NATS struct {
-	URL     string        // one, or several, separated by commas; it may hold a secret: show it with RedactURL
+	URL     string        // one, or several, separated by commas; it may hold a secret: show it with redact.URL
 	Timeout time.Duration // for one attempt to connect, and for an answer
 	Options []nats.Option // credentials, TLS, Timeout
 }

@@ -17,6 +17,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/redact"
 )
 
 // Run runs app with args (the program's name first) and returns the code to
@@ -108,17 +109,17 @@ func (s *strict) prepareCommand(c *urfave.Command) {
 func (s *strict) action(cmd *urfave.Command, act urfave.ActionFunc, subs []*urfave.Command, argsUsage string) urfave.ActionFunc {
 	return func(c *urfave.Context) error {
 		s.at = cmd
-		first := c.Args().First()
+		first := c.Args().First() // perhaps a URL whose flag was forgotten
 		switch {
 		case act == nil && first == "":
 			return usageError("give a command: %s", commandNames(subs))
 		case act == nil:
-			return usageError("unknown command %q: give one of %s", first, commandNames(subs))
+			return usageError("unknown command %q: give one of %s", redact.URL(first), commandNames(subs))
 		case argsUsage == "" && first != "":
-			return usageError("unexpected argument %q", first)
+			return usageError("unexpected argument %q", redact.URL(first))
 		}
 		if arg, ok := misplacedFlag(c.Args().Slice()); ok {
-			return usageError("flag %q stands behind an argument: flags come first", arg)
+			return usageError("flag %q stands behind an argument: flags come first", redact.URL(arg))
 		}
 		s.acted = true
 		c.App.Writer = s.stdout
@@ -171,7 +172,7 @@ func (s *strict) helpCommand() *urfave.Command {
 				return urfave.ShowAppHelp(c)
 			}
 			if s.app.Command(name) == nil {
-				return usageError("unknown command %q: give one of %s", name, commandNames(s.app.Commands))
+				return usageError("unknown command %q: give one of %s", redact.URL(name), commandNames(s.app.Commands))
 			}
 			// The root's context knows the commands.
 			lineage := c.Lineage()

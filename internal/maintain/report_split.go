@@ -13,10 +13,10 @@ import (
 // papyra.MaxPublishedLine.
 const reportBytes = 64 << 10
 
-// split makes the reports of an act from what it removes, at least one. The
+// splitReport makes the reports of an act from what it removes, at least one. The
 // first carries the counts, all of them together the runs. The same content
 // makes the same number of lines, in the same order.
-func split(a *Act, whole *papyra.RemovalReport, now time.Time) ([][]byte, error) {
+func splitReport(a *Act, whole *papyra.RemovalReport, now time.Time) ([][]byte, error) {
 	empty := papyra.RemovalReport{Act: a.Kind, ID: a.ID, Carried: whole.Carried}
 	report := empty
 	report.Damaged, report.DamagedBytes = whole.Damaged, whole.DamagedBytes

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"encoding/json"
@@ -29,11 +29,12 @@ func TestEscape(t *testing.T) {
 		{"half a surrogate", "\xed\xa0\x80", `\xed\xa0\x80`},
 		{"replacement character", "\ufffd", "\ufffd"},
 		{"spaces of other scripts", "a\u00a0b\u3000c", "a\u00a0b\u3000c"},
+		{"all of it in a name", "a\x1b[31m\u202eé\n", `a\x1b[31m\u202eé\n`},
 		{"empty", "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := escape(tc.in); got != tc.want {
-				t.Errorf("escape(%q) = %q, want %q", tc.in, got, tc.want)
+			if got := Escape(tc.in); got != tc.want {
+				t.Errorf("Escape(%q) = %q, want %q", tc.in, got, tc.want)
 			}
 		})
 	}
@@ -57,16 +58,16 @@ func FuzzEscape(f *testing.F) {
 		f.Add(seed, 10)
 	}
 	f.Fuzz(func(t *testing.T, in string, limit int) {
-		out := escape(in)
+		out := Escape(in)
 		assertHarmless(t, in, out)
-		if again := escape(out); again != out {
-			t.Fatalf("escape(%q) = %q, and again %q", in, out, again)
+		if again := Escape(out); again != out {
+			t.Fatalf("Escape(%q) = %q, and again %q", in, out, again)
 		}
 		limit = max(0, min(limit, 1000))
-		cut := escapeCut(in, limit)
+		cut := EscapeCut(in, limit)
 		assertHarmless(t, in, cut)
 		if cut != out && !strings.HasPrefix(out, strings.TrimSuffix(cut, "…")) {
-			t.Fatalf("escapeCut(%q, %d) = %q is no beginning of %q", in, limit, cut, out)
+			t.Fatalf("EscapeCut(%q, %d) = %q is no beginning of %q", in, limit, cut, out)
 		}
 	})
 }
@@ -79,7 +80,7 @@ func FuzzEscapeJSON(f *testing.F) {
 		if !json.Valid(text) || !utf8.Valid(text) {
 			t.Skip("not a text that a record can be")
 		}
-		out := escapeJSON(nil, text)
+		out := AppendJSON(nil, text)
 		var got, want any
 		if err := json.Unmarshal(out, &got); err != nil {
 			t.Fatalf("%q became %q: %v", text, out, err)

@@ -1,4 +1,7 @@
-package main
+// Package terminal makes text of strangers harmless for a terminal and a line of
+// a log: what comes from records, files, flags or other processes may hold
+// anything.
+package terminal
 
 import (
 	"strconv"
@@ -7,13 +10,12 @@ import (
 	"unicode/utf8"
 )
 
-// escape returns s fit to be shown to people. Text that comes from records,
-// files or other processes may hold anything: terminal sequences, line ends
-// that forge a row, marks that reverse the reading order. Everything that is
+// Escape returns s fit to be shown to people. It may hold terminal
+// sequences, line ends that forge a row, marks that reverse the reading order. Everything that is
 // not a visible character or a space is written as an escape: \n, \x1b, \u202e,
 // \U000e0001; a byte that is not UTF-8 as \xff. A backslash stays as it is, so
 // that JSON remains readable; the result is for eyes, not for parsing.
-func escape(s string) string {
+func Escape(s string) string {
 	i := 0
 	for i < len(s) && s[i] >= 0x20 && s[i] < 0x7f {
 		i++
@@ -49,19 +51,19 @@ func escape(s string) string {
 	return b.String()
 }
 
-// escapeCut is escape of the beginning of s, at most about limit bytes of it
+// EscapeCut is [Escape] of the beginning of s, at most about limit bytes of it
 // and at least enough to fill that many columns or to be cut to them: a payload
 // of a megabyte is not escaped for eighty columns.
-func escapeCut(s string, limit int) string {
+func EscapeCut(s string, limit int) string {
 	// A column takes at most four bytes of input, but for marks that combine.
 	if most := 16 * limit; limit > 0 && len(s) > most {
 		cut := most
 		for cut > most-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
 			cut--
 		}
-		return escape(s[:cut]) + "…"
+		return Escape(s[:cut]) + "…"
 	}
-	return escape(s)
+	return Escape(s)
 }
 
 // visible reports whether a terminal shows r as itself: a letter, mark, number,
@@ -71,9 +73,9 @@ func visible(r rune) bool {
 	return unicode.IsGraphic(r) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
 }
 
-// escapeJSON writes the characters of a valid JSON text that escape would not
-// show as \u escapes: the same JSON value, safe on a terminal.
-func escapeJSON(dst, text []byte) []byte {
+// AppendJSON appends a valid JSON text in which the characters that Escape would
+// not show are \u escapes: the same JSON value, safe on a terminal.
+func AppendJSON(dst, text []byte) []byte {
 	for i := 0; i < len(text); {
 		if c := text[i]; c < 0x7f {
 			dst = append(dst, c) // JSON has controls only between its tokens: harmless
