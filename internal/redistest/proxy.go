@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Plan says what becomes of one connection through a [Proxy]. The zero Plan cuts
@@ -36,6 +37,7 @@ type Proxy struct {
 	limited  bool
 	budget   int64 // bytes that may still pass to the server, if limited
 	passed   int64 // bytes that passed to the server
+	rate     int   // bytes a second to the server, over all connections; 0: no limit
 }
 
 // NewProxy starts a proxy before a server. It ends with the test.
@@ -84,6 +86,13 @@ func (p *Proxy) Budget(n int64) {
 	p.limited, p.budget = n >= 0, n
 }
 
+// Rate lets so many bytes a second pass to the server, 0 for any.
+func (p *Proxy) Rate(bytes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rate = bytes
+}
+
 // Passed returns how many bytes have passed to the server.
 func (p *Proxy) Passed() int64 {
 	p.mu.Lock()
@@ -112,6 +121,12 @@ type metered struct {
 var errSpent = errors.New("the budget is spent")
 
 func (m metered) Write(b []byte) (int, error) {
+	m.p.mu.Lock()
+	rate := m.p.rate
+	m.p.mu.Unlock()
+	if rate > 0 {
+		time.Sleep(time.Duration(len(b)) * time.Second / time.Duration(rate))
+	}
 	n := m.p.spend(len(b))
 	if _, err := m.to.Write(b[:n]); err != nil {
 		return 0, err

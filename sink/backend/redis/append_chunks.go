@@ -30,29 +30,28 @@ type heldChunk struct {
 
 // chunk is a part of a batch that one script stores: all or nothing.
 //
-// A chunk that was sent has one of three outcomes. What follows depends on
-// whether it was sent before, in doubt, because a copy of it may still be on its
-// way and must find the same number:
+// A chunk that was sent has one of three outcomes:
 //
-//	sent         outcome      then
-//	first time   stored       its lines are reported; those that cannot be yet,
-//	                          because lines before them are missing, are known
-//	first time   refused      forgotten: its lines, and those of later chunks of the
-//	                          stream, get new numbers
-//	first time   unanswered   in doubt: sent again with the same number and lines
-//	again        stored       as above; the fence says whether it was stored before
-//	again        refused      in doubt, as before
-//	again        unanswered   in doubt, as before
+//	outcome      then
+//	stored       its lines are reported; those that cannot be yet, because lines
+//	             before them are missing, are held as known
+//	refused      forgotten: its lines, and those of later chunks of the stream, get
+//	             new numbers
+//	unanswered   held in doubt, and so are later ones of the stream
 //
-// Behind one in doubt a stored one is in doubt too: it is asked about again, so
-// that the known ones are always the first.
+// A copy of a chunk in doubt may still be on its way. The next Append asks the
+// fence before it sends anything of that stream, and raises it to the last number
+// that was sent, so that a copy which comes later stores nothing:
+//
+//	fence says           then
+//	at least its number  it is stored: known
+//	less                 it is not, and never will be: forgotten
 type chunk struct {
 	stream *streamState
 	number uint64
 	after  uint64 // the chunk that must be the last one stored; 0 for any
 	lines  []int
 	bytes  int
-	again  bool // it was sent before, and no answer came
 
 	outcome outcome
 	err     error
@@ -67,43 +66,50 @@ const (
 	stored
 )
 
-// inDoubt reports whether a copy of a chunk that is not known to be stored may
-// still be stored.
-func (c *chunk) inDoubt() bool { return c.outcome == unanswered || c.outcome == refused && c.again }
+// inDoubt reports whether nobody knows whether a chunk of the stream is stored.
+func (l *streamState) inDoubt() bool { return len(l.held) > 0 && !l.held[len(l.held)-1].known }
 
-// planChunks cuts the batch into chunks in the order of their first lines. Lines that
-// are known to be stored are marked and in no chunk.
-func (a *Appender) planChunks(b *papyra.Batch) []*chunk {
-	a.stored = append(a.stored[:0], make([]bool, b.Len())...)
-	a.groupLines(b)
+// settleDoubt notes what the fence said of the chunks in doubt: those up to
+// number at are stored, the others never will be.
+func (l *streamState) settleDoubt(at uint64) (resent, fenced int64) {
+	for i := range l.held {
+		h := &l.held[i]
+		if h.known {
+			continue
+		}
+		resent++
+		if h.number > at {
+			l.held = l.held[:i]
+			return resent, fenced
+		}
+		h.known = true
+		fenced++
+	}
+	return resent, fenced
+}
+
+// planChunks cuts the batch into chunks of about so many bytes, in the order of
+// their first lines. Lines that are known to be stored are marked and in no chunk;
+// neither are those of a stream of which something is in doubt.
+func (a *Appender) planChunks(b *papyra.Batch, bytes int) []*chunk {
 	var chunks []*chunk
 	for _, l := range a.order {
 		rest := l.lines
-		after := uint64(0)
-		for _, o := range l.held {
-			if !a.sameLines(b, rest, o.sums) {
-				break // the caller has given these lines up
+		for _, h := range l.held {
+			if !h.known || !a.sameLines(b, rest, h.sums) {
+				break // in doubt, or the caller has given these lines up
 			}
-			lines := rest[:len(o.sums)]
-			rest = rest[len(o.sums):]
-			if o.known {
-				a.markStored(lines)
-				continue
-			}
-			c := &chunk{stream: l, number: o.number, after: after, lines: lines, again: true}
-			for _, i := range lines {
-				c.bytes += b.End(i+1) - b.End(i)
-			}
-			chunks = append(chunks, c)
-			after = c.number
+			a.markStored(rest[:len(h.sums)])
+			rest = rest[len(h.sums):]
 		}
-		for len(rest) > 0 {
+		after := uint64(0)
+		for len(rest) > 0 && !l.inDoubt() {
 			l.number++
 			c := &chunk{stream: l, number: l.number, after: after}
 			for len(c.lines) < min(len(rest), chunkLines) {
 				i := rest[len(c.lines)]
 				size := b.End(i+1) - b.End(i)
-				if len(c.lines) > 0 && c.bytes+size > chunkBytes {
+				if len(c.lines) > 0 && c.bytes+size > bytes {
 					break
 				}
 				c.lines = rest[:len(c.lines)+1]
@@ -120,6 +126,7 @@ func (a *Appender) planChunks(b *papyra.Batch) []*chunk {
 
 // groupLines sorts the batch's lines by stream.
 func (a *Appender) groupLines(b *papyra.Batch) {
+	a.stored = append(a.stored[:0], make([]bool, b.Len())...)
 	for _, l := range a.order {
 		l.lines = l.lines[:0]
 	}
@@ -187,21 +194,21 @@ func (a *Appender) settleChunks(b *papyra.Batch, chunks []*chunk) int {
 	if n == b.Len() {
 		return n
 	}
-	// Chunks that were not sent this time because they are known to be stored
-	// stand at the head of their stream.
+	// Chunks that were not sent this time, because they are known to be stored or
+	// still in doubt, stand at the head of their stream.
 	for l, held := range before {
 		rest := l.lines
-		for _, o := range held {
-			if !o.known || !a.sameLines(b, rest, o.sums) {
+		for _, h := range held {
+			if !a.sameLines(b, rest, h.sums) {
 				break
 			}
-			a.holdChunk(b, l, heldChunk{number: o.number, known: true}, rest[:len(o.sums)], n)
-			rest = rest[len(o.sums):]
+			a.holdChunk(b, l, heldChunk{number: h.number, known: h.known}, rest[:len(h.sums)], n)
+			rest = rest[len(h.sums):]
 		}
 	}
 	forgotten := map[*streamState]bool{} // a chunk of it is: so are later ones
 	for _, c := range chunks {
-		if c.outcome != stored && !c.inDoubt() {
+		if c.outcome == refused {
 			forgotten[c.stream] = true
 		}
 		if !forgotten[c.stream] {

@@ -18,8 +18,10 @@ const (
 	chunkLines = 1000
 	chunkBytes = 1 << 20
 	// tripBytes bounds what is sent before the answers are read. A sink's batch
-	// is smaller as a rule, and is then one round trip.
-	tripBytes = 16 << 20
+	// is smaller as a rule, and is then one round trip. On a slow way to the server
+	// it shrinks, down to minTripBytes, so that what is sent is answered in time.
+	tripBytes    = 16 << 20
+	minTripBytes = 8 << 10
 
 	// fenceTTL is how long an appender that is gone leaves its fences behind, and
 	// so how long after a lost answer a chunk is still known to be stored.
@@ -39,31 +41,107 @@ const (
 // written as it was: what forbids the writes (no memory, no permission, a
 // replica) ends the script before it changed anything. The first XADD fails if
 // something else stands in the place of the stream; the others then do not.
+//
+// The fence holds two numbers, "HIGHEST STORED": no chunk up to HIGHEST is stored
+// any more, and STORED is the last one that was.
 const appendScript = `
-local at = redis.call('GET', KEYS[2]) or '0'
-if tonumber(at) >= tonumber(ARGV[1]) then return {0, tonumber(at)} end
-if ARGV[2] ~= '0' and at ~= ARGV[2] then return {-1, tonumber(at)} end
-redis.call('SET', KEYS[2], at, 'PX', ARGV[3])
+local fence = redis.call('GET', KEYS[2]) or '0 0'
+local high, at = string.match(fence, '(%d+) (%d+)')
+high, at = tonumber(high), tonumber(at)
+if high >= tonumber(ARGV[1]) then return {0, at} end
+if ARGV[2] ~= '0' and at ~= tonumber(ARGV[2]) then return {-1, at} end
+redis.call('SET', KEYS[2], fence, 'PX', ARGV[3])
 for i = 4, #ARGV do redis.call('XADD', KEYS[1], '*', 'data', ARGV[i]) end
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[3])
-return {1, tonumber(at)}
+redis.call('SET', KEYS[2], ARGV[1] .. ' ' .. ARGV[1], 'PX', ARGV[3])
+return {1, at}
 `
+
+// doubtScript settles what became of chunks to which no answer came. KEYS is the
+// fence; ARGV are the number of the last one and the fence's life. It returns the
+// number of the last one that is stored, and forbids the others, so that a copy of
+// them that is still on its way stores nothing. Done twice it says the same twice.
+const doubtScript = `
+local high, at = string.match(redis.call('GET', KEYS[1]) or '0 0', '(%d+) (%d+)')
+if tonumber(high) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. at, 'PX', ARGV[2]) end
+return tonumber(at)
+`
+
+// settleDoubts asks the fences of the streams of which something is in doubt. It
+// returns the first error; its stream stays in doubt.
+func (a *Appender) settleDoubts(ctx context.Context) error {
+	pipe := a.client.Pipeline()
+	var streams []*streamState
+	var cmds []*goredis.Cmd
+	for _, l := range a.order {
+		if l.inDoubt() {
+			streams = append(streams, l)
+			cmds = append(cmds, pipe.Eval(ctx, doubtScript, []string{l.fence}, l.held[len(l.held)-1].number, fenceTTL.Milliseconds()))
+		}
+	}
+	if len(streams) == 0 {
+		return nil
+	}
+	_, sendErr := pipe.Exec(ctx)
+	var first error
+	for i, l := range streams {
+		at, err := cmds[i].Int64()
+		if err != nil {
+			if !answered(err) && sendErr != nil {
+				err = sendErr
+			}
+			if first == nil {
+				first = failed(ctx, "append to", l.key, err)
+			}
+			continue
+		}
+		a.noteRollback(l, uint64(at))
+		resent, fenced := l.settleDoubt(uint64(at))
+		l.acked, l.ackedAt = uint64(at), a.s.now()
+		a.counts.resent.Add(resent)
+		a.counts.fenced.Add(fenced)
+	}
+	return first
+}
 
 // sendChunks sends the chunks and notes what became of each. It returns the first
 // error.
 func (a *Appender) sendChunks(ctx context.Context, b *papyra.Batch, chunks []*chunk) error {
 	for len(chunks) > 0 {
 		n, size := 0, 0
-		for n < len(chunks) && (n == 0 || size+chunks[n].bytes <= tripBytes) {
+		for n < len(chunks) && (n == 0 || size+chunks[n].bytes <= a.trip) {
 			size += chunks[n].bytes
 			n++
 		}
-		if err := a.sendTrip(ctx, b, chunks[:n]); err != nil {
+		err := a.sendTrip(ctx, b, chunks[:n])
+		a.adaptTrip(size, slices.ContainsFunc(chunks[:n], func(c *chunk) bool { return c.outcome == unanswered }))
+		if err != nil {
 			return err
 		}
 		chunks = chunks[n:]
 	}
 	return nil
+}
+
+// adaptTrip makes the next trip smaller when one of so many bytes was not answered
+// in time, and larger again when it was. A retry that is larger than what the way
+// to the server carries within a timeout would never end.
+func (a *Appender) adaptTrip(size int, unanswered bool) {
+	if unanswered {
+		a.trip = max(min(a.trip, size)/4, minTripBytes)
+	} else if size > a.trip/2 {
+		a.trip = min(2*a.trip, tripBytes)
+	}
+}
+
+// beyondMemory makes a script that stores something also where the server has no
+// memory left, from Redis 7 on: reports of an act that is going to make room, and
+// the copy of an entry that goes right after it.
+const beyondMemory = "#!lua flags=allow-oom\n"
+
+// oldServer reports whether a server before Redis 7 does not understand the first
+// line of a script that is for beyondMemory.
+func oldServer(err error) bool {
+	return says(err, "ERR Error compiling script")
 }
 
 // sendTrip sends chunks in one round trip; in a second one, with the script itself,
@@ -80,9 +158,9 @@ func (a *Appender) sendTrip(ctx context.Context, b *papyra.Batch, chunks []*chun
 
 func (a *Appender) sendScript(ctx context.Context, b *papyra.Batch, chunks []*chunk, teach bool) error {
 	pipe := a.client.Pipeline()
-	run, script := pipe.EvalSha, a.script
+	run, script := pipe.EvalSha, a.digest
 	if teach {
-		run, script = pipe.Eval, appendScript
+		run, script = pipe.Eval, a.script
 	}
 	cmds := make([]*goredis.Cmd, len(chunks))
 	for i, c := range chunks {
@@ -93,9 +171,6 @@ func (a *Appender) sendScript(ctx context.Context, b *papyra.Batch, chunks []*ch
 			args = append(args, text)
 		}
 		cmds[i] = run(ctx, script, []string{c.stream.key, c.stream.fence}, args...)
-		if c.again {
-			a.counts.resent.Add(1)
-		}
 	}
 	_, sendErr := pipe.Exec(ctx)
 	for i, c := range chunks {
@@ -133,17 +208,22 @@ func (a *Appender) noteAnswer(c *chunk, cmd *goredis.Cmd, sendErr error) {
 	}
 	done, _ := values[0].(int64)
 	at, _ := values[1].(int64) // what the fence said before
-	if done < 0 {
+	if done < 0 || done == 0 && uint64(at) < c.number {
 		c.outcome, c.err = refused, errGap
 		return
 	}
-	switch l := c.stream; {
-	case done == 0:
-		a.counts.fenced.Add(1)
-	case uint64(at) < l.acked && a.s.now().Sub(l.ackedAt) < fenceTTL:
-		a.counts.rolledBack.Add(1)
+	if done > 0 {
+		a.noteRollback(c.stream, uint64(at))
 	}
 	c.outcome, c.err = stored, nil
 	c.stream.acked, c.stream.ackedAt = c.number, a.s.now()
 	a.markStored(c.lines)
+}
+
+// noteRollback counts that the server has forgotten what it had acknowledged: its
+// fence says less than the last number that is known to be stored.
+func (a *Appender) noteRollback(l *streamState, at uint64) {
+	if at < l.acked && a.s.now().Sub(l.ackedAt) < fenceTTL {
+		a.counts.rolledBack.Add(1)
+	}
 }

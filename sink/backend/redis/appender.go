@@ -22,12 +22,14 @@ import (
 type Appender struct {
 	s      *Store
 	client goredis.UniversalClient
-	script string // the digest of appendScript
+	script string // appendScript, perhaps beyondMemory
+	digest string // of script
 	id     string
 	seed   maphash.Seed
 
 	mu      sync.Mutex // guards what follows
 	closed  bool
+	trip    int // bytes that are sent before the answers are read
 	streams map[papyra.Stream]*streamState
 	order   []*streamState // those of which the batch has lines, by their first lines
 	stored  []bool         // by line of the batch
@@ -44,7 +46,7 @@ func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 		return nil, err
 	}
 	defer end()
-	a, err := s.newAppender()
+	a, err := s.newAppender(appendScript)
 	if err != nil {
 		return nil, err
 	}
@@ -63,14 +65,16 @@ func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 	return a, nil
 }
 
-func (s *Store) newAppender() (*Appender, error) {
+// newAppender returns an appender that stores by a script, which is appendScript
+// or that with beyondMemory.
+func (s *Store) newAppender(script string) (*Appender, error) {
 	_, writer, err := s.clients()
 	if err != nil {
 		return nil, err
 	}
 	return &Appender{
-		s: s, client: writer, script: goredis.NewScript(appendScript).Hash(), id: randomID(), seed: maphash.MakeSeed(),
-		streams: map[papyra.Stream]*streamState{},
+		s: s, client: writer, script: script, digest: goredis.NewScript(script).Hash(), id: randomID(), seed: maphash.MakeSeed(),
+		streams: map[papyra.Stream]*streamState{}, trip: tripBytes,
 	}, nil
 }
 
@@ -93,8 +97,12 @@ func (a *Appender) Append(ctx context.Context, b *papyra.Batch) (stored int, err
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
-	chunks := a.planChunks(b)
-	err = a.sendChunks(ctx, b, chunks)
+	a.groupLines(b)
+	doubt := a.settleDoubts(ctx)
+	chunks := a.planChunks(b, min(chunkBytes, a.trip))
+	if err = a.sendChunks(ctx, b, chunks); err == nil {
+		err = doubt
+	}
 	n := a.settleChunks(b, chunks)
 	if err == nil && n < b.Len() {
 		err = errors.New("the server did not store a chunk and gave no reason")

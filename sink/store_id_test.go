@@ -6,98 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/sink"
-	"github.com/papyra/papyra/sink/backend"
 )
-
-// askedStore is a store that answers what a sink asks at its start.
-type askedStore struct {
-	fakeStore
-	warnings []string
-	warnErr  error
-	asked    []papyra.Retention
-	read     func(ctx context.Context, q papyra.Query, yield func(*papyra.Record, papyra.Place) error) error
-}
-
-func (s *askedStore) Warnings(_ context.Context, r papyra.Retention) ([]string, error) {
-	s.asked = append(s.asked, r)
-	return s.warnings, s.warnErr
-}
-
-func (s *askedStore) Read(ctx context.Context, q papyra.Query, yield func(*papyra.Record, papyra.Place) error) (int64, error) {
-	if s.read == nil {
-		return 0, papyra.ErrNotFound
-	}
-	return 0, s.read(ctx, q, yield)
-}
-
-func TestWarningsOfTheStoreAreLoggedOnce(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		store *askedStore
-		want  []string
-	}{
-		{"none", &askedStore{}, nil},
-		{"two", &askedStore{warnings: []string{"it may evict", "it persists nothing"}}, []string{"it may evict", "it persists nothing"}},
-		{"incomplete", &askedStore{warnings: []string{"it may evict"}, warnErr: errors.New("no answer")}, []string{"it may evict", "no answer"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			var log syncBuffer
-			keep := papyra.Retention{General: papyra.Limits{Records: 7}}
-			w := runSink(t, sink.Config{
-				URL: startBroker(t).URL(), Retention: keep, SyncEvery: time.Millisecond, ReportEvery: time.Millisecond,
-				Logger: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
-			}, tt.store)
-			if err := w.stop(); err != nil {
-				t.Fatal(err)
-			}
-			if n := len(tt.store.asked); n != 1 || tt.store.asked[0].General.Records != 7 {
-				t.Errorf("asked with %+v, want once with %+v", tt.store.asked, keep)
-			}
-			lines := strings.Count(log.String(), "\n")
-			if lines != len(tt.want) {
-				t.Errorf("%d log lines, want %d:\n%s", lines, len(tt.want), log.String())
-			}
-			for _, text := range tt.want {
-				if n := strings.Count(log.String(), text); n != 1 {
-					t.Errorf("%q is logged %d times:\n%s", text, n, log.String())
-				}
-			}
-		})
-	}
-}
-
-// reportsIn returns the SinkReports of a store, the oldest first.
-func reportsIn(t *testing.T, b sink.Backend) (list []papyra.SinkReport) {
-	t.Helper()
-	q := papyra.Query{Types: []string{papyra.ReportSink}}
-	if _, err := b.Read(t.Context(), q, func(rec *papyra.Record, _ papyra.Place) error {
-		var r papyra.SinkReport
-		list = append(list, r)
-		return json.Unmarshal(rec.Payload, &list[len(list)-1])
-	}); err != nil {
-		t.Fatal(err)
-	}
-	return list
-}
-
-func openStore(t *testing.T, url string) sink.Backend {
-	t.Helper()
-	b, err := backend.Open(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.Close() })
-	return b
-}
 
 // The id is made with the store and outlives the sinks, also where others have
 // written behind their last report.
@@ -126,23 +42,11 @@ func TestStoreKeepsItsID(t *testing.T) {
 				}
 			}
 			_ = store.Close()
-			appendTo(t, strings.SplitN(url, ":", 2)[1], string(newRun(t, "orders", runA).events(500))+"torn")
+			appendTo(t, strings.SplitN(url, ":", 2)[1], string(newRun(t, "orders", runA).Events(500))+"torn")
 		}
 	}
 	if ids["file"] == ids["another"] || ids["file"] == ids["rotating"] {
 		t.Errorf("different stores have one id: %v", ids)
-	}
-}
-
-func appendTo(t *testing.T, path, text string) {
-	t.Helper()
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := f.WriteString(text); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -1,13 +1,11 @@
 package sink_test
 
 import (
-	"context"
 	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -40,7 +38,7 @@ func TestRotationIsCountedAndLogged(t *testing.T) {
 	w := runSink(t, sink.Config{URL: b.URL(), SyncEvery: time.Millisecond, Logger: slog.New(slog.NewJSONHandler(&log, nil))}, store)
 	nc, r := dial(t, b.URL()), newRun(t, "orders", runA)
 	for range 20 {
-		publish(t, nc, papyra.RecordsSubject("orders", papyra.KindEvent), r.events(50))
+		publish(t, nc, papyra.RecordsSubject("orders", papyra.KindEvent), r.Events(50))
 	}
 	eventually(t, "a running sink tells of rotations", func() bool { return w.Stats().Files.DroppedRecords > 100 })
 	eventually(t, "all is stored", func() bool { return w.Stats().Stored == 1000 })
@@ -74,7 +72,7 @@ func TestFileDeletedFromOutsideIsLogged(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	publish(t, dial(t, b.URL()), papyra.RecordsSubject("orders", papyra.KindEvent), newRun(t, "orders", runA).event())
+	publish(t, dial(t, b.URL()), papyra.RecordsSubject("orders", papyra.KindEvent), newRun(t, "orders", runA).Event())
 	eventually(t, "the sink tells that it made the file anew", func() bool { return w.Stats().Files.Reopened == 1 })
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
@@ -84,29 +82,6 @@ func TestFileDeletedFromOutsideIsLogged(t *testing.T) {
 			t.Errorf("%q: %d times in %d lines, want once:\n%s", message, n, lines, log.String())
 		}
 	}
-}
-
-// countingStore is a store whose appender's counts are the test's.
-type countingStore struct {
-	fakeStore
-	counting sync.Mutex
-	count    func() papyra.AppendStats // called under counting
-}
-
-type countingAppender struct {
-	sink.Appender
-	s *countingStore
-}
-
-func (s *countingStore) Appender(ctx context.Context) (sink.Appender, error) {
-	a, err := s.fakeStore.Appender(ctx)
-	return countingAppender{a, s}, err
-}
-
-func (a countingAppender) Stats() papyra.AppendStats {
-	a.s.counting.Lock()
-	defer a.s.counting.Unlock()
-	return a.s.count()
 }
 
 // Each trouble has its own words; one that comes all the time is not logged all

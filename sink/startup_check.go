@@ -48,8 +48,8 @@ type CheckReport struct {
 }
 
 // StartupCheck checks a store as mode says. A store that does not exist is
-// fine. The report tells also with an error how far it came. The error wraps
-// ErrAnomalies or ErrNotClean when damage is the reason.
+// fine. The report says how far the check came, also when there is an error. The
+// error wraps ErrAnomalies or ErrNotClean when damage is the reason.
 func StartupCheck(ctx context.Context, m Maintainer, mode StartupMode, now time.Time, progress papyra.Progress) (*CheckReport, error) {
 	r := &CheckReport{Mode: mode}
 	if err := mode.validate(); err != nil {
@@ -74,7 +74,7 @@ func StartupCheck(ctx context.Context, m Maintainer, mode StartupMode, now time.
 	}
 	switch mode {
 	case CheckFail:
-		return r, fmt.Errorf("%w: %s: look with 'papyra-ctl scan', repair with 'papyra-ctl recover'", ErrAnomalies, describe(r.Before))
+		return r, fmt.Errorf("%w: %s: look with 'papyra-ctl scan', repair with 'papyra-ctl recover'", ErrAnomalies, describeDamage(r.Before))
 	case CheckRecover:
 		if r.Recovered, err = m.Recover(ctx, papyra.RecoverOptions{Now: now, Progress: progress}); err != nil {
 			return r, fmt.Errorf("recover the store: %w", err)
@@ -83,14 +83,14 @@ func StartupCheck(ctx context.Context, m Maintainer, mode StartupMode, now time.
 			return r, err
 		}
 		if r.After != nil && !r.After.Clean() {
-			return r, fmt.Errorf("%w: %s: look with 'papyra-ctl scan'", ErrNotClean, describe(r.After))
+			return r, fmt.Errorf("%w: %s: look with 'papyra-ctl scan'", ErrNotClean, describeDamage(r.After))
 		}
 	}
 	return r, nil
 }
 
-// describe says how much is damaged, and where first.
-func describe(r *papyra.ScanReport) string {
+// describeDamage says how much is damaged, and where first.
+func describeDamage(r *papyra.ScanReport) string {
 	var n int64
 	for _, count := range r.AnomalyCounts {
 		n += count
@@ -115,13 +115,13 @@ func describe(r *papyra.ScanReport) string {
 // maxReported bounds the places that a CorruptionDetected names.
 const maxReported = 16
 
-// check runs the startup check and tells the log, and later the store, what it
-// found.
-func (s *Sink) check(ctx context.Context) error {
+// checkStore runs the startup check and logs what it found. It returns the reports
+// that say the same in the store, which is not open yet.
+func (s *Sink) checkStore(ctx context.Context) (early []papyra.Report, err error) {
 	r, err := StartupCheck(ctx, s.Maintainer(), s.config.StartupCheck, s.config.Now(), nil)
 	if r.Before != nil && !r.Before.Clean() {
-		s.log.Warn("the store is damaged", "found", describe(r.Before), "counts", r.Before.AnomalyCounts)
-		s.early = append(s.early, papyra.Report{
+		s.log.Warn("the store is damaged", "found", describeDamage(r.Before), "counts", r.Before.AnomalyCounts)
+		early = append(early, papyra.Report{
 			Name: papyra.ReportCorruptionDetected,
 			Payload: papyra.CorruptionDetected{
 				Counts: r.Before.AnomalyCounts,
@@ -133,7 +133,24 @@ func (s *Sink) check(ctx context.Context) error {
 		s.log.Info("recovered the store", "moved", r.Recovered.Moved, "bytes", r.Recovered.MovedBytes, "quarantine", r.Recovered.Quarantine)
 	}
 	if err != nil {
-		return fmt.Errorf("check the store before the start: %w", err)
+		return nil, fmt.Errorf("check the store before the start: %w", err)
 	}
-	return nil
+	return early, nil
+}
+
+// warningsWithin is how long a sink waits for the warnings of its store.
+const warningsWithin = 3 * time.Second
+
+// logStoreWarnings logs under which settings of the store it may keep less than
+// its operator expects.
+func (s *Sink) logStoreWarnings(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, warningsWithin)
+	defer cancel()
+	warnings, err := s.backend.Warnings(ctx, s.config.Retention)
+	for _, text := range warnings {
+		s.log.Warn("the store may keep less than expected", "warning", text)
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		s.log.Warn("the store could not be asked for settings under which it keeps less than expected", "error", err)
+	}
 }

@@ -5,36 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/papyra/papyra"
 )
 
-// A sink asks its store two things right after it has opened it, and waits for
-// each answer no longer than this.
-const (
-	warningsWithin = 3 * time.Second
-	storeIDWithin  = 5 * time.Second
-)
+// storeIDWithin is how long a sink looks for the id of its store at the start.
+const storeIDWithin = 5 * time.Second
 
-// warn logs under which settings of the store it may keep less than its
-// operator expects.
-func (s *Sink) warn(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, warningsWithin)
-	defer cancel()
-	warnings, err := s.backend.Warnings(ctx, s.config.Retention)
-	for _, text := range warnings {
-		s.log.Warn("the store may keep less than expected", "warning", text)
-	}
-	if err != nil && !errors.Is(err, context.Canceled) {
-		s.log.Warn("the store could not be asked for settings under which it keeps less than expected", "error", err)
-	}
-}
-
-// storeID returns the id that the store got when it was made, which the last
-// SinkReport in it says, or a new one where there is none. It fails only when
-// ctx ends, because a sink that has seen nothing must not give the store another
-// id.
+// findStoreID returns the id that the store got when it was made. The last
+// SinkReport in the store says it; where there is none, the store gets a new id.
+// It fails only when ctx ends, because a sink that has seen nothing must not give
+// the store another id.
 //
 // The last report is near the end of a store in which sinks have written: they
 // report when they stop, and every few seconds while there is something to
@@ -44,7 +27,7 @@ func (s *Sink) warn(ctx context.Context) {
 // lost by it: if there was another, the store has two, and an account shows
 // both. So does a store whose reports were all removed, or one on a server that
 // two sinks fill for the first time at the same moment.
-func (s *Sink) storeID(ctx context.Context) (string, error) {
+func findStoreID(ctx context.Context, b Backend, instance string, log *slog.Logger) (string, error) {
 	limited, cancel := context.WithTimeout(ctx, storeIDWithin)
 	defer cancel()
 	var id string
@@ -52,7 +35,7 @@ func (s *Sink) storeID(ctx context.Context) (string, error) {
 		Kinds: []papyra.Kind{papyra.KindReport}, Systems: []string{papyra.SystemReserved}, Types: []string{papyra.ReportSink},
 		Limit: 1, Reverse: true, // in append order a limit needs a second pass
 	}
-	_, err := s.backend.Read(limited, q, func(rec *papyra.Record, _ papyra.Place) error {
+	_, err := b.Read(limited, q, func(rec *papyra.Record, _ papyra.Place) error {
 		var r papyra.SinkReport
 		if json.Unmarshal(rec.Payload, &r) == nil && papyra.CheckName("store", r.Store) == nil {
 			id = r.Store
@@ -65,7 +48,7 @@ func (s *Sink) storeID(ctx context.Context) (string, error) {
 	case id != "":
 		return id, nil
 	case err != nil && !errors.Is(err, papyra.ErrNotFound):
-		s.log.Warn("the id of the store cannot be found: it gets a new one", "error", err)
+		log.Warn("the id of the store cannot be found: it gets a new one", "error", err)
 	}
-	return papyra.NewIdentity(s.config.Instance).Run(), nil
+	return papyra.NewIdentity(instance).Run(), nil
 }
