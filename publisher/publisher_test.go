@@ -34,7 +34,7 @@ func closeWithin(t *testing.T, p *Publisher, d time.Duration) {
 	}
 }
 
-// The package may be built into any runtime: it brings nothing along.
+// The package may be built into any runtime, so it brings no other module along.
 func TestImportsOnlyPapyraNATSAndStandardLibrary(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{join .Imports "\n"}}`, ".").Output()
 	if err != nil {
@@ -165,8 +165,8 @@ func TestRecordsArriveAsTheyWereMade(t *testing.T) {
 	}
 }
 
-// Eight goroutines and every counter: afterwards the numbers are exact, and
-// each record is where they say.
+// Eight goroutines record at once. Afterwards every number is exact, and each
+// record is where the numbers say.
 func TestStatsAreExact(t *testing.T) {
 	s := embeddedFor(t)
 	r := newReceiver(t, s.ClientURL())
@@ -225,8 +225,8 @@ func TestStatsAreExact(t *testing.T) {
 	}
 }
 
-// Under load messages are full, and callers need not wake the background; after
-// a while without records it sleeps, and then a record leaves at once.
+// Under load messages are full. After a while without records the background
+// sleeps, and then a record wakes it and leaves at once.
 func TestMessagesAreFullUnderLoadAndPromptWhenIdle(t *testing.T) {
 	s := embeddedFor(t)
 	r := newReceiver(t, s.ClientURL())
@@ -265,13 +265,13 @@ type panickingError struct{}
 
 func (panickingError) Error() string { panic("no") }
 
-type node struct{ Next *node }
+type linkedNode struct{ Next *linkedNode }
 
 func TestHostileValuesAreCountedAndHarmless(t *testing.T) {
 	s := embeddedFor(t)
 	r := newReceiver(t, s.ClientURL())
 	p := connect(t, s.ClientURL(), Config{})
-	cycle := &node{}
+	cycle := &linkedNode{}
 	cycle.Next = cycle
 	var deep any
 	for range 100_000 {
