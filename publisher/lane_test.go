@@ -243,27 +243,6 @@ func TestLaneProperties(t *testing.T) {
 	})
 }
 
-func TestAbandonNamesWhatWasNeverSent(t *testing.T) {
-	id := testIdentity(t)
-	var enc papyra.Encoder
-	l := newLane(papyra.KindEvent, "orders", 1<<20)
-	record := func(bad bool) {
-		e := papyra.Event{Type: "T"}
-		if bad {
-			e.Payload = func() {}
-		}
-		l.record(&enc, enc.Event(id, "orders", &e, nil, time.Unix(1, 0)))
-	}
-	for i := range 1000 {
-		record(i == 501)
-	}
-	closed, unconfirmed := l.abandon()
-	got := l.drops[dropClosed].ranges
-	if closed != 999 || unconfirmed != 0 || len(got) != 2 || got[0] != (papyra.Range{1, 501}) || got[1] != (papyra.Range{503, 1000}) {
-		t.Errorf("got %d closed, %d unconfirmed, ranges %v, want all but 502, which was dropped before", closed, unconfirmed, got)
-	}
-}
-
 func TestDropRanges(t *testing.T) {
 	d := newDropLog()
 	for seq := uint64(10); seq < 20; seq++ {
