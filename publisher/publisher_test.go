@@ -174,8 +174,8 @@ func TestRecordsArriveAsTheyWereMade(t *testing.T) {
 	}
 }
 
-// Eight goroutines and every counter: afterwards the numbers are exact, and
-// each record is where they say.
+// Eight goroutines record at once. Afterwards every number is exact, and each
+// record is where the numbers say.
 func TestStatsAreExact(t *testing.T) {
 	s := embeddedFor(t)
 	r := newReceiver(t, s.ClientURL())
@@ -234,8 +234,8 @@ func TestStatsAreExact(t *testing.T) {
 	}
 }
 
-// Under load messages are full, and callers need not wake the background; after
-// a while without records it sleeps, and then a record leaves at once.
+// Under load messages are full. After a while without records the background
+// sleeps, and then a record wakes it and leaves at once.
 func TestMessagesAreFullUnderLoadAndPromptWhenIdle(t *testing.T) {
 	s := embeddedFor(t)
 	r := newReceiver(t, s.ClientURL())
@@ -274,13 +274,13 @@ type panickingError struct{}
 
 func (panickingError) Error() string { panic("no") }
 
-type node struct{ Next *node }
+type linkedNode struct{ Next *linkedNode }
 
 func TestHostileValuesAreCountedAndHarmless(t *testing.T) {
 	s := embeddedFor(t)
 	r := newReceiver(t, s.ClientURL())
 	p := connect(t, s.ClientURL(), Config{})
-	cycle := &node{}
+	cycle := &linkedNode{}
 	cycle.Next = cycle
 	var deep any
 	for range 100_000 {
