@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
+	"github.com/papyra/papyra/internal/fileset/lines"
 	"github.com/papyra/papyra/internal/judge"
 	"github.com/papyra/papyra/internal/maintain"
 )
@@ -16,7 +18,7 @@ import (
 type leaving struct {
 	*file
 	changed time.Time
-	lines   *backward
+	lines   *lines.Backward
 	rec     papyra.Record
 	removal maintain.Removal
 	carried maintain.Carried
@@ -36,18 +38,18 @@ func (s *Store) leave(m listed) (*leaving, error) {
 		f.f.Close()
 		return nil, &papyra.StoreError{Op: "read before it is dropped", Path: s.beside(m.base), Offset: -1, Err: err, Hint: "somebody replaced it; try again"}
 	}
-	return &leaving{file: f, changed: info.ModTime(), lines: newBackward(s.disk, f.f, f.size)}, nil
+	return &leaving{file: f, changed: info.ModTime(), lines: lines.NewBackward(s.disk, f.f, f.size)}, nil
 }
 
 // unread is how many bytes are to be read yet.
-func (l *leaving) unread() int64 { return l.lines.pos + int64(l.lines.end-l.lines.start) }
+func (l *leaving) unread() int64 { return l.lines.Unread() }
 
 // read reads on until no more than so many bytes are unread. After an error
 // nothing more can be read.
-func (l *leaving) read(d Disk, unread int64) error {
-	l.lines.disk = d
+func (l *leaving) read(d disk.Disk, unread int64) error {
+	l.lines.ReadThrough(d)
 	for l.unread() > unread {
-		line, err := l.lines.next()
+		line, err := l.lines.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -56,10 +58,10 @@ func (l *leaving) read(d Disk, unread int64) error {
 		}
 		switch verdict, _ := judgeLine(&l.rec, &line, false); verdict {
 		case judge.Damaged:
-			l.damage(line.size())
+			l.damage(line.Size())
 		case judge.Valid:
 			gone := &l.rec
-			if l.rec.Kind == papyra.KindReport && papyra.ParseInto(&l.rec, line.bytes) == nil {
+			if l.rec.Kind == papyra.KindReport && papyra.ParseInto(&l.rec, line.Bytes) == nil {
 				gone = l.carried.Add(&l.rec)
 			}
 			if gone != nil {
@@ -140,7 +142,7 @@ func (w *writer) readAhead(ctx context.Context) {
 		return
 	}
 	left := float64(s.maxBytes-w.size) / float64(max(s.maxBytes-a.from, 1))
-	if err := a.next.read(interruptible{s.disk, ctx}, int64(left*float64(a.next.size))); err != nil {
+	if err := a.next.read(disk.Interruptible(ctx, s.disk), int64(left*float64(a.next.size))); err != nil {
 		a.giveUp()
 	}
 }

@@ -15,12 +15,14 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
+	"github.com/papyra/papyra/internal/fileset/lines"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
 // readingDisk counts what is read, and tells what is about to be dropped.
 type readingDisk struct {
-	OS
+	disk.OS
 	read     int64
 	fails    string // the base name of what cannot be read
 	dropping func(from, digits string)
@@ -51,8 +53,8 @@ func TestRotateReadsInStep(t *testing.T) {
 		lines int // of 10,000 bytes in each append
 		most  int64
 	}{
-		{"one at a time", 1, 2 * chunk},
-		{"many at a time", 50, 3*500_000 + 2*chunk}, // opened in the middle, it reads faster
+		{"one at a time", 1, 2 * lines.ChunkSize},
+		{"many at a time", 50, 3*500_000 + 2*lines.ChunkSize}, // opened in the middle, it reads faster
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			disk := &readingDisk{}

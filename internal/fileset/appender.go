@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 )
 
 // Appender appends to the active file and holds the store's lock. Its methods
@@ -29,7 +30,7 @@ func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 	if err := s.checkPlace(); err != nil {
 		return nil, err
 	}
-	if err := makeDir(s.disk, s.dir); err != nil {
+	if err := disk.MakeDirectory(s.disk, s.dir); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()

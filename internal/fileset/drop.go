@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
+	"github.com/papyra/papyra/internal/fileset/lines"
 	"github.com/papyra/papyra/internal/judge"
 	"github.com/papyra/papyra/internal/maintain"
 )
@@ -57,13 +59,13 @@ func (w *writer) drop(ctx context.Context, m listed) error {
 // the next time, or if there will be none, it counts as damaged, so that the bound
 // holds all the same.
 func (s *Store) readDropped(ctx context.Context, l *leaving, digits string, last bool) (*dropped, error) {
-	if err := l.read(interruptible{s.disk, ctx}, 0); err != nil {
+	if err := l.read(disk.Interruptible(ctx, s.disk), 0); err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		if bad := [2]uint64{l.dev, l.ino}; !last && s.unread != bad {
 			s.unread = bad
-			return nil, &papyra.StoreError{Op: "read before it is dropped", Path: s.beside(l.base), Offset: l.lines.pos, Err: err, Hint: "the next time this counts as damage; check the disk"}
+			return nil, &papyra.StoreError{Op: "read before it is dropped", Path: s.beside(l.base), Offset: l.lines.Offset(), Err: err, Hint: "the next time this counts as damage; check the disk"}
 		}
 		l.damage(l.unread())
 	}
@@ -132,13 +134,13 @@ func (s *Store) prune(ctx context.Context, carried *maintain.Carried, f *file) (
 func (s *Store) runs(ctx context.Context, f *file, alive map[string]bool) error {
 	var (
 		rec papyra.Record
-		r   = newForward(interruptible{s.disk, ctx}, f.f, f.size)
+		r   = lines.NewForward(disk.Interruptible(ctx, s.disk), f.f, f.size)
 	)
 	for n := 1; ; n++ {
 		if n%1024 == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		l, err := r.next()
+		l, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -247,15 +249,15 @@ func (s *Store) resumeDrops(ctx context.Context) error {
 func (s *Store) onlyReports() (bool, error) {
 	var (
 		rec papyra.Record
-		r   = newForward(s.disk, s.writer.f, s.writer.size)
+		r   = lines.NewForward(s.disk, s.writer.f, s.writer.size)
 	)
 	for {
-		l, err := r.next()
+		l, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			return true, nil
 		}
 		if err != nil {
-			return false, &papyra.StoreError{Op: "read", Path: s.path(), Offset: r.pos, Err: err}
+			return false, &papyra.StoreError{Op: "read", Path: s.path(), Offset: r.Offset(), Err: err}
 		}
 		if verdict, _ := judgeLine(&rec, &l, true); verdict == judge.Valid && rec.Kind != papyra.KindReport {
 			return false, nil
@@ -317,22 +319,22 @@ func (s *Store) reportsOf(ctx context.Context, digits string, kept map[string]bo
 	)
 	for i := len(sn.files) - 1; i >= 0 && count == 0; i-- { // they lie in one file, probably the newest
 		f := sn.files[i]
-		r := newForward(interruptible{s.disk, ctx}, f.f, f.size)
+		r := lines.NewForward(disk.Interruptible(ctx, s.disk), f.f, f.size)
 		for n := 1; ; n++ {
 			if n%1024 == 0 && ctx.Err() != nil {
 				return 0, context.Cause(ctx)
 			}
-			l, err := r.next()
+			l, err := r.Next()
 			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {
-				return 0, &papyra.StoreError{Op: "read", Path: s.beside(f.base), Offset: r.pos, Err: err}
+				return 0, &papyra.StoreError{Op: "read", Path: s.beside(f.base), Offset: r.Offset(), Err: err}
 			}
-			if len(kept) > 0 && l.ended {
-				delete(kept, string(l.bytes)+"\n")
+			if len(kept) > 0 && l.Ended {
+				delete(kept, string(l.Bytes)+"\n")
 			}
-			if bytes.Contains(l.bytes, quote) && papyra.ParseInto(&rec, l.bytes) == nil &&
+			if bytes.Contains(l.Bytes, quote) && papyra.ParseInto(&rec, l.Bytes) == nil &&
 				rec.Kind == papyra.KindReport && string(rec.Type) == papyra.ReportRemoval {
 				count++
 			}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/lines"
 	"github.com/papyra/papyra/internal/judge"
 )
 
@@ -17,16 +18,16 @@ type place struct {
 }
 
 // judgeLine says what a line is.
-func judgeLine(rec *papyra.Record, l *line, full bool) (judge.Verdict, *papyra.LineError) {
-	if l.bytes == nil && l.length > 0 {
+func judgeLine(rec *papyra.Record, l *lines.Line, full bool) (judge.Verdict, *papyra.LineError) {
+	if !l.Held() {
 		return judge.Damaged, notHeld(l)
 	}
-	return judge.Line(rec, l.bytes, full)
+	return judge.Line(rec, l.Bytes, full)
 }
 
 // notHeld is the damage of a line that is too long to be held.
-func notHeld(l *line) *papyra.LineError {
-	if l.nul {
+func notHeld(l *lines.Line) *papyra.LineError {
+	if l.NUL {
 		return &papyra.LineError{Class: papyra.ClassNULRun, Detail: "nothing but NUL bytes"}
 	}
 	return &papyra.LineError{Class: papyra.ClassOversize, Detail: fmt.Sprintf("longer than %d bytes", papyra.MaxLine)}
@@ -34,20 +35,20 @@ func notHeld(l *line) *papyra.LineError {
 
 // damagedPlaces returns the damaged places of a line that judgeLine called damaged,
 // in order. Where seals prove that whole records stand in it, these are spared.
-func damagedPlaces(base string, l *line, damage *papyra.LineError) []place {
-	whole := place{off: l.off, length: l.size(), anomaly: papyra.Anomaly{
-		Class: damage.Class, File: base, Offset: l.off, Length: l.length, Detail: detail(damage),
+func damagedPlaces(base string, l *lines.Line, damage *papyra.LineError) []place {
+	whole := place{off: l.Offset, length: l.Size(), anomaly: papyra.Anomaly{
+		Class: damage.Class, File: base, Offset: l.Offset, Length: l.Length, Detail: detail(damage),
 	}}
-	if l.bytes == nil {
+	if l.Bytes == nil {
 		return []place{whole}
 	}
-	pieces := judge.Split(l.bytes)
+	pieces := judge.Split(l.Bytes)
 	if len(pieces) == 1 {
 		return []place{whole}
 	}
 	var out []place
 	for i, p := range pieces {
-		at := l.off + int64(p.Start)
+		at := l.Offset + int64(p.Start)
 		switch {
 		case p.Damage != nil:
 			out = append(out, place{

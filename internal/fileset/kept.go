@@ -1,6 +1,10 @@
 package fileset
 
-import "os"
+import (
+	"os"
+
+	"github.com/papyra/papyra/internal/fileset/disk"
+)
 
 // keptBlock is the size of the pieces in which bytes are kept. Pieces are filled
 // once and used again, so that keeping a byte is one copy of it.
@@ -47,7 +51,7 @@ func (k *kept) reset() {
 }
 
 // writeTo writes everything at its place in f.
-func (k *kept) writeTo(d Disk, f *os.File) error {
+func (k *kept) writeTo(d disk.Disk, f *os.File) error {
 	for done := 0; done < k.size; done += keptBlock {
 		b := k.blocks[done/keptBlock][:min(keptBlock, k.size-done)]
 		if _, err := d.WriteAt(f, b, k.at+int64(done)); err != nil {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/papyra/papyra/internal/fileset/disk"
 )
 
 // TestKeptBytes keeps, cuts and forgets at random and wants exactly the bytes
@@ -45,7 +47,7 @@ func TestKeptBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		if err := k.writeTo(OS{}, f); err != nil {
+		if err := k.writeTo(disk.OS{}, f); err != nil {
 			t.Fatal(err)
 		}
 		got := make([]byte, len(want))

@@ -10,6 +10,8 @@ import (
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
+	"github.com/papyra/papyra/internal/fileset/lines"
 	"github.com/papyra/papyra/internal/judge"
 	"github.com/papyra/papyra/internal/maintain"
 )
@@ -52,7 +54,7 @@ func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pin
 	if err != nil {
 		return nil, err
 	}
-	p := &pinnedSet{s: s, ctx: ctx, disk: interruptible{s.disk, ctx}, strict: purpose.Act, snapshot: sn, release: func() {}}
+	p := &pinnedSet{s: s, ctx: ctx, disk: disk.Interruptible(ctx, s.disk), strict: purpose.Act, snapshot: sn, release: func() {}}
 	if !purpose.Change {
 		p.busy = lockHeld(s.disk, s.names.lock())
 		return p, nil
@@ -83,9 +85,9 @@ type pinnedSet struct {
 	*snapshot
 	s       *Store
 	ctx     context.Context
-	disk    Disk // its reads end with ctx
-	strict  bool // what cannot be read is an error
-	busy    bool // somebody may be writing to the active file
+	disk    disk.Disk // its reads end with ctx
+	strict  bool      // what cannot be read is an error
+	busy    bool      // somebody may be writing to the active file
 	release func()
 
 	unread error // the first part that could not be read
@@ -152,20 +154,20 @@ func (p *pinnedSet) TouchedGroups(maintain.Marks, maintain.Part) ([]papyra.Remov
 
 // setLine is a line of a pinned set as package maintain sees it.
 type setLine struct {
-	line
+	lines.Line
 	p *pinnedSet
 	f *file
 }
 
 func (l *setLine) Judge(rec *papyra.Record, full bool) (judge.Verdict, *papyra.LineError) {
-	return judgeLine(rec, &l.line, full)
+	return judgeLine(rec, &l.Line, full)
 }
 
-func (l *setLine) Size() int64 { return l.length + 1 }
+func (l *setLine) Size() int64 { return l.Length + 1 }
 
-func (l *setLine) Place() papyra.Place { return papyra.Place{File: l.f.base, Offset: l.off} }
+func (l *setLine) Place() papyra.Place { return papyra.Place{File: l.f.base, Offset: l.Offset} }
 
-func (l *setLine) Unfinished() bool { return !l.ended && l.p.busy && l.f.number == 0 }
+func (l *setLine) Unfinished() bool { return !l.Ended && l.p.busy && l.f.number == 0 }
 
 // marks are marked lines of a set, by file.
 type marks map[*file]*fileMarks
@@ -180,11 +182,11 @@ type fileMarks struct {
 	endless bool  // the last line has no newline, and is marked
 }
 
-func (m *fileMarks) addLine(number int64, l *line) {
+func (m *fileMarks) addLine(number int64, l *lines.Line) {
 	m.lines.Add(uint64(number))
-	m.endless = m.endless || !l.ended
+	m.endless = m.endless || !l.Ended
 	if m.lines.GetCardinality() == 1 || number > m.first {
-		m.first, m.offset = number, l.off
+		m.first, m.offset = number, l.Offset
 	}
 }
 
@@ -210,16 +212,16 @@ func (p *pinnedSet) Backward(all maintain.Marks, part maintain.Part, visit maint
 
 // backward visits the lines of one file. With again some are marked already.
 func (p *pinnedSet) backward(f *file, m *fileMarks, again bool, visit maintain.Visit) error {
-	r := newBackward(p.disk, f.f, f.size)
+	r := lines.NewBackward(p.disk, f.f, f.size)
 	p.line.p, p.line.f = p, f
 	for number := int64(0); ; number++ {
 		var err error
-		p.line.line, err = r.next()
+		p.line.Line, err = r.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return p.cannotRead(f, r.pos, err)
+			return p.cannotRead(f, r.Offset(), err)
 		}
 		if m != nil {
 			m.all = number + 1
@@ -229,7 +231,7 @@ func (p *pinnedSet) backward(f *file, m *fileMarks, again bool, visit maintain.V
 		}
 		mark, err := visit(&p.line)
 		if mark && m != nil {
-			m.addLine(number, &p.line.line)
+			m.addLine(number, &p.line.Line)
 		}
 		if err != nil {
 			return err
@@ -253,21 +255,21 @@ func (p *pinnedSet) Forward(all maintain.Marks, visit maintain.Visit) error {
 
 // forward visits the lines of one file, or with marks the marked ones.
 func (p *pinnedSet) forward(f *file, m *fileMarks, visit maintain.Visit) error {
-	r := newForward(p.disk, f.f, f.size)
+	r := lines.NewForward(p.disk, f.f, f.size)
 	number := int64(0)
 	if m != nil {
 		number = m.first
-		r.reset(f.f, m.offset, f.size, f.size)
+		r.Reset(f.f, m.offset, f.size, f.size)
 	}
 	p.line.p, p.line.f = p, f
 	for ; ; number-- {
 		var err error
-		p.line.line, err = r.next()
+		p.line.Line, err = r.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return p.cannotRead(f, r.pos, err)
+			return p.cannotRead(f, r.Offset(), err)
 		}
 		if m != nil && (number < 0 || !m.lines.Contains(uint64(number))) {
 			continue

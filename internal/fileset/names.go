@@ -3,10 +3,7 @@ package fileset
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -114,60 +111,4 @@ func randomHex() string {
 	var random [hexDigits / 2]byte
 	_, _ = rand.Read(random[:]) // never fails
 	return hex.EncodeToString(random[:])
-}
-
-// What every open gets: a symlink is not followed, a FIFO does not block, and
-// no child process inherits the file.
-const openSafely = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
-
-// makeDir makes a directory and what is missing above it, 0700 whatever the
-// umask, and makes the new names durable.
-func makeDir(d Disk, dir string) error {
-	info, err := os.Stat(dir)
-	switch {
-	case err == nil && info.IsDir():
-		return nil
-	case err == nil:
-		return &papyra.StoreError{Op: "make directory", Path: dir, Offset: -1, Err: unix.ENOTDIR, Hint: "something else has its name"}
-	case !errors.Is(err, fs.ErrNotExist):
-		return &papyra.StoreError{Op: "make directory", Path: dir, Offset: -1, Err: err}
-	}
-	parent := filepath.Dir(dir)
-	if err := makeDir(d, parent); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return &papyra.StoreError{Op: "make directory", Path: dir, Offset: -1, Err: err}
-	}
-	if err := os.Chmod(dir, 0o700); err != nil {
-		return &papyra.StoreError{Op: "make directory", Path: dir, Offset: -1, Err: err}
-	}
-	return syncDir(d, parent)
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(d Disk, dir string) error {
-	f, err := d.Open(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &papyra.StoreError{Op: "open directory", Path: dir, Offset: -1, Err: err}
-	}
-	defer f.Close()
-	if err := d.Sync(f); err != nil {
-		return &papyra.StoreError{Op: "sync directory", Path: dir, Offset: -1, Err: err}
-	}
-	return nil
-}
-
-// makeFile makes a file that does not exist, with exactly this mode.
-func makeFile(d Disk, path string, flag int, perm fs.FileMode) (*os.File, error) {
-	f, err := d.Open(path, flag|os.O_CREATE|os.O_EXCL|openSafely, perm)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Chmod(perm); err != nil { // the umask may have taken bits away
-		f.Close()
-		_ = d.Remove(path)
-		return nil, err
-	}
-	return f, nil
 }

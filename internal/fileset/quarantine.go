@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
+	"github.com/papyra/papyra/internal/fileset/lines"
 )
 
 // The files of a quarantine act.
@@ -57,26 +59,26 @@ func (s *Store) newQuarantine(parent, act string, now time.Time) (*quarantine, e
 		return nil, &papyra.StoreError{Op: "make quarantine", Path: parent, Offset: -1, Err: papyra.ErrConfig, Hint: "it is not a directory; remove it, or name another with --quarantine-dir"}
 	}
 	q := &quarantine{s: s, dir: filepath.Join(parent, act), now: now.UTC()}
-	if err := makeDir(s.disk, q.dir); err != nil {
+	if err := disk.MakeDirectory(s.disk, q.dir); err != nil {
 		return nil, err
 	}
 	var err error
-	if q.bytes, err = makeFile(s.disk, filepath.Join(q.dir, quarantineBytes), os.O_RDWR, 0o600); err == nil {
-		q.index, err = makeFile(s.disk, filepath.Join(q.dir, unfinishedIndex), os.O_RDWR, 0o600)
+	if q.bytes, err = disk.MakeFile(s.disk, filepath.Join(q.dir, quarantineBytes), os.O_RDWR, 0o600); err == nil {
+		q.index, err = disk.MakeFile(s.disk, filepath.Join(q.dir, unfinishedIndex), os.O_RDWR, 0o600)
 	}
 	if err != nil {
 		q.abandon()
 		return nil, &papyra.StoreError{Op: "make quarantine", Path: q.dir, Offset: -1, Err: err, Hint: hintFor(err)}
 	}
-	q.out = bufio.NewWriterSize(diskWriter{s.disk, q.bytes}, chunk)
-	q.lines = bufio.NewWriterSize(diskWriter{s.disk, q.index}, chunk)
+	q.out = bufio.NewWriterSize(disk.Writer{Disk: s.disk, File: q.bytes}, lines.ChunkSize)
+	q.lines = bufio.NewWriterSize(disk.Writer{Disk: s.disk, File: q.index}, lines.ChunkSize)
 	return q, nil
 }
 
 // save copies one damaged place of a file.
 func (q *quarantine) save(ctx context.Context, base string, f *os.File, p place) error {
 	sum := sha256.New()
-	if err := copyRange(ctx, q.s.disk, io.MultiWriter(q.out, sum), f, p.off, p.off+p.length); err != nil {
+	if err := disk.CopyRange(ctx, q.s.disk, io.MultiWriter(q.out, sum), f, p.off, p.off+p.length); err != nil {
 		return q.fail(err)
 	}
 	entry := Saved{
@@ -115,10 +117,10 @@ func (q *quarantine) complete() error {
 		err = q.s.disk.Rename(filepath.Join(q.dir, unfinishedIndex), filepath.Join(q.dir, quarantineIndex))
 	}
 	if err == nil {
-		err = syncDir(q.s.disk, q.dir)
+		err = disk.SyncDirectory(q.s.disk, q.dir)
 	}
 	if err == nil {
-		err = syncDir(q.s.disk, filepath.Dir(q.dir))
+		err = disk.SyncDirectory(q.s.disk, filepath.Dir(q.dir))
 	}
 	if err != nil {
 		return q.fail(err)
@@ -128,8 +130,8 @@ func (q *quarantine) complete() error {
 
 // verify compares what was saved with its checksums.
 func (q *quarantine) verify() error {
-	saved := &reader{disk: q.s.disk, f: q.bytes}
-	sum, buf := sha256.New(), make([]byte, chunk)
+	saved := &disk.Reader{Disk: q.s.disk, File: q.bytes}
+	sum, buf := sha256.New(), make([]byte, lines.ChunkSize)
 	return q.entries(func(e *Saved) error {
 		return checkSum(sum, buf, saved, e)
 	})
@@ -148,7 +150,7 @@ func checkSum(sum hash.Hash, buf []byte, saved io.Reader, e *Saved) error {
 
 // entries calls visit for each line of the index in order.
 func (q *quarantine) entries(visit func(*Saved) error) error {
-	r := bufio.NewReaderSize(&reader{disk: q.s.disk, f: q.index}, chunk)
+	r := bufio.NewReaderSize(&disk.Reader{Disk: q.s.disk, File: q.index}, lines.ChunkSize)
 	for {
 		line, err := r.ReadSlice('\n')
 		if err == io.EOF && len(line) == 0 {
@@ -201,17 +203,4 @@ func (q *quarantine) abandon() {
 		}
 	}
 	_ = q.s.disk.Remove(q.dir)
-}
-
-// reader reads a file from the beginning through the disk.
-type reader struct {
-	disk Disk
-	f    *os.File
-	off  int64
-}
-
-func (r *reader) Read(b []byte) (int, error) {
-	n, err := r.disk.ReadAt(r.f, b, r.off)
-	r.off += int64(n)
-	return n, err
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
+	"github.com/papyra/papyra/internal/fileset/lines"
 	"github.com/papyra/papyra/internal/maintain"
 )
 
@@ -37,22 +39,22 @@ func (p *pinnedSet) removeLines(f *file, m *fileMarks, advance func(int64)) (tim
 		tail++ // the newline that ended the line afterwards goes with it
 	}
 	return p.s.rewrite(p.ctx, f, tail, func(w io.Writer) error {
-		r := newForward(p.disk, f.f, f.size)
+		r := lines.NewForward(p.disk, f.f, f.size)
 		for number := m.all - 1; number >= 0; number-- {
-			l, err := r.next()
+			l, err := r.Next()
 			if err != nil && p.ctx.Err() != nil {
 				return context.Cause(p.ctx)
 			}
 			if err != nil {
-				return &papyra.StoreError{Op: "read", Path: p.s.beside(f.base), Offset: r.pos, Err: err}
+				return &papyra.StoreError{Op: "read", Path: p.s.beside(f.base), Offset: r.Offset(), Err: err}
 			}
-			advance(l.size())
+			advance(l.Size())
 			if m.lines.Contains(uint64(number)) {
 				continue
 			}
-			if l.bytes == nil {
-				err = copyRange(p.ctx, p.s.disk, w, f.f, l.off, l.end())
-			} else if _, err = w.Write(l.bytes); err == nil && l.ended {
+			if l.Bytes == nil {
+				err = disk.CopyRange(p.ctx, p.s.disk, w, f.f, l.Offset, l.End())
+			} else if _, err = w.Write(l.Bytes); err == nil && l.Ended {
 				_, err = w.Write(newline)
 			}
 			if err != nil {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 )
 
 const (
@@ -83,7 +83,7 @@ func (rp *replacement) fail(op string, err error) error {
 
 // Write writes to the new file, and makes it durable bit by bit.
 func (rp *replacement) Write(b []byte) (int, error) {
-	n, err := diskWriter{rp.s.disk, rp.to}.Write(b)
+	n, err := disk.Writer{Disk: rp.s.disk, File: rp.to}.Write(b)
 	if rp.unsynced += n; err == nil && rp.unsynced >= syncEvery {
 		err = rp.sync()
 	}
@@ -104,7 +104,7 @@ func (rp *replacement) copy(ctx context.Context, end int64) error {
 	if rp.tail >= end {
 		return nil
 	}
-	if err := copyRange(ctx, rp.s.disk, rp, rp.f.f, rp.tail, end); err != nil {
+	if err := disk.CopyRange(ctx, rp.s.disk, rp, rp.f.f, rp.tail, end); err != nil {
 		return err
 	}
 	rp.tail = end
@@ -189,7 +189,7 @@ func (rp *replacement) swap() error {
 		return rp.fail("rename", err)
 	}
 	rp.placed = true
-	syncErr := syncDir(s.disk, s.dir)
+	syncErr := disk.SyncDirectory(s.disk, s.dir)
 	if s.writer != nil {
 		s.writer.ahead.replaced(f)
 	}
@@ -207,7 +207,7 @@ func (s *Store) makeLike(path string, f *file) (*os.File, error) {
 	if err != nil {
 		return nil, &papyra.StoreError{Op: "look at", Path: s.beside(f.base), Offset: -1, Err: err}
 	}
-	to, err := makeFile(s.disk, path, os.O_RDWR|os.O_APPEND, 0o600)
+	to, err := disk.MakeFile(s.disk, path, os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, &papyra.StoreError{Op: "make", Path: path, Offset: -1, Err: err, Hint: hintFor(err)}
 	}
@@ -272,44 +272,4 @@ func (s *Store) locate(f *file) (string, error) {
 		}
 	}
 	return "", &papyra.StoreError{Op: "replace", Path: s.beside(f.base), Offset: -1, Err: errGone, Hint: "somebody renamed or removed it; try again"}
-}
-
-// diskWriter writes through the disk.
-type diskWriter struct {
-	disk Disk
-	f    *os.File
-}
-
-func (w diskWriter) Write(b []byte) (int, error) {
-	n, err := w.disk.Write(w.f, b)
-	if err == nil && n < len(b) {
-		err = io.ErrShortWrite
-	}
-	return n, err
-}
-
-// copyRange copies the bytes [from, to) of f verbatim.
-func copyRange(ctx context.Context, d Disk, w io.Writer, f *os.File, from, to int64) error {
-	if from >= to {
-		return nil
-	}
-	buf := make([]byte, min(copySize, to-from))
-	for from < to {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		b := buf[:min(int64(len(buf)), to-from)]
-		n, err := d.ReadAt(f, b, from)
-		if n < len(b) {
-			if err == nil || errors.Is(err, io.EOF) {
-				err = errShrunk
-			}
-			return &papyra.StoreError{Op: "read", Path: f.Name(), Offset: from + int64(n), Err: err}
-		}
-		if _, err := w.Write(b); err != nil {
-			return fmt.Errorf("copy: %w", err)
-		}
-		from += int64(n)
-	}
-	return nil
 }

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
 // watchedDisk tells what is written to and synced of temporary files.
 type watchedDisk struct {
-	OS
+	disk.OS
 	wrote  func(n int)
 	synced func()
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 )
 
 // rotates reports whether the bound applies to what is written now. Only an
@@ -133,7 +134,7 @@ func (w *writer) giveNumber(ctx context.Context) error {
 		}
 	}
 	if len(plan.drop)+len(plan.shifts) > 0 {
-		if err := syncDir(s.disk, s.dir); err != nil {
+		if err := disk.SyncDirectory(s.disk, s.dir); err != nil {
 			return err
 		}
 	}
@@ -168,7 +169,7 @@ func (w *writer) begin() error {
 	if err != nil {
 		return fail(err)
 	}
-	f, err := makeFile(s.disk, s.path(), os.O_RDWR|os.O_APPEND, info.Mode().Perm())
+	f, err := disk.MakeFile(s.disk, s.path(), os.O_RDWR|os.O_APPEND, info.Mode().Perm())
 	if err != nil {
 		return fail(err)
 	}

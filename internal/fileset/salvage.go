@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/judge"
 	"github.com/papyra/papyra/internal/maintain"
 )
@@ -139,8 +140,8 @@ func (sv *salvage) fileDamage(f *file, visit visitor) error {
 	var rec papyra.Record
 	found := false
 	err := sv.p.forward(f, nil, func(l maintain.Line) (bool, error) {
-		at := &sv.p.line.line
-		sv.advance(at.size())
+		at := &sv.p.line.Line
+		sv.advance(at.Size())
 		verdict, damage := l.Judge(&rec, true)
 		if verdict != judge.Damaged || l.Unfinished() {
 			return false, nil
@@ -150,7 +151,7 @@ func (sv *salvage) fileDamage(f *file, visit visitor) error {
 			if err := visit(f.base, f.f, p); err != nil {
 				return false, err
 			}
-			sv.endless = f.number == 0 && !at.ended && p.off == at.off && p.length == at.length
+			sv.endless = f.number == 0 && !at.Ended && p.off == at.Offset && p.length == at.Length
 		}
 		return false, nil
 	})
@@ -192,7 +193,7 @@ func (sv *salvage) leftovers() (out []rest) {
 // leftover visits all bytes of a leftover.
 func (sv *salvage) leftover(left rest, visit visitor) error {
 	path := sv.p.s.beside(left.base)
-	f, err := sv.p.s.disk.Open(path, os.O_RDONLY|openSafely, 0)
+	f, err := sv.p.s.disk.Open(path, os.O_RDONLY|disk.OpenSafely, 0)
 	if err != nil {
 		return &papyra.StoreError{Op: "open leftover", Path: path, Offset: -1, Err: err, Hint: "nothing was changed"}
 	}
@@ -222,7 +223,7 @@ func (sv *salvage) rewrite(f *file) error {
 			if e.File != f.base || e.Offset == f.size {
 				return nil // a newline at the end is copied with what follows it
 			}
-			if err := copyRange(sv.p.ctx, s.disk, w, f.f, at, e.Offset); err != nil {
+			if err := disk.CopyRange(sv.p.ctx, s.disk, w, f.f, at, e.Offset); err != nil {
 				return err
 			}
 			at = e.Offset + e.Length
@@ -235,7 +236,7 @@ func (sv *salvage) rewrite(f *file) error {
 		if err != nil {
 			return err
 		}
-		return copyRange(sv.p.ctx, s.disk, w, f.f, at, f.size)
+		return disk.CopyRange(sv.p.ctx, s.disk, w, f.f, at, f.size)
 	})
 	return err
 }
@@ -264,5 +265,5 @@ func (sv *salvage) removeLeftovers() error {
 			return &papyra.StoreError{Op: "remove leftover", Path: path, Offset: -1, Err: err, Hint: "it is in quarantine already; remove it"}
 		}
 	}
-	return syncDir(s.disk, s.dir)
+	return disk.SyncDirectory(s.disk, s.dir)
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
+	"github.com/papyra/papyra/internal/fileset/lines"
 	"github.com/papyra/papyra/internal/judge"
 )
 
@@ -88,7 +90,7 @@ func (sc *setScan) run(ctx context.Context) (*papyra.ScanReport, error) {
 // setScan is one scan. Its files are scanned one after the other, each by
 // several workers.
 type setScan struct {
-	disk  Disk
+	disk  disk.Disk
 	url   string
 	set   *snapshot
 	o     papyra.ScanOptions
@@ -200,7 +202,7 @@ type blockWorker struct {
 	sc    *setScan
 	f     *file
 	tally *judge.Tally
-	read  forward
+	read  *lines.Forward
 	rec   papyra.Record
 
 	lineJudge  judge.Series
@@ -208,7 +210,7 @@ type blockWorker struct {
 }
 
 func newBlockWorker(ctx context.Context, sc *setScan, f *file, t *judge.Tally) *blockWorker {
-	return &blockWorker{sc: sc, f: f, tally: t, read: forward{disk: interruptible{sc.disk, ctx}}}
+	return &blockWorker{sc: sc, f: f, tally: t, read: lines.NewForward(disk.Interruptible(ctx, sc.disk), nil, 0)}
 }
 
 func (w *blockWorker) judge(ctx context.Context, b *block) {
@@ -219,23 +221,23 @@ func (w *blockWorker) judge(ctx context.Context, b *block) {
 	}
 	b.unreadable = true
 	b.findings.Damage(papyra.Anomaly{
-		Class: papyra.ClassUnreadable, File: w.f.base, Offset: w.read.pos, Length: max(b.end-w.read.pos, 0), Detail: cause(err),
+		Class: papyra.ClassUnreadable, File: w.f.base, Offset: w.read.Offset(), Length: max(b.end-w.read.Offset(), 0), Detail: cause(err),
 	})
 }
 
 // lines judges the lines that begin in the block.
 func (w *blockWorker) lines(b *block) error {
 	if b.start == 0 {
-		w.read.reset(w.f.f, 0, b.end, w.f.size)
+		w.read.Reset(w.f.f, 0, b.end, w.f.size)
 	} else {
 		// A line begins here only if the byte before is a newline.
-		w.read.reset(w.f.f, b.start-1, b.end, w.f.size)
-		if err := w.read.skipRest(); err != nil {
+		w.read.Reset(w.f.f, b.start-1, b.end, w.f.size)
+		if err := w.read.SkipRest(); err != nil {
 			return err
 		}
 	}
-	for w.read.pos < b.end {
-		l, err := w.read.next()
+	for w.read.Offset() < b.end {
+		l, err := w.read.Next()
 		if err != nil {
 			return err
 		}
@@ -253,39 +255,39 @@ func (w *blockWorker) alike(b *block) {
 	if w.sc.o.Full {
 		return
 	}
-	more := w.lineJudge.Trusted(w.read.held(), b.findings.Latest())
+	more := w.lineJudge.Trusted(w.read.Buffered(), b.findings.Latest())
 	if more.Lines == 0 {
 		return
 	}
 	w.tally.AddSealed(&more)
 	b.lines += int64(more.Lines)
-	w.read.skip(more.Bytes)
+	w.read.Skip(more.Bytes)
 }
 
-func (w *blockWorker) line(b *block, l *line) {
+func (w *blockWorker) line(b *block, l *lines.Line) {
 	w.tally.Lines++
 	var (
 		verdict judge.Verdict
 		damage  *papyra.LineError
 	)
-	if l.bytes == nil && l.length > 0 {
+	if !l.Held() {
 		verdict, damage = judge.Damaged, notHeld(l)
 	} else {
-		verdict, damage = w.lineJudge.Line(&w.rec, l.bytes, w.sc.o.Full)
+		verdict, damage = w.lineJudge.Line(&w.rec, l.Bytes, w.sc.o.Full)
 	}
 	switch verdict {
 	case judge.Valid:
 		w.tally.Add(&w.rec)
 		w.identities.Add(&w.rec)
 		if b.findings.Remarkable(&w.rec) {
-			b.findings.Look(&w.rec, papyra.Anomaly{File: w.f.base, Line: b.lines, Offset: l.off, Length: l.length})
+			b.findings.Look(&w.rec, papyra.Anomaly{File: w.f.base, Line: b.lines, Offset: l.Offset, Length: l.Length})
 		}
 	case judge.Blank:
 		w.tally.Blank++
 	case judge.Damaged:
-		if !l.ended && w.sc.busy && w.f.number == 0 {
+		if !l.Ended && w.sc.busy && w.f.number == 0 {
 			b.findings.Notice(papyra.Anomaly{
-				Class: papyra.NoticeInProgress, File: w.f.base, Line: b.lines, Offset: l.off, Length: l.length,
+				Class: papyra.NoticeInProgress, File: w.f.base, Line: b.lines, Offset: l.Offset, Length: l.Length,
 				Detail: "an unfinished last line, and a writer holds the store",
 			})
 			return
@@ -320,13 +322,13 @@ func (sc *setScan) duplicates(ctx context.Context) (n int64, limits []string, er
 func (sc *setScan) compare(ctx context.Context, f *file, repeated *judge.Repeated) error {
 	var (
 		rec papyra.Record
-		r   = newForward(interruptible{sc.disk, ctx}, f.f, f.size)
+		r   = lines.NewForward(disk.Interruptible(ctx, sc.disk), f.f, f.size)
 	)
 	for n := int64(1); ; n++ {
 		if n%1024 == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		l, err := r.next()
+		l, err := r.Next()
 		if err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -335,7 +337,7 @@ func (sc *setScan) compare(ctx context.Context, f *file, repeated *judge.Repeate
 		}
 		if verdict, _ := judgeLine(&rec, &l, false); verdict == judge.Valid && repeated.Conflict(&rec) {
 			sc.findings.Notice(papyra.Anomaly{
-				Class: papyra.NoticeConflict, File: f.base, Line: n, Offset: l.off, Length: l.length,
+				Class: papyra.NoticeConflict, File: f.base, Line: n, Offset: l.Offset, Length: l.Length,
 				Detail: judge.ConflictDetail(&rec),
 			})
 		}

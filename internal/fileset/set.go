@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 )
 
 // file is one file of the set, pinned by its descriptor: whatever happens to
@@ -141,7 +142,7 @@ const maxListings = 100
 // open pins the whole set: it opens every file, lists again, and begins again
 // if anything changed, so that no file is missed or met twice while a rotation
 // shifts the names.
-func (n names) open(d Disk) (*snapshot, error) {
+func (n names) open(d disk.Disk) (*snapshot, error) {
 	for range maxListings {
 		before, leftovers, odd, err := n.list()
 		if err != nil {
@@ -174,8 +175,8 @@ func (n names) open(d Disk) (*snapshot, error) {
 	return nil, &papyra.StoreError{Op: "list", Path: n.path(), Offset: -1, Err: papyra.ErrIncomplete, Hint: "its files change all the time; try again"}
 }
 
-func (n names) openMember(d Disk, m listed) (*file, error) {
-	f, err := d.Open(n.beside(m.base), os.O_RDONLY|openSafely, 0)
+func (n names) openMember(d disk.Disk, m listed) (*file, error) {
+	f, err := d.Open(n.beside(m.base), os.O_RDONLY|disk.OpenSafely, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/maintain"
 )
 
@@ -40,13 +41,13 @@ type Config struct {
 	MaxFiles int
 	Sync     Sync             // "" means SyncInterval
 	Now      func() time.Time // nil means time.Now
-	Disk     Disk             // nil means OS
+	Disk     disk.Disk        // nil means OS
 }
 
 // Store is a set of files. Its methods may be called concurrently.
 type Store struct {
 	names
-	disk Disk
+	disk disk.Disk
 	url  string
 	mode Sync
 	now  func() time.Time
@@ -87,7 +88,7 @@ func Open(c Config) (*Store, error) {
 		c.Now = time.Now
 	}
 	if c.Disk == nil {
-		c.Disk = OS{}
+		c.Disk = disk.OS{}
 	}
 	if c.URL == "" {
 		c.URL = n.path()

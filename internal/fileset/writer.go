@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 )
 
 const (
@@ -61,10 +62,10 @@ func (s *Store) openWriter() error {
 // open opens or makes the active file and heals it.
 func (w *writer) open() error {
 	s := w.s
-	f, err := s.disk.Open(s.path(), os.O_RDWR|os.O_APPEND|openSafely, 0)
+	f, err := s.disk.Open(s.path(), os.O_RDWR|os.O_APPEND|disk.OpenSafely, 0)
 	made := errors.Is(err, fs.ErrNotExist)
 	if made {
-		f, err = makeFile(s.disk, s.path(), os.O_RDWR|os.O_APPEND, 0o600)
+		f, err = disk.MakeFile(s.disk, s.path(), os.O_RDWR|os.O_APPEND, 0o600)
 	}
 	if err != nil {
 		return &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: err}
@@ -325,7 +326,7 @@ func (w *writer) truncated(size int64) error {
 // sync makes everything written durable. It is done with nothing to do.
 func (w *writer) sync() error {
 	if w.dirDirty {
-		if err := syncDir(w.s.disk, w.s.dir); err != nil {
+		if err := disk.SyncDirectory(w.s.disk, w.s.dir); err != nil {
 			w.stats.SyncFailures++
 			return err
 		}
@@ -368,12 +369,12 @@ func (w *writer) writeAgain() error {
 	if w.kept.size == 0 {
 		return fail("sync", errors.New("the bytes since the last good sync are not kept in sync mode none"))
 	}
-	f, err := w.s.disk.Open(w.s.path(), os.O_WRONLY|openSafely, 0)
+	f, err := w.s.disk.Open(w.s.path(), os.O_WRONLY|disk.OpenSafely, 0)
 	if err != nil {
 		return fail("open for a second sync", err)
 	}
 	defer f.Close()
-	next, err := w.s.disk.Open(w.s.path(), os.O_RDWR|os.O_APPEND|openSafely, 0)
+	next, err := w.s.disk.Open(w.s.path(), os.O_RDWR|os.O_APPEND|disk.OpenSafely, 0)
 	if err != nil {
 		return fail("open for a second sync", err)
 	}
@@ -401,7 +402,7 @@ func (w *writer) writeAgain() error {
 // the name and opens it.
 func (w *writer) swapped(dirDirty bool) error {
 	w.dirDirty = w.dirDirty || dirDirty
-	f, err := w.s.disk.Open(w.s.path(), os.O_RDWR|os.O_APPEND|openSafely, 0)
+	f, err := w.s.disk.Open(w.s.path(), os.O_RDWR|os.O_APPEND|disk.OpenSafely, 0)
 	if err != nil {
 		return &papyra.StoreError{Op: "open", Path: w.s.path(), Offset: -1, Err: err}
 	}
