@@ -126,7 +126,7 @@ func (p *pinnedSet) cannotRead(f *file, off int64, err error) error {
 		return &papyra.StoreError{Op: "read", Path: p.s.beside(f.base), Offset: off, Err: err, Hint: "nothing was changed"}
 	}
 	if p.unread == nil {
-		p.unread = &papyra.StoreError{Op: "read", Path: f.base, Offset: off, Err: errors.New(cause(err))}
+		p.unread = &papyra.StoreError{Op: "read", Path: f.base, Offset: off, Err: errors.New(systemError(err))}
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 
 // Scan scans what is pinned.
 func (p *pinnedSet) Scan(o papyra.ScanOptions) (*papyra.ScanReport, error) {
-	report, err := p.s.newScan(p.snapshot, o, p.busy).run(p.ctx)
+	report, err := p.s.newScan(p.snapshot, o, p.busy).scanSet(p.ctx)
 	if err == nil && report.Incomplete {
 		p.readable, p.odd = false, report.Anomalies
 	}
@@ -28,7 +28,7 @@ func (p *pinnedSet) ScanAgain(o papyra.ScanOptions) (*papyra.ScanReport, error) 
 		return nil, err
 	}
 	defer sn.close()
-	return p.s.newScan(sn, o, false).run(p.ctx)
+	return p.s.newScan(sn, o, false).scanSet(p.ctx)
 }
 
 // salvage is the damage of a pinned set on its way into quarantine.
