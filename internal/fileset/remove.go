@@ -38,7 +38,7 @@ func (p *pinnedSet) removeLines(f *file, m *fileMarks, advance func(int64)) (tim
 	if m.endless {
 		tail++ // the newline that ended the line afterwards goes with it
 	}
-	return p.s.rewrite(p.ctx, f, tail, func(w io.Writer) error {
+	return p.s.rewriteFile(p.ctx, f, tail, func(w io.Writer) error {
 		r := lines.NewForward(p.disk, f.f, f.size)
 		for number := m.all - 1; number >= 0; number-- {
 			l, err := r.Next()

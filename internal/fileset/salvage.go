@@ -216,7 +216,7 @@ func (sv *salvage) rewrite(f *file) error {
 	if f.number == 0 && sv.endless {
 		tail++ // the newline that ended the fragment afterwards goes with it
 	}
-	_, err := s.rewrite(sv.p.ctx, f, tail, func(w io.Writer) error {
+	_, err := s.rewriteFile(sv.p.ctx, f, tail, func(w io.Writer) error {
 		w = &countingWriter{w: w, advance: sv.advance}
 		at := int64(0)
 		err := sv.q.entries(func(e *Saved) error {
