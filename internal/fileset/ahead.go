@@ -133,7 +133,7 @@ func (w *writer) readAhead(ctx context.Context) {
 		return
 	}
 	if !a.looked {
-		a.looked, a.from = true, w.size
+		a.looked, a.from = true, w.active.size
 		if plan, byNumber, err := s.planRotation(); err == nil && plan.place > 0 && len(plan.drop) > 0 {
 			a.next, _ = s.leave(byNumber[plan.drop[0]])
 		}
@@ -141,7 +141,7 @@ func (w *writer) readAhead(ctx context.Context) {
 	if a.next == nil {
 		return
 	}
-	left := float64(s.maxBytes-w.size) / float64(max(s.maxBytes-a.from, 1))
+	left := float64(s.maxBytes-w.active.size) / float64(max(s.maxBytes-a.from, 1))
 	if err := a.next.read(disk.Interruptible(ctx, s.disk), int64(left*float64(a.next.size))); err != nil {
 		a.giveUp()
 	}

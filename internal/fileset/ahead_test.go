@@ -85,7 +85,7 @@ func TestRotateReadsInStep(t *testing.T) {
 				if disk.read > c.most {
 					t.Errorf("append %d read %d bytes, want at most %d", n, disk.read, c.most)
 				}
-				if dropped == 1 && reopened == 0 && s.writer.size > maxBytes/2 {
+				if dropped == 1 && reopened == 0 && s.writer.active.size > maxBytes/2 {
 					reopened++
 					if err := a.Close(); err != nil {
 						t.Fatal(err)
@@ -127,9 +127,9 @@ func TestRotateAheadFails(t *testing.T) {
 		}
 	}
 	appendUntil(func() bool { return a.Stats().Rotations == 1 })
-	appendUntil(func() bool { return s.writer.ahead.next != nil && s.writer.size > maxBytes/4 })
+	appendUntil(func() bool { return s.writer.ahead.next != nil && s.writer.active.size > maxBytes/4 })
 	disk.fails = "records.ndjson.1"
-	appendUntil(func() bool { return s.writer.size > maxBytes*9/10 })
+	appendUntil(func() bool { return s.writer.active.size > maxBytes*9/10 })
 	if s.writer.ahead.next != nil {
 		t.Error("it still reads what cannot be read")
 	}

@@ -44,7 +44,7 @@ func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 	s.appender = &Appender{s: s}
 	err := s.openWriter()
 	if err == nil && s.rotates() {
-		s.writer.fresh, err = s.onlyReports()
+		s.writer.active.fresh, err = s.onlyReports()
 	}
 	if err == nil {
 		err = s.resumeDrops(ctx)
@@ -71,7 +71,7 @@ func (a *Appender) Append(ctx context.Context, b *papyra.Batch) (stored int, err
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	return a.s.writer.append(ctx, b)
+	return a.s.writer.appendBatch(ctx, b)
 }
 
 // Sync makes what was stored durable, unless the sync mode is "none". After an
@@ -86,7 +86,7 @@ func (a *Appender) Sync(ctx context.Context) error {
 		return err
 	}
 	w := a.s.writer
-	if err := w.check(); err != nil {
+	if err := w.checkActive(); err != nil {
 		return err
 	}
 	if a.s.mode == SyncNone {

@@ -164,10 +164,10 @@ func (w *writer) finishDrops(ctx context.Context) error {
 		data = append(data, bytes.Join(d.reports, nil)...)
 	}
 	if len(data) > 0 {
-		if w.s.rotates() && !w.fresh && !w.fits(len(data)) {
+		if w.s.rotates() && !w.active.fresh && !w.active.fits(len(data), w.s.maxBytes) {
 			return w.rotate(ctx) // which comes back here, with an empty file
 		}
-		n, err := w.write(data)
+		n, err := w.writeData(data)
 		w.appended(n)
 		if err != nil {
 			return err
@@ -249,7 +249,7 @@ func (s *Store) resumeDrops(ctx context.Context) error {
 func (s *Store) onlyReports() (bool, error) {
 	var (
 		rec papyra.Record
-		r   = lines.NewForward(s.disk, s.writer.f, s.writer.size)
+		r   = lines.NewForward(s.disk, s.writer.active.f, s.writer.active.size)
 	)
 	for {
 		l, err := r.Next()

@@ -140,7 +140,7 @@ func (p *pinnedSet) Announce(lines ...[]byte) error {
 		return err
 	}
 	for _, line := range lines {
-		if err := s.writer.report(line); err != nil {
+		if err := s.writer.appendReports(line); err != nil {
 			return err
 		}
 	}

@@ -204,7 +204,7 @@ func (rp *replacement) copyAndSwap(ctx context.Context, upTo, end int64) error {
 	if err := rp.copyUpTo(ctx, upTo); err != nil || upTo < end {
 		return err
 	}
-	if w := s.writer; f.number == 0 && w != nil && w.torn && w.is(f.dev, f.ino) {
+	if w := s.writer; f.number == 0 && w != nil && w.active.torn && w.active.is(f.dev, f.ino) {
 		return &papyra.StoreError{Op: "replace", Path: s.path(), Offset: -1, Err: papyra.ErrUnavailable, Hint: "an append has just failed half-way; try again"}
 	}
 	return rp.swap()
@@ -226,10 +226,10 @@ func (rp *replacement) swap() error {
 	if s.writer != nil {
 		s.writer.ahead.replaced(f)
 	}
-	if s.writer != nil && s.writer.is(f.dev, f.ino) {
+	if s.writer != nil && s.writer.active.is(f.dev, f.ino) {
 		// From now on an append must not go to the old inode, and one to the new
 		// inode is durable only with the directory.
-		err = s.writer.swapped(syncErr != nil)
+		err = s.writer.goOnAfterSwap(syncErr != nil)
 	}
 	return errors.Join(err, syncErr, rp.to.Close())
 }
@@ -276,8 +276,8 @@ func keepOwner(to *os.File, info os.FileInfo) error {
 // endOf returns where the file ends that was pinned as the active one: where the
 // writer is, or, if a rotation gave the file a number meanwhile, its size.
 func (s *Store) endOf(f *file) (int64, error) {
-	if s.writer.is(f.dev, f.ino) {
-		return s.writer.size, nil
+	if s.writer.active.is(f.dev, f.ino) {
+		return s.writer.active.size, nil
 	}
 	if _, err := s.locate(f); err != nil {
 		return 0, err

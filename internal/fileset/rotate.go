@@ -17,12 +17,12 @@ import (
 // others, appends its reports and leaves the rest to the next appender.
 func (s *Store) rotates() bool { return s.maxFiles > 0 && s.appender != nil }
 
-// room returns how many bytes the next write may have, of which the first line
-// has so many, and rotates before if that line does not fit. A line for which no
-// file has room gets one of its own. Behind the reports of a rotation there is
-// always room for one line: otherwise, under a bound smaller than the report, a
-// rotation would only ever lead to the next one.
-func (w *writer) room(ctx context.Context, line int) (int, error) {
+// makeRoom rotates if the active file has no room for a line of so many bytes, and
+// returns how many bytes the next write may have. A line for which no file has room
+// gets a file of its own. Behind the reports of a rotation there is always room for
+// one line: otherwise, under a bound smaller than the report, a rotation would only
+// ever lead to the next one.
+func (w *writer) makeRoom(ctx context.Context, line int) (int, error) {
 	s := w.s
 	if !s.rotates() {
 		return maxWrite, nil
@@ -30,26 +30,12 @@ func (w *writer) room(ctx context.Context, line int) (int, error) {
 	if err := w.finishDrops(ctx); err != nil {
 		return 0, err
 	}
-	if !w.fresh && !w.fits(line) {
+	if !w.active.fresh && !w.active.fits(line, s.maxBytes) {
 		if err := w.rotate(ctx); err != nil {
 			return 0, err
 		}
 	}
-	return int(min(maxWrite, max(s.maxBytes-w.size-w.lead(), 0))), nil
-}
-
-// fits reports whether n bytes more keep the active file within its bound, or
-// it is empty.
-func (w *writer) fits(n int) bool {
-	return w.size == 0 || w.size+w.lead()+int64(n) <= w.s.maxBytes
-}
-
-// lead is how many bytes the next write puts before what it is given.
-func (w *writer) lead() int64 {
-	if w.torn {
-		return 1
-	}
-	return 0
+	return int(min(maxWrite, max(s.maxBytes-w.active.size-int64(w.active.lead()), 0))), nil
 }
 
 // rotate gives the active file its number and begins a new one. A crash between
@@ -68,10 +54,8 @@ func (w *writer) lead() int64 {
 //     directory and file are synced;
 //  6. the dropped files are unlinked.
 func (w *writer) rotate(ctx context.Context) error {
-	if w.torn {
-		if err := w.heal(); err != nil {
-			return err
-		}
+	if err := w.heal(); err != nil {
+		return err
 	}
 	if err := w.sync(); err != nil {
 		return err
@@ -79,7 +63,7 @@ func (w *writer) rotate(ctx context.Context) error {
 	if err := w.giveNumber(ctx); err != nil {
 		return err
 	}
-	if err := w.begin(); err != nil {
+	if err := w.beginFile(); err != nil {
 		return err
 	}
 	return w.finishDrops(ctx)
@@ -141,7 +125,7 @@ func (w *writer) giveNumber(ctx context.Context) error {
 	if err := s.move(s.path(), s.member(plan.place)); err != nil {
 		return err
 	}
-	w.moved, w.dirDirty = true, true
+	w.active.numbered, w.dirDirty = true, true
 	return nil
 }
 
@@ -157,15 +141,15 @@ func (s *Store) move(from, to string) error {
 	return nil
 }
 
-// begin makes the new active file, after the one that is still open got its
-// number. The new one has its mode, and its owner where we may give it: a reader
-// that could read the old one can read the new one.
-func (w *writer) begin() error {
+// beginFile makes the new active file, after the one that is still open got its
+// number. The new one has the mode of the old one, and its owner where we may give
+// it: whoever could read the old one can read the new one.
+func (w *writer) beginFile() error {
 	s := w.s
 	fail := func(err error) error {
 		return &papyra.StoreError{Op: "make", Path: s.path(), Offset: -1, Err: err, Hint: hintFor(err)}
 	}
-	info, err := w.f.Stat()
+	info, err := w.active.f.Stat()
 	if err != nil {
 		return fail(err)
 	}
@@ -174,16 +158,16 @@ func (w *writer) begin() error {
 		return fail(err)
 	}
 	_ = keepOwner(f, info)
-	next := *w
-	if err := next.adopt(f); err != nil {
+	next, err := s.newActiveFile(f)
+	if err != nil {
 		f.Close()
 		_ = s.disk.Remove(s.path()) // empty
 		return err
 	}
-	next.moved, next.fresh, next.dirDirty = false, true, true
-	next.stats.Rotations++
-	w.f.Close()
-	*w = next
+	next.fresh = true
+	w.goOnIn(next)
+	w.dirDirty = true
+	w.stats.Rotations++
 	return nil
 }
 

@@ -231,8 +231,8 @@ func (s *Store) pin() (*snapshot, error) {
 	if len(sn.files)+len(sn.leftovers)+len(sn.odd) == 0 {
 		return nil, &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: papyra.ErrNotFound, Hint: "check the path"}
 	}
-	if f := sn.active(); f != nil && s.writer != nil && s.writer.is(f.dev, f.ino) {
-		f.size = s.writer.size
+	if f := sn.active(); f != nil && s.writer != nil && s.writer.active.is(f.dev, f.ino) {
+		f.size = s.writer.active.size
 	}
 	return sn, nil
 }
