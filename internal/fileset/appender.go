@@ -44,7 +44,7 @@ func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 	s.appender = &Appender{s: s}
 	err := s.openWriter()
 	if err == nil && s.rotates() {
-		s.writer.active.fresh, err = s.onlyReports()
+		s.writer.active.fresh, err = s.holdsOnlyReports()
 	}
 	if err == nil {
 		err = s.resumeDrops(ctx)

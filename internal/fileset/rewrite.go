@@ -224,7 +224,7 @@ func (rp *replacement) swap() error {
 	rp.placed = true
 	syncErr := disk.SyncDirectory(s.disk, s.dir)
 	if s.writer != nil {
-		s.writer.ahead.replaced(f)
+		s.writer.ahead.noteReplaced(f)
 	}
 	if s.writer != nil && s.writer.active.is(f.dev, f.ino) {
 		// From now on an append must not go to the old inode, and one to the new

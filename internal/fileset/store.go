@@ -57,14 +57,14 @@ type Store struct {
 
 	life *maintain.Life
 
-	mu       sync.Mutex       // the append lock; guards what follows
-	lock     *lock            // nil while nobody needs it
-	users    int              // of the lock: the appender and acts
-	writer   *writer          // of the active file; nil until something is appended
-	appender *Appender        // the open one
-	signer   *maintain.Signer // of rotations; nil before the first
-	pruned   int              // see prune
-	unread   [2]uint64        // device and inode of the file that could not be read when it was to be dropped
+	mu         sync.Mutex       // the append lock; guards what follows
+	lock       *lock            // nil while nobody needs it
+	users      int              // of the lock: the appender and acts
+	writer     *writer          // of the active file; nil until something is appended
+	appender   *Appender        // the open one
+	signer     *maintain.Signer // of rotations; nil before the first
+	pruned     int              // see pruneCarried
+	unreadable [2]uint64        // device and inode of the file that could not be read when it was to be dropped
 }
 
 // Open returns the store without touching the disk. The error wraps

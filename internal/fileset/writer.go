@@ -25,9 +25,9 @@ type writer struct {
 	s      *Store
 	active *activeFile // replaced as a whole when another file takes its place
 
-	dirDirty bool       // a name was made or changed since the last good sync of the directory
-	drops    []*dropped // out of the set, and not yet unlinked
-	ahead    ahead      // of the rotation that comes next
+	dirDirty   bool         // a name was made or changed since the last good sync of the directory
+	departures []*departure // renamed or reported
+	ahead      dropReader   // of the rotation that comes next
 
 	lockSeen time.Time // when the lock file was last looked at
 	broken   error     // somebody else writes: for good

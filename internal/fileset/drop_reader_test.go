@@ -176,12 +176,11 @@ func TestRotateAheadTellsTheSame(t *testing.T) {
 			defer func() { must(other.Close()) }()
 			m, err := other.lookAt(filepath.Base(from))
 			must(err)
-			l, err := other.leave(m)
+			d, err := other.openDeparture(m)
 			must(err)
-			defer l.f.Close()
-			d, err := other.readDropped(t.Context(), l, digits, true)
-			must(err)
-			for _, line := range d.reports[d.kept:] {
+			defer d.closeFile()
+			must(d.note(t.Context(), digits, true))
+			for _, line := range d.reports[d.staying:] {
 				want[digits] = append(want[digits], removalOf(rt, line))
 			}
 			drops++
