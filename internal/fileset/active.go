@@ -36,13 +36,13 @@ type activeFile struct {
 func (s *Store) newActiveFile(f *os.File) (*activeFile, error) {
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("it is a %s: %w", what(info.Mode()), papyra.ErrConfig)
+		err = fmt.Errorf("it is a %s: %w", fileKind(info.Mode()), papyra.ErrConfig)
 	}
 	if err != nil {
 		return nil, &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: err}
 	}
 	a := &activeFile{s: s, f: f, size: info.Size()}
-	a.dev, a.ino = inode(info)
+	a.dev, a.ino = inodeOf(info)
 	return a, a.lookAtEnd()
 }
 
@@ -184,7 +184,7 @@ func (a *activeFile) writeAgain() error {
 		return fail("open for a second sync", err)
 	}
 	for _, other := range []*os.File{f, next} {
-		if info, err := other.Stat(); err != nil || !a.is(inode(info)) {
+		if info, err := other.Stat(); err != nil || !a.is(inodeOf(info)) {
 			next.Close()
 			return fail("open for a second sync", errors.New("the name leads to another file"))
 		}

@@ -38,7 +38,7 @@ func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 	if s.appender != nil {
 		return nil, &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: papyra.ErrBusy, Hint: "this process already appends to it"}
 	}
-	if err := s.holdLocked(); err != nil {
+	if err := s.holdStoreLocked(); err != nil {
 		return nil, err
 	}
 	s.appender = &Appender{s: s}

@@ -63,7 +63,7 @@ const (
 // departingFile is the open file of a departure. It is read from its end, to write
 // down what goes. It holds a descriptor and the buffer of a reader.
 type departingFile struct {
-	*file
+	*pinnedFile
 	changed time.Time
 	lines   *lines.Backward
 	rec     papyra.Record
@@ -81,7 +81,7 @@ const (
 )
 
 // openDeparture opens a file that is to go.
-func (s *Store) openDeparture(m listed) (*departure, error) {
+func (s *Store) openDeparture(m listedFile) (*departure, error) {
 	path := s.beside(m.base)
 	f, err := s.openMember(s.disk, m)
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *Store) openDeparture(m listed) (*departure, error) {
 		f.f.Close()
 		return nil, &papyra.StoreError{Op: "read before it is dropped", Path: path, Offset: -1, Err: err, Hint: "somebody replaced it; try again"}
 	}
-	content := &departingFile{file: f, changed: info.ModTime(), lines: lines.NewBackward(s.disk, f.f, f.size)}
+	content := &departingFile{pinnedFile: f, changed: info.ModTime(), lines: lines.NewBackward(s.disk, f.f, f.size)}
 	return &departure{s: s, path: path, content: content}, nil
 }
 
@@ -147,7 +147,7 @@ func (c *departingFile) isFile(dev, ino uint64) bool { return c.dev == dev && c.
 
 // isUnchanged reports whether m still leads to the open file, and nobody has
 // changed that since it was opened.
-func (c *departingFile) isUnchanged(m listed) bool {
+func (c *departingFile) isUnchanged(m listedFile) bool {
 	info, err := c.f.Stat()
 	return err == nil && c.isFile(m.dev, m.ino) && info.Size() == c.size && info.ModTime().Equal(c.changed)
 }
@@ -168,7 +168,7 @@ func (d *departure) note(ctx context.Context, digits string, lastTry bool) error
 		}
 		c.addDamage(c.lines.Unread())
 	}
-	gone, err := s.pruneCarried(ctx, &c.carried, c.file)
+	gone, err := s.pruneCarried(ctx, &c.carried, c.pinnedFile)
 	if err != nil {
 		return err
 	}
@@ -249,11 +249,11 @@ func (s *Store) rotationSigner() *maintain.Signer {
 // pruneCarried makes carried forget the runs of which only f has anything left. For
 // that it reads the set: only when carried names many runs, and then not again
 // before it names twice as many as remained.
-func (s *Store) pruneCarried(ctx context.Context, carried *maintain.Carried, f *file) (gone []*papyra.Record, err error) {
+func (s *Store) pruneCarried(ctx context.Context, carried *maintain.Carried, f *pinnedFile) (gone []*papyra.Record, err error) {
 	if carried.Runs() <= max(s.pruned, manyRuns) {
 		return nil, nil
 	}
-	sn, err := s.names.open(s.disk)
+	sn, err := s.names.openSet(s.disk)
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +276,7 @@ func (s *Store) pruneCarried(ctx context.Context, carried *maintain.Carried, f *
 }
 
 // addRuns adds the runs of a file's records.
-func (s *Store) addRuns(ctx context.Context, f *file, alive map[string]bool) error {
+func (s *Store) addRuns(ctx context.Context, f *pinnedFile, alive map[string]bool) error {
 	var (
 		rec papyra.Record
 		r   = lines.NewForward(disk.Interruptible(ctx, s.disk), f.f, f.size)

@@ -14,7 +14,7 @@ import (
 )
 
 // dropMember takes one file out of the set, after it was noted what it holds.
-func (w *writer) dropMember(ctx context.Context, m listed) error {
+func (w *writer) dropMember(ctx context.Context, m listedFile) error {
 	d := w.ahead.takeDeparture(m)
 	if d == nil {
 		var err error
@@ -105,7 +105,7 @@ func (s *Store) resumeDrops(ctx context.Context) error {
 	if !s.numbered {
 		return nil
 	}
-	_, leftovers, _, err := s.list()
+	_, leftovers, _, err := s.listSet()
 	if errors.Is(err, papyra.ErrNotFound) {
 		return nil
 	}
@@ -177,7 +177,7 @@ func (s *Store) resumeDeparture(ctx context.Context, base string) (*departure, e
 // findReports counts the RemovalReports in the set whose ID ends in digits. From
 // missing it removes the lines that it meets on the way.
 func (s *Store) findReports(ctx context.Context, digits string, missing map[string]bool) (int, error) {
-	sn, err := s.names.open(s.disk)
+	sn, err := s.names.openSet(s.disk)
 	if err != nil {
 		return 0, err
 	}

@@ -29,7 +29,7 @@ func (r *dropReader) giveUp() {
 }
 
 // noteReplaced notes that f has left the set because another file has its name.
-func (r *dropReader) noteReplaced(f *file) {
+func (r *dropReader) noteReplaced(f *pinnedFile) {
 	if r.next != nil && r.next.content.isFile(f.dev, f.ino) {
 		r.startAnew()
 	}
@@ -37,7 +37,7 @@ func (r *dropReader) noteReplaced(f *file) {
 
 // takeDeparture hands over the departure of m as far as it is read, or returns nil
 // if another file was read, or if m has changed since.
-func (r *dropReader) takeDeparture(m listed) *departure {
+func (r *dropReader) takeDeparture(m listedFile) *departure {
 	d := r.next
 	if d == nil || !d.content.isUnchanged(m) {
 		return nil

@@ -8,9 +8,9 @@ import (
 	"github.com/papyra/papyra/internal/judge"
 )
 
-// place is one damaged place of a line: bytes to be moved away, or only a cut
+// damagedPlace is one damaged place of a line: bytes to be moved away, or only a cut
 // at which a newline is missing.
-type place struct {
+type damagedPlace struct {
 	off, length int64 // in the file; the line's newline included where it goes with it
 	newline     bool  // a newline is to be inserted here
 	healed      bool  // it is only the newline that the file's end lacks; no damage
@@ -35,34 +35,34 @@ func notHeld(l *lines.Line) *papyra.LineError {
 
 // damagedPlaces returns the damaged places of a line that judgeLine called damaged,
 // in order. Where seals prove that whole records stand in it, these are spared.
-func damagedPlaces(base string, l *lines.Line, damage *papyra.LineError) []place {
-	whole := place{off: l.Offset, length: l.Size(), anomaly: papyra.Anomaly{
-		Class: damage.Class, File: base, Offset: l.Offset, Length: l.Length, Detail: detail(damage),
+func damagedPlaces(base string, l *lines.Line, damage *papyra.LineError) []damagedPlace {
+	whole := damagedPlace{off: l.Offset, length: l.Size(), anomaly: papyra.Anomaly{
+		Class: damage.Class, File: base, Offset: l.Offset, Length: l.Length, Detail: damageDetail(damage),
 	}}
 	if l.Bytes == nil {
-		return []place{whole}
+		return []damagedPlace{whole}
 	}
 	pieces := judge.Split(l.Bytes)
 	if len(pieces) == 1 {
-		return []place{whole}
+		return []damagedPlace{whole}
 	}
-	var out []place
+	var out []damagedPlace
 	for i, p := range pieces {
 		at := l.Offset + int64(p.Start)
 		switch {
 		case p.Damage != nil:
-			out = append(out, place{
+			out = append(out, damagedPlace{
 				off: at, length: int64(p.End - p.Start),
 				// Between two records that stay, a newline takes its place. A
 				// damaged piece has records or nothing on its sides.
 				newline: i > 0 && i < len(pieces)-1,
 				anomaly: papyra.Anomaly{
 					Class: p.Damage.Class, File: base, Offset: at, Length: int64(p.End - p.Start),
-					Detail: detail(p.Damage) + "; merged with a whole record",
+					Detail: damageDetail(p.Damage) + "; merged with a whole record",
 				},
 			})
 		case i > 0 && pieces[i-1].Damage == nil:
-			out = append(out, place{
+			out = append(out, damagedPlace{
 				off: at, newline: true,
 				anomaly: papyra.Anomaly{
 					Class: papyra.ClassCorrupted, File: base, Offset: at,
@@ -74,7 +74,7 @@ func damagedPlaces(base string, l *lines.Line, damage *papyra.LineError) []place
 	return out
 }
 
-func detail(e *papyra.LineError) string {
+func damageDetail(e *papyra.LineError) string {
 	if e.Offset == 0 {
 		return e.Detail
 	}

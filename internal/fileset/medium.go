@@ -50,7 +50,7 @@ func (m medium) Life() *maintain.Life { return m.s.life }
 func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pinned, error) {
 	s := m.s
 	// Before the lock file is made: a store that does not exist stays so.
-	sn, err := s.pin()
+	sn, err := s.pinSet()
 	if err != nil {
 		return nil, err
 	}
@@ -60,11 +60,11 @@ func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pin
 		return p, nil
 	}
 	sn.close()
-	if p.release, err = s.hold(); err != nil {
+	if p.release, err = s.holdStore(); err != nil {
 		return nil, err
 	}
 	if err = s.finishRotation(ctx); err == nil {
-		p.snapshot, err = s.pin()
+		p.snapshot, err = s.pinSet()
 	}
 	if err != nil {
 		p.release()
@@ -118,7 +118,7 @@ func (p *pinnedSet) Incomplete(op string) error {
 }
 
 // cannotRead notes a part that cannot be read, or returns the error.
-func (p *pinnedSet) cannotRead(f *file, off int64, err error) error {
+func (p *pinnedSet) cannotRead(f *pinnedFile, off int64, err error) error {
 	if p.ctx.Err() != nil {
 		return context.Cause(p.ctx)
 	}
@@ -156,7 +156,7 @@ func (p *pinnedSet) TouchedGroups(maintain.Marks, maintain.Part) ([]papyra.Remov
 type setLine struct {
 	lines.Line
 	p *pinnedSet
-	f *file
+	f *pinnedFile
 }
 
 func (l *setLine) Judge(rec *papyra.Record, full bool) (judge.Verdict, *papyra.LineError) {
@@ -170,7 +170,7 @@ func (l *setLine) Place() papyra.Place { return papyra.Place{File: l.f.base, Off
 func (l *setLine) Unfinished() bool { return !l.Ended && l.p.busy && l.f.number == 0 }
 
 // marks are marked lines of a set, by file.
-type marks map[*file]*fileMarks
+type marks map[*pinnedFile]*fileMarks
 
 // fileMarks are marked lines of one file, by their number from the last one back
 // from 0.
@@ -203,15 +203,15 @@ func (p *pinnedSet) NewMarks() maintain.Marks {
 func (p *pinnedSet) Backward(all maintain.Marks, part maintain.Part, visit maintain.Visit) error {
 	m, _ := all.(marks)
 	for i := len(p.files) - 1; i >= 0; i-- {
-		if err := p.backward(p.files[i], m[p.files[i]], part > 0, visit); err != nil {
+		if err := p.visitBackward(p.files[i], m[p.files[i]], part > 0, visit); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// backward visits the lines of one file. With again some are marked already.
-func (p *pinnedSet) backward(f *file, m *fileMarks, again bool, visit maintain.Visit) error {
+// visitBackward visits the lines of one file. With again some are marked already.
+func (p *pinnedSet) visitBackward(f *pinnedFile, m *fileMarks, again bool, visit maintain.Visit) error {
 	r := lines.NewBackward(p.disk, f.f, f.size)
 	p.line.p, p.line.f = p, f
 	for number := int64(0); ; number++ {
@@ -246,15 +246,15 @@ func (p *pinnedSet) Forward(all maintain.Marks, visit maintain.Visit) error {
 		if chosen && m[f].first < 0 {
 			continue
 		}
-		if err := p.forward(f, m[f], visit); err != nil {
+		if err := p.visitForward(f, m[f], visit); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// forward visits the lines of one file, or with marks the marked ones.
-func (p *pinnedSet) forward(f *file, m *fileMarks, visit maintain.Visit) error {
+// visitForward visits the lines of one file, or with marks the marked ones.
+func (p *pinnedSet) visitForward(f *pinnedFile, m *fileMarks, visit maintain.Visit) error {
 	r := lines.NewForward(p.disk, f.f, f.size)
 	number := int64(0)
 	if m != nil {

@@ -81,8 +81,8 @@ func isDigits(s string) bool {
 	return s != ""
 }
 
-// number returns n for NAME.<n>, written as a rotation writes it.
-func (n names) number(base string) (int, bool) {
+// numberOf returns n for NAME.<n>, written as a rotation writes it.
+func (n names) numberOf(base string) (int, bool) {
 	digits, ok := strings.CutPrefix(base, n.name+".")
 	if !ok || digits == "" || digits[0] == '0' {
 		return 0, false

@@ -75,11 +75,11 @@ func (s *Store) newQuarantine(parent, act string, now time.Time) (*quarantine, e
 	return q, nil
 }
 
-// save copies one damaged place of a file.
-func (q *quarantine) save(ctx context.Context, base string, f *os.File, p place) error {
+// savePlace copies one damaged place of a file.
+func (q *quarantine) savePlace(ctx context.Context, base string, f *os.File, p damagedPlace) error {
 	sum := sha256.New()
 	if err := disk.CopyRange(ctx, q.s.disk, io.MultiWriter(q.out, sum), f, p.off, p.off+p.length); err != nil {
-		return q.fail(err)
+		return q.wrapError(err)
 	}
 	entry := Saved{
 		File: base, Offset: p.off, Length: p.length, Class: p.anomaly.Class,
@@ -90,16 +90,16 @@ func (q *quarantine) save(ctx context.Context, base string, f *os.File, p place)
 	}
 	line, err := json.Marshal(entry)
 	if err != nil {
-		return q.fail(err)
+		return q.wrapError(err)
 	}
 	if _, err := q.lines.Write(append(line, '\n')); err != nil {
-		return q.fail(err)
+		return q.wrapError(err)
 	}
 	return nil
 }
 
-// complete makes the act durable and complete, and reads back what was saved.
-func (q *quarantine) complete() error {
+// completeAct makes the act durable and complete, and reads back what was saved.
+func (q *quarantine) completeAct() error {
 	err := q.out.Flush()
 	if err == nil {
 		err = q.s.disk.Sync(q.bytes)
@@ -111,7 +111,7 @@ func (q *quarantine) complete() error {
 		err = q.s.disk.Sync(q.index)
 	}
 	if err == nil {
-		err = q.verify()
+		err = q.verifyBytes()
 	}
 	if err == nil {
 		err = q.s.disk.Rename(filepath.Join(q.dir, unfinishedIndex), filepath.Join(q.dir, quarantineIndex))
@@ -123,16 +123,16 @@ func (q *quarantine) complete() error {
 		err = disk.SyncDirectory(q.s.disk, filepath.Dir(q.dir))
 	}
 	if err != nil {
-		return q.fail(err)
+		return q.wrapError(err)
 	}
 	return nil
 }
 
-// verify compares what was saved with its checksums.
-func (q *quarantine) verify() error {
+// verifyBytes compares what was saved with its checksums.
+func (q *quarantine) verifyBytes() error {
 	saved := &disk.Reader{Disk: q.s.disk, File: q.bytes}
 	sum, buf := sha256.New(), make([]byte, lines.ChunkSize)
-	return q.entries(func(e *Saved) error {
+	return q.eachEntry(func(e *Saved) error {
 		return checkSum(sum, buf, saved, e)
 	})
 }
@@ -148,8 +148,8 @@ func checkSum(sum hash.Hash, buf []byte, saved io.Reader, e *Saved) error {
 	return nil
 }
 
-// entries calls visit for each line of the index in order.
-func (q *quarantine) entries(visit func(*Saved) error) error {
+// eachEntry calls visit for each line of the index in order.
+func (q *quarantine) eachEntry(visit func(*Saved) error) error {
 	r := bufio.NewReaderSize(&disk.Reader{Disk: q.s.disk, File: q.index}, lines.ChunkSize)
 	for {
 		line, err := r.ReadSlice('\n')
@@ -169,7 +169,7 @@ func (q *quarantine) entries(visit func(*Saved) error) error {
 	}
 }
 
-func (q *quarantine) fail(err error) error {
+func (q *quarantine) wrapError(err error) error {
 	var se *papyra.StoreError
 	if errors.As(err, &se) && se.Op == "read" {
 		return err // it is the store that cannot be read

@@ -33,7 +33,7 @@ func (p *pinnedSet) Remove(all maintain.Marks, advance func(int64)) (pause time.
 }
 
 // removeLines copies the lines of a file that stay.
-func (p *pinnedSet) removeLines(f *file, m *fileMarks, advance func(int64)) (time.Duration, error) {
+func (p *pinnedSet) removeLines(f *pinnedFile, m *fileMarks, advance func(int64)) (time.Duration, error) {
 	tail := f.size
 	if m.endless {
 		tail++ // the newline that ended the line afterwards goes with it

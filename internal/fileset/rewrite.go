@@ -41,7 +41,7 @@ var errGone = errors.New("the file is no longer part of the store")
 // The new file is durable before it takes the name. After an error the name leads
 // to the old file, whole, or, where only the sync of the directory or opening the
 // new file failed, to the new one.
-func (s *Store) rewriteFile(ctx context.Context, f *file, tail int64, fill func(io.Writer) error) (pause time.Duration, err error) {
+func (s *Store) rewriteFile(ctx context.Context, f *pinnedFile, tail int64, fill func(io.Writer) error) (pause time.Duration, err error) {
 	path := s.temporary()
 	to, err := s.makeLike(path, f)
 	if err != nil {
@@ -59,7 +59,7 @@ func (s *Store) rewriteFile(ctx context.Context, f *file, tail int64, fill func(
 		return 0, err
 	}
 	if err := buffered.Flush(); err != nil {
-		return 0, rp.fail("write", err)
+		return 0, rp.wrapError("write", err)
 	}
 	if err := rp.syncNew(); err != nil {
 		return 0, err
@@ -71,7 +71,7 @@ func (s *Store) rewriteFile(ctx context.Context, f *file, tail int64, fill func(
 // replacement is a new file that is about to take the name of a pinned one.
 type replacement struct {
 	s    *Store
-	f    *file // the pinned one
+	f    *pinnedFile // the pinned one
 	path string
 	to   *os.File // the new one, durable
 	tail int64    // how far f is copied
@@ -81,7 +81,7 @@ type replacement struct {
 	placed   bool          // the new file has the name
 }
 
-func (rp *replacement) fail(op string, err error) error {
+func (rp *replacement) wrapError(op string, err error) error {
 	return &papyra.StoreError{Op: op, Path: rp.path, Offset: -1, Err: err, Hint: hintFor(err)}
 }
 
@@ -98,7 +98,7 @@ func (rp *replacement) Write(b []byte) (int, error) {
 func (rp *replacement) syncNew() error {
 	rp.unsynced = 0
 	if err := rp.s.disk.Sync(rp.to); err != nil {
-		return rp.fail("sync", err)
+		return rp.wrapError("sync", err)
 	}
 	return nil
 }
@@ -219,7 +219,7 @@ func (rp *replacement) swap() error {
 		return err
 	}
 	if err := s.disk.Rename(rp.path, name); err != nil {
-		return rp.fail("rename", err)
+		return rp.wrapError("rename", err)
 	}
 	rp.placed = true
 	syncErr := disk.SyncDirectory(s.disk, s.dir)
@@ -235,7 +235,7 @@ func (rp *replacement) swap() error {
 }
 
 // makeLike makes a temporary file with the owner and mode of f.
-func (s *Store) makeLike(path string, f *file) (*os.File, error) {
+func (s *Store) makeLike(path string, f *pinnedFile) (*os.File, error) {
 	info, err := f.f.Stat()
 	if err != nil {
 		return nil, &papyra.StoreError{Op: "look at", Path: s.beside(f.base), Offset: -1, Err: err}
@@ -275,7 +275,7 @@ func keepOwner(to *os.File, info os.FileInfo) error {
 
 // endOf returns where the file ends that was pinned as the active one: where the
 // writer is, or, if a rotation gave the file a number meanwhile, its size.
-func (s *Store) endOf(f *file) (int64, error) {
+func (s *Store) endOf(f *pinnedFile) (int64, error) {
 	if s.writer.active.is(f.dev, f.ino) {
 		return s.writer.active.size, nil
 	}
@@ -290,13 +290,13 @@ func (s *Store) endOf(f *file) (int64, error) {
 }
 
 // locate returns the path that leads to a pinned file now.
-func (s *Store) locate(f *file) (string, error) {
+func (s *Store) locate(f *pinnedFile) (string, error) {
 	if info, err := os.Lstat(s.beside(f.base)); err == nil {
-		if dev, ino := inode(info); dev == f.dev && ino == f.ino {
+		if dev, ino := inodeOf(info); dev == f.dev && ino == f.ino {
 			return s.beside(f.base), nil
 		}
 	}
-	members, _, _, err := s.list()
+	members, _, _, err := s.listSet()
 	if err != nil {
 		return "", err
 	}

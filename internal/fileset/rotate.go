@@ -74,13 +74,13 @@ func (w *writer) rotate(ctx context.Context) error {
 
 // planRotation lists the set and plans what a rotation does to the files with a
 // number. It returns these files too.
-func (s *Store) planRotation() (arrangement, map[int]listed, error) {
-	members, _, odd, err := s.list()
+func (s *Store) planRotation() (arrangement, map[int]listedFile, error) {
+	members, _, odd, err := s.listSet()
 	if err != nil {
 		return arrangement{}, nil, err
 	}
 	var (
-		byNumber = map[int]listed{}
+		byNumber = map[int]listedFile{}
 		numbers  []int
 		taken    = map[int]bool{}
 	)
@@ -91,7 +91,7 @@ func (s *Store) planRotation() (arrangement, map[int]listed, error) {
 		}
 	}
 	for _, o := range odd {
-		if n, ok := s.number(o.File); ok {
+		if n, ok := s.numberOf(o.File); ok {
 			taken[n] = true
 		}
 	}

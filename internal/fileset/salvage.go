@@ -23,7 +23,7 @@ func (p *pinnedSet) Scan(o papyra.ScanOptions) (*papyra.ScanReport, error) {
 
 // ScanAgain scans the set as it is now.
 func (p *pinnedSet) ScanAgain(o papyra.ScanOptions) (*papyra.ScanReport, error) {
-	sn, err := p.s.pin()
+	sn, err := p.s.pinSet()
 	if err != nil {
 		return nil, err
 	}
@@ -38,16 +38,16 @@ type salvage struct {
 	advance func(int64)
 	removal maintain.Removal
 
-	damaged []*file // to be rewritten
-	found   bool    // anything at all
-	endless bool    // the active file's last line has no newline, and goes
+	damaged []*pinnedFile // to be rewritten
+	found   bool          // anything at all
+	endless bool          // the active file's last line has no newline, and goes
 }
 
 // Salvage copies all damage into a quarantine act and makes that durable.
 func (p *pinnedSet) Salvage(id string, o papyra.RecoverOptions, advance func(int64)) (maintain.Salvage, error) {
 	sv := &salvage{p: p, advance: advance}
 	if o.DryRun {
-		return sv, sv.eachDamage(func(string, *os.File, place) error { return nil })
+		return sv, sv.eachDamage(func(string, *os.File, damagedPlace) error { return nil })
 	}
 	parent := o.QuarantineDir
 	if parent == "" {
@@ -57,9 +57,9 @@ func (p *pinnedSet) Salvage(id string, o papyra.RecoverOptions, advance func(int
 	if err != nil {
 		return nil, err
 	}
-	err = sv.eachDamage(func(base string, f *os.File, pl place) error { return q.save(p.ctx, base, f, pl) })
+	err = sv.eachDamage(func(base string, f *os.File, pl damagedPlace) error { return q.savePlace(p.ctx, base, f, pl) })
 	if err == nil && sv.removal.Damaged > 0 {
-		err = q.complete()
+		err = q.completeAct()
 	}
 	if err != nil || sv.removal.Damaged == 0 {
 		q.abandon()
@@ -86,7 +86,7 @@ func (sv *salvage) Close() {
 // the leftovers.
 func (sv *salvage) Move() error {
 	for _, f := range sv.damaged {
-		err := sv.rewrite(f)
+		err := sv.rewriteDamaged(f)
 		if errors.Is(err, errGone) && sv.p.s.maxFiles > 0 {
 			continue // rotated away meanwhile, and reported by the rotation
 		}
@@ -98,12 +98,12 @@ func (sv *salvage) Move() error {
 }
 
 // visitor is told of a damaged place in the file base, which is open as f.
-type visitor func(base string, f *os.File, p place) error
+type visitor func(base string, f *os.File, p damagedPlace) error
 
 // eachDamage calls visit for each damaged place of the pinned set, file by file
 // and in order of offset, and then for each leftover. It counts them.
 func (sv *salvage) eachDamage(visit visitor) error {
-	counted := func(base string, f *os.File, p place) error {
+	counted := func(base string, f *os.File, p damagedPlace) error {
 		if err := visit(base, f, p); err != nil {
 			return err
 		}
@@ -114,7 +114,7 @@ func (sv *salvage) eachDamage(visit visitor) error {
 		return nil
 	}
 	for _, f := range sv.p.files {
-		if err := sv.fileDamage(f, counted); err != nil {
+		if err := sv.visitFile(f, counted); err != nil {
 			return err
 		}
 	}
@@ -123,23 +123,23 @@ func (sv *salvage) eachDamage(visit visitor) error {
 		leftovers = nil // they may be somebody's work in progress
 	}
 	if f := sv.p.active(); f != nil && (sv.found || len(leftovers) > 0) {
-		if err := sv.missingNewline(f, counted); err != nil {
+		if err := sv.visitMissingNewline(f, counted); err != nil {
 			return err
 		}
 	}
 	for _, left := range leftovers {
-		if err := sv.leftover(left, counted); err != nil {
+		if err := sv.visitLeftover(left, counted); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// fileDamage visits the damaged places of one file.
-func (sv *salvage) fileDamage(f *file, visit visitor) error {
+// visitFile visits the damaged places of one file.
+func (sv *salvage) visitFile(f *pinnedFile, visit visitor) error {
 	var rec papyra.Record
 	found := false
-	err := sv.p.forward(f, nil, func(l maintain.Line) (bool, error) {
+	err := sv.p.visitForward(f, nil, func(l maintain.Line) (bool, error) {
 		at := &sv.p.line.Line
 		sv.advance(at.Size())
 		verdict, damage := l.Judge(&rec, true)
@@ -162,9 +162,9 @@ func (sv *salvage) fileDamage(f *file, visit visitor) error {
 	return err
 }
 
-// missingNewline visits the end of the active file if its last line stays and
+// visitMissingNewline visits the end of the active file if its last line stays and
 // has no newline: the act's reports get one before them.
-func (sv *salvage) missingNewline(f *file, visit visitor) error {
+func (sv *salvage) visitMissingNewline(f *pinnedFile, visit visitor) error {
 	if f.size == 0 || sv.endless {
 		return nil
 	}
@@ -175,12 +175,12 @@ func (sv *salvage) missingNewline(f *file, visit visitor) error {
 	if last[0] == '\n' {
 		return nil
 	}
-	return visit(f.base, f.f, place{off: f.size, newline: true, healed: true, anomaly: papyra.Anomaly{Class: papyra.ClassTruncated}})
+	return visit(f.base, f.f, damagedPlace{off: f.size, newline: true, healed: true, anomaly: papyra.Anomaly{Class: papyra.ClassTruncated}})
 }
 
 // leftovers returns what is to be moved away. What a rotation was about to drop
 // is not: whoever takes the lock finishes that first.
-func (sv *salvage) leftovers() (out []rest) {
+func (sv *salvage) leftovers() (out []leftover) {
 	s := sv.p.s
 	for _, left := range sv.p.snapshot.leftovers {
 		if !s.numbered || !s.isDropping(left.base) {
@@ -190,8 +190,8 @@ func (sv *salvage) leftovers() (out []rest) {
 	return out
 }
 
-// leftover visits all bytes of a leftover.
-func (sv *salvage) leftover(left rest, visit visitor) error {
+// visitLeftover visits all bytes of a leftover.
+func (sv *salvage) visitLeftover(left leftover, visit visitor) error {
 	path := sv.p.s.beside(left.base)
 	f, err := sv.p.s.disk.Open(path, os.O_RDONLY|disk.OpenSafely, 0)
 	if err != nil {
@@ -205,12 +205,12 @@ func (sv *salvage) leftover(left rest, visit visitor) error {
 	if err != nil {
 		return &papyra.StoreError{Op: "open leftover", Path: path, Offset: -1, Err: err, Hint: "nothing was changed; try again"}
 	}
-	return visit(left.base, f, place{length: left.size, anomaly: papyra.Anomaly{Class: papyra.ClassLeftover}})
+	return visit(left.base, f, damagedPlace{length: left.size, anomaly: papyra.Anomaly{Class: papyra.ClassLeftover}})
 }
 
-// rewrite copies a file without the places that the quarantine holds: its index
+// rewriteDamaged copies a file without the places that the quarantine holds: its index
 // is the plan.
-func (sv *salvage) rewrite(f *file) error {
+func (sv *salvage) rewriteDamaged(f *pinnedFile) error {
 	s := sv.p.s
 	tail := f.size
 	if f.number == 0 && sv.endless {
@@ -219,7 +219,7 @@ func (sv *salvage) rewrite(f *file) error {
 	_, err := s.rewriteFile(sv.p.ctx, f, tail, func(w io.Writer) error {
 		w = &countingWriter{w: w, advance: sv.advance}
 		at := int64(0)
-		err := sv.q.entries(func(e *Saved) error {
+		err := sv.q.eachEntry(func(e *Saved) error {
 			if e.File != f.base || e.Offset == f.size {
 				return nil // a newline at the end is copied with what follows it
 			}

@@ -33,7 +33,7 @@ func (s *Store) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanRep
 	// The lock is tested before the sizes are taken and after: whoever was in the
 	// middle of a write in between held it at one of these moments.
 	busy := lockHeld(s.disk, s.names.lock())
-	sn, err := s.pin()
+	sn, err := s.pinSet()
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ type block struct {
 
 // scanFile scans one file, block by block. What the workers find is merged in the
 // order of the blocks, so that lines have their numbers and findings their order.
-func (sc *setScan) scanFile(ctx context.Context, f *file) error {
+func (sc *setScan) scanFile(ctx context.Context, f *pinnedFile) error {
 	blocks := int((f.size + blockSize - 1) / blockSize)
 	workers := min(runtime.GOMAXPROCS(0), maxWorkers, blocks)
 	tallies := make([]judge.Tally, workers)
@@ -155,7 +155,7 @@ func (sc *setScan) scanFile(ctx context.Context, f *file) error {
 // blockWorker judges blocks of one file.
 type blockWorker struct {
 	sc    *setScan
-	f     *file
+	f     *pinnedFile
 	tally *judge.Tally
 	read  *lines.Forward
 	rec   papyra.Record
@@ -164,7 +164,7 @@ type blockWorker struct {
 	identities *judge.Identities
 }
 
-func newBlockWorker(ctx context.Context, sc *setScan, f *file, t *judge.Tally) *blockWorker {
+func newBlockWorker(ctx context.Context, sc *setScan, f *pinnedFile, t *judge.Tally) *blockWorker {
 	return &blockWorker{sc: sc, f: f, tally: t, read: lines.NewForward(disk.Interruptible(ctx, sc.disk), nil, 0)}
 }
 
@@ -277,7 +277,7 @@ func (sc *setScan) compareDuplicates(ctx context.Context) (n int64, limits []str
 }
 
 // compareFile compares the records of one file.
-func (sc *setScan) compareFile(ctx context.Context, f *file, repeated *judge.Repeated) error {
+func (sc *setScan) compareFile(ctx context.Context, f *pinnedFile, repeated *judge.Repeated) error {
 	var (
 		rec papyra.Record
 		r   = lines.NewForward(disk.Interruptible(ctx, sc.disk), f.f, f.size)

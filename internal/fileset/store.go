@@ -140,12 +140,12 @@ func (s *Store) Close() error {
 	return a.Close()
 }
 
-// hold takes the lock, or shares it with the appender or act of this store that
+// holdStore takes the lock, or shares it with the appender or act of this store that
 // has it. The last one to let go closes the writer.
-func (s *Store) hold() (release func(), err error) {
+func (s *Store) holdStore() (release func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.holdLocked(); err != nil {
+	if err := s.holdStoreLocked(); err != nil {
 		return nil, err
 	}
 	return func() {
@@ -155,7 +155,7 @@ func (s *Store) hold() (release func(), err error) {
 	}, nil
 }
 
-func (s *Store) holdLocked() error {
+func (s *Store) holdStoreLocked() error {
 	if err := s.life.Closed(); err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (s *Store) checkPlace() error {
 	case err != nil:
 		return &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: err}
 	case !info.Mode().IsRegular():
-		return &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: papyra.ErrConfig, Hint: "it is a " + what(info.Mode()) + "; name the file itself"}
+		return &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: papyra.ErrConfig, Hint: "it is a " + fileKind(info.Mode()) + "; name the file itself"}
 	}
 	return nil
 }
@@ -214,17 +214,17 @@ func (s *Store) checkSymlink() error {
 	return nil
 }
 
-// pin opens the whole set for reading. The size of the active file is the one
+// pinSet opens the whole set for reading. The size of the active file is the one
 // that the own writer has written, so that no half-written line shows. A store
 // of which nothing exists: papyra.ErrNotFound.
-func (s *Store) pin() (*snapshot, error) {
+func (s *Store) pinSet() (*snapshot, error) {
 	if err := s.checkSymlink(); err != nil {
 		return nil, err
 	}
 	// Under the append lock neither a write nor a rotation of ours is half done.
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sn, err := s.names.open(s.disk)
+	sn, err := s.names.openSet(s.disk)
 	if err != nil {
 		return nil, err
 	}

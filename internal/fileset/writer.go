@@ -184,7 +184,7 @@ func (w *writer) checkActive() error {
 	if gone && w.active.numbered {
 		return w.beginFile()
 	}
-	if gone || !w.active.is(inode(info)) {
+	if gone || !w.active.is(inodeOf(info)) {
 		return w.reopen()
 	}
 	switch size := info.Size(); {
