@@ -58,9 +58,9 @@ func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 
 // Append stores the lines of b in order and returns how many of them, from the
 // first, stand in the file. In sync mode "batch" they are durable when the error
-// is nil; an error with all lines stored means that only that failed. Errors to
-// test for: papyra.ErrClosed; papyra.ErrForeignWriter, after which nothing is
-// written any more; papyra.ErrBusy when somebody took away the lock file and
+// is nil; after an error with all lines stored they stand but may not be durable.
+// Errors to test for: papyra.ErrClosed; papyra.ErrForeignWriter, after which nothing
+// is written any more; papyra.ErrBusy when somebody took away the lock file and
 // holds a new one; a system call's errno, after which the caller may try again.
 func (a *Appender) Append(ctx context.Context, b *papyra.Batch) (stored int, err error) {
 	a.s.mu.Lock()
@@ -106,7 +106,7 @@ func (a *Appender) Stats() papyra.AppendStats {
 	return a.stats
 }
 
-// Close syncs whatever the sync mode, closes the file and lets the lock go. An
+// Close syncs in every sync mode, closes the file and lets the lock go. An
 // act of the same store that still runs keeps the lock until it ends. It is safe
 // to call twice.
 func (a *Appender) Close() error {

@@ -90,7 +90,7 @@ func (w *writer) appendDepartureReports() error {
 	}
 	n, err := w.writeData(data)
 	for _, d := range w.departures {
-		complete := false
+		var complete bool
 		if n, complete = d.markAppended(n); !complete {
 			break
 		}

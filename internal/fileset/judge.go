@@ -8,12 +8,12 @@ import (
 	"github.com/papyra/papyra/internal/judge"
 )
 
-// damagedPlace is one damaged place of a line: bytes to be moved away, or only a cut
-// at which a newline is missing.
+// damagedPlace is one damaged place of a line: bytes that are to be moved away, or
+// only a place where a newline is missing.
 type damagedPlace struct {
-	off, length int64 // in the file; the line's newline included where it goes with it
+	off, length int64 // in the file, with the line's newline where that goes too
 	newline     bool  // a newline is to be inserted here
-	healed      bool  // it is only the newline that the file's end lacks; no damage
+	healed      bool  // only the newline is missing that ends the file: this is no damage
 	anomaly     papyra.Anomaly
 }
 
@@ -25,7 +25,7 @@ func judgeLine(rec *papyra.Record, l *lines.Line, full bool) (judge.Verdict, *pa
 	return judge.Line(rec, l.Bytes, full)
 }
 
-// notHeld is the damage of a line that is too long to be held.
+// notHeld returns the damage of a line that is too long to be held.
 func notHeld(l *lines.Line) *papyra.LineError {
 	if l.NUL {
 		return &papyra.LineError{Class: papyra.ClassNULRun, Detail: "nothing but NUL bytes"}
@@ -34,7 +34,7 @@ func notHeld(l *lines.Line) *papyra.LineError {
 }
 
 // damagedPlaces returns the damaged places of a line that judgeLine called damaged,
-// in order. Where seals prove that whole records stand in it, these are spared.
+// in order. Whole records in it are spared where seals prove them.
 func damagedPlaces(base string, l *lines.Line, damage *papyra.LineError) []damagedPlace {
 	whole := damagedPlace{off: l.Offset, length: l.Size(), anomaly: papyra.Anomaly{
 		Class: damage.Class, File: base, Offset: l.Offset, Length: l.Length, Detail: damageDetail(damage),
@@ -74,6 +74,7 @@ func damagedPlaces(base string, l *lines.Line, damage *papyra.LineError) []damag
 	return out
 }
 
+// damageDetail says what is damaged and where in the line.
 func damageDetail(e *papyra.LineError) string {
 	if e.Offset == 0 {
 		return e.Detail

@@ -23,17 +23,17 @@ func (s *Store) Read(ctx context.Context, q papyra.Query, yield func(*papyra.Rec
 }
 
 // Compact removes what is outside the view at o.At, and duplicates if o says so;
-// see [maintain.Compact]. It rewrites, from the oldest file on, each one that has
-// something to lose, so that at every moment a valid store with the same view is
-// there. Somebody else's appender: papyra.ErrBusy.
+// see [maintain.Compact]. It rewrites each file that loses something, from the oldest
+// on. At every moment the store is valid and has the same view. The error is
+// papyra.ErrBusy where another process appends.
 func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.CompactReport, error) {
 	return maintain.Compact(ctx, medium{s}, o)
 }
 
 // Recover moves every damaged place, and every leftover of an act that did not
 // finish, into a quarantine act, by default in .NAME.saved beside the file; see
-// [maintain.Recover]. Until the quarantine is complete and durable nothing is
-// changed. Somebody else's appender: papyra.ErrBusy.
+// [maintain.Recover]. Nothing is changed before the quarantine is complete and
+// durable. The error is papyra.ErrBusy where another process appends.
 func (s *Store) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
 	return maintain.Recover(ctx, medium{s}, o)
 }
@@ -49,7 +49,8 @@ func (m medium) Life() *maintain.Life { return m.s.life }
 // rotation that was interrupted, so that no file is half in the set.
 func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pinned, error) {
 	s := m.s
-	// Before the lock file is made: a store that does not exist stays so.
+	// The set is pinned before the lock file is made: so nothing is made beside a
+	// store that does not exist.
 	sn, err := s.pinSet()
 	if err != nil {
 		return nil, err
@@ -73,14 +74,14 @@ func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pin
 	return p, nil
 }
 
-// finishRotation finishes a rotation that was interrupted.
+// finishRotation finishes a rotation that a crash interrupted.
 func (s *Store) finishRotation(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.resumeDrops(ctx)
 }
 
-// pinnedSet is the set at one moment, on the way through a read or an act.
+// pinnedSet is the set at one moment, as a read or an act goes through it.
 type pinnedSet struct {
 	*snapshot
 	s       *Store
@@ -117,7 +118,8 @@ func (p *pinnedSet) Incomplete(op string) error {
 	return e
 }
 
-// cannotRead notes a part that cannot be read, or returns the error.
+// cannotRead notes a part that cannot be read. For an act, and where the context
+// has ended, it returns the error instead.
 func (p *pinnedSet) cannotRead(f *pinnedFile, off int64, err error) error {
 	if p.ctx.Err() != nil {
 		return context.Cause(p.ctx)
@@ -169,19 +171,20 @@ func (l *setLine) Place() papyra.Place { return papyra.Place{File: l.f.base, Off
 
 func (l *setLine) Unfinished() bool { return !l.Ended && l.p.busy && l.f.number == 0 }
 
-// marks are marked lines of a set, by file.
+// marks are the marked lines of a set, by file.
 type marks map[*pinnedFile]*fileMarks
 
-// fileMarks are marked lines of one file, by their number from the last one back
-// from 0.
+// fileMarks are the marked lines of one file. Lines are numbered from the end: the
+// last one is 0.
 type fileMarks struct {
 	lines   *roaring64.Bitmap
 	all     int64 // lines of the file that were visited
-	first   int64 // number of the marked line that is next to the beginning of the file
+	first   int64 // number of the first marked line in the file, which is the highest; -1 if there is none
 	offset  int64 // where that line begins
 	endless bool  // the last line has no newline, and is marked
 }
 
+// addLine marks a line.
 func (m *fileMarks) addLine(number int64, l *lines.Line) {
 	m.lines.Add(uint64(number))
 	m.endless = m.endless || !l.Ended
@@ -210,7 +213,8 @@ func (p *pinnedSet) Backward(all maintain.Marks, part maintain.Part, visit maint
 	return nil
 }
 
-// visitBackward visits the lines of one file. With again some are marked already.
+// visitBackward visits the lines of one file. again says that some are marked
+// already: these are left out.
 func (p *pinnedSet) visitBackward(f *pinnedFile, m *fileMarks, again bool, visit maintain.Visit) error {
 	r := lines.NewBackward(p.disk, f.f, f.size)
 	p.line.p, p.line.f = p, f
@@ -253,7 +257,7 @@ func (p *pinnedSet) Forward(all maintain.Marks, visit maintain.Visit) error {
 	return nil
 }
 
-// visitForward visits the lines of one file, or with marks the marked ones.
+// visitForward visits the lines of one file; with marks, only the marked ones.
 func (p *pinnedSet) visitForward(f *pinnedFile, m *fileMarks, visit maintain.Visit) error {
 	r := lines.NewForward(p.disk, f.f, f.size)
 	number := int64(0)

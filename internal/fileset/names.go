@@ -13,9 +13,9 @@ import (
 	"github.com/papyra/papyra"
 )
 
-// names knows the names of everything that belongs to the store PATH =
-// DIR/NAME. Nothing beside it begins with NAME, which the Python
-// implementation would take for a file of its own.
+// names makes and knows the names of everything that belongs to the store PATH =
+// DIR/NAME. What is no file of the set does not begin with NAME: the Python
+// implementation would take it for a file of its own.
 type names struct {
 	dir, name string
 	numbered  bool // the set has NAME.<n> too
@@ -24,6 +24,8 @@ type names struct {
 // longestSuffix is what the longest of our names adds to NAME.
 const longestSuffix = len(".") + len(".dropping-") + hexDigits
 
+// newNames returns the names of the store at path. Its error wraps
+// papyra.ErrConfig.
 func newNames(path string, numbered bool) (names, error) {
 	switch {
 	case path == "":
@@ -55,8 +57,8 @@ func (n names) dropping(digits string) string { return n.beside("." + n.name + "
 func (n names) isTemporary(base string) bool  { return hexBehind(base, "."+n.name+".tmp-") }
 func (n names) isDropping(base string) bool   { return hexBehind(base, "."+n.name+".dropping-") }
 
-// isForeignRest reports whether base is what the Python implementation leaves
-// of a member of this set when it is interrupted.
+// isForeignRest reports whether base is a file that an interrupted act of the
+// Python implementation leaves beside a member of this set.
 func (n names) isForeignRest(base string) bool {
 	rest, ok := strings.CutPrefix(base, n.name+".")
 	if !ok {
@@ -81,7 +83,8 @@ func isDigits(s string) bool {
 	return s != ""
 }
 
-// numberOf returns n for NAME.<n>, written as a rotation writes it.
+// numberOf returns n for a file name NAME.<n>, if it is written as a rotation writes
+// it: without leading zeros.
 func (n names) numberOf(base string) (int, bool) {
 	digits, ok := strings.CutPrefix(base, n.name+".")
 	if !ok || digits == "" || digits[0] == '0' {
@@ -91,6 +94,7 @@ func (n names) numberOf(base string) (int, bool) {
 	return number, err == nil && number > 0 && strconv.Itoa(number) == digits
 }
 
+// hexBehind reports whether base is the prefix and hexDigits digits behind it.
 func hexBehind(base, prefix string) bool {
 	digits, ok := strings.CutPrefix(base, prefix)
 	if !ok || len(digits) != hexDigits {

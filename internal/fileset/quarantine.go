@@ -36,8 +36,8 @@ type Saved struct {
 	Length int64        `json:"length"` // may be 0: only a newline was missing there
 	Class  papyra.Class `json:"class"`
 	SHA256 string       `json:"sha256"`
-	// InsertedNewlines stand in the recovered file at this place, and did not
-	// stand in the one before.
+	// InsertedNewlines is how many newlines stand in the recovered file at this
+	// place and did not stand in the file before.
 	InsertedNewlines int       `json:"inserted_newlines"`
 	Time             time.Time `json:"time"`
 }
@@ -98,7 +98,9 @@ func (q *quarantine) savePlace(ctx context.Context, base string, f *os.File, p d
 	return nil
 }
 
-// completeAct makes the act durable and complete, and reads back what was saved.
+// completeAct makes the bytes and the index durable, compares what can be read back
+// with the checksums, and then gives the index its name: with it the act is
+// complete.
 func (q *quarantine) completeAct() error {
 	err := q.out.Flush()
 	if err == nil {
@@ -128,7 +130,7 @@ func (q *quarantine) completeAct() error {
 	return nil
 }
 
-// verifyBytes compares what was saved with its checksums.
+// verifyBytes reads back what was saved and compares it with its checksums.
 func (q *quarantine) verifyBytes() error {
 	saved := &disk.Reader{Disk: q.s.disk, File: q.bytes}
 	sum, buf := sha256.New(), make([]byte, lines.ChunkSize)
@@ -137,6 +139,7 @@ func (q *quarantine) verifyBytes() error {
 	})
 }
 
+// checkSum reads the bytes of one entry and compares them with its checksum.
 func checkSum(sum hash.Hash, buf []byte, saved io.Reader, e *Saved) error {
 	sum.Reset()
 	if _, err := io.CopyBuffer(sum, io.LimitReader(saved, e.Length), buf); err != nil {
@@ -169,6 +172,8 @@ func (q *quarantine) eachEntry(visit func(*Saved) error) error {
 	}
 }
 
+// wrapError says that the store is unchanged and what to do, unless err is of
+// reading the store.
 func (q *quarantine) wrapError(err error) error {
 	var se *papyra.StoreError
 	if errors.As(err, &se) && se.Op == "read" {
@@ -177,6 +182,7 @@ func (q *quarantine) wrapError(err error) error {
 	return &papyra.StoreError{Op: "write quarantine", Path: q.dir, Offset: -1, Err: err, Hint: "the store is unchanged; " + orElse(hintFor(err), "name another place with --quarantine-dir")}
 }
 
+// orElse returns s, or the other text if s is empty.
 func orElse(s, other string) string {
 	if s == "" {
 		return other

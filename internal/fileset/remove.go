@@ -12,8 +12,8 @@ import (
 	"github.com/papyra/papyra/internal/maintain"
 )
 
-// Remove rewrites, from the oldest file on, each one that has marked lines,
-// without them.
+// Remove rewrites each file that has marked lines without these, from the oldest
+// file on.
 func (p *pinnedSet) Remove(all maintain.Marks, advance func(int64)) (pause time.Duration, err error) {
 	m, _ := all.(marks)
 	for _, f := range p.files {
@@ -32,7 +32,7 @@ func (p *pinnedSet) Remove(all maintain.Marks, advance func(int64)) (pause time.
 	return pause, nil
 }
 
-// removeLines copies the lines of a file that stay.
+// removeLines replaces a file by one with the lines that stay.
 func (p *pinnedSet) removeLines(f *pinnedFile, m *fileMarks, advance func(int64)) (time.Duration, error) {
 	tail := f.size
 	if m.endless {

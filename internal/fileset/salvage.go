@@ -69,10 +69,10 @@ func (p *pinnedSet) Salvage(id string, o papyra.RecoverOptions, advance func(int
 	return sv, nil
 }
 
-// Removal is what goes.
+// Removal returns what goes.
 func (sv *salvage) Removal() *maintain.Removal { return &sv.removal }
 
-// Quarantine is the directory of the act.
+// Quarantine returns the directory of the act.
 func (sv *salvage) Quarantine() string { return sv.q.dir }
 
 // Close closes the files of the act.
@@ -97,7 +97,7 @@ func (sv *salvage) Move() error {
 	return sv.removeLeftovers()
 }
 
-// visitor is told of a damaged place in the file base, which is open as f.
+// visitor is called with a damaged place in the file base, which is open as f.
 type visitor func(base string, f *os.File, p damagedPlace) error
 
 // eachDamage calls visit for each damaged place of the pinned set, file by file
@@ -120,7 +120,7 @@ func (sv *salvage) eachDamage(visit visitor) error {
 	}
 	leftovers := sv.leftovers()
 	if sv.p.busy {
-		leftovers = nil // they may be somebody's work in progress
+		leftovers = nil // somebody may be working on them
 	}
 	if f := sv.p.active(); f != nil && (sv.found || len(leftovers) > 0) {
 		if err := sv.visitMissingNewline(f, counted); err != nil {
@@ -163,7 +163,7 @@ func (sv *salvage) visitFile(f *pinnedFile, visit visitor) error {
 }
 
 // visitMissingNewline visits the end of the active file if its last line stays and
-// has no newline: the act's reports get one before them.
+// has no newline. The newline is written before the act's reports.
 func (sv *salvage) visitMissingNewline(f *pinnedFile, visit visitor) error {
 	if f.size == 0 || sv.endless {
 		return nil
@@ -178,8 +178,9 @@ func (sv *salvage) visitMissingNewline(f *pinnedFile, visit visitor) error {
 	return visit(f.base, f.f, damagedPlace{off: f.size, newline: true, healed: true, anomaly: papyra.Anomaly{Class: papyra.ClassTruncated}})
 }
 
-// leftovers returns what is to be moved away. What a rotation was about to drop
-// is not: whoever takes the lock finishes that first.
+// leftovers returns the leftovers that are to be moved away. The file that a
+// rotation was about to drop is none of them: who takes the lock finishes that
+// rotation first.
 func (sv *salvage) leftovers() (out []leftover) {
 	s := sv.p.s
 	for _, left := range sv.p.snapshot.leftovers {
@@ -208,8 +209,8 @@ func (sv *salvage) visitLeftover(left leftover, visit visitor) error {
 	return visit(left.base, f, damagedPlace{length: left.size, anomaly: papyra.Anomaly{Class: papyra.ClassLeftover}})
 }
 
-// rewriteDamaged copies a file without the places that the quarantine holds: its index
-// is the plan.
+// rewriteDamaged replaces a file by one without the damaged places. It reads these
+// from the index of the quarantine.
 func (sv *salvage) rewriteDamaged(f *pinnedFile) error {
 	s := sv.p.s
 	tail := f.size
@@ -241,7 +242,7 @@ func (sv *salvage) rewriteDamaged(f *pinnedFile) error {
 	return err
 }
 
-// countingWriter tells how much it has written.
+// countingWriter calls advance with the bytes that it has written.
 type countingWriter struct {
 	w       io.Writer
 	advance func(int64)
@@ -253,7 +254,7 @@ func (c *countingWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// removeLeftovers removes what is in quarantine now.
+// removeLeftovers removes the leftovers, which are in quarantine now.
 func (sv *salvage) removeLeftovers() error {
 	s, leftovers := sv.p.s, sv.leftovers()
 	if len(leftovers) == 0 {

@@ -13,7 +13,7 @@ import (
 	"github.com/papyra/papyra/internal/fileset/disk"
 )
 
-// file is one file of the set, pinned by its descriptor: whatever happens to
+// pinnedFile is one file of the set, pinned by its descriptor. Whatever happens to
 // its name, it is read up to the size that it had when it was opened.
 type pinnedFile struct {
 	number   int // 0 is the active file, then the newest first
@@ -27,8 +27,8 @@ type pinnedFile struct {
 type snapshot struct {
 	files     []*pinnedFile    // oldest first; the active file, if there, is last
 	leftovers []leftover       // of acts that did not finish
-	odd       []papyra.Anomaly // in the place of a file, but not readable as one
-	readable  bool             // every file of the set could be opened
+	odd       []papyra.Anomaly // what stands in the place of a file and cannot be read as one
+	readable  bool             // every file of the set could be looked at and opened
 }
 
 // leftover is a file that an act or a rotation left behind.
@@ -65,7 +65,8 @@ type listedFile struct {
 	dev, ino uint64
 }
 
-// listSet reads the directory once.
+// listSet reads the directory once. members are the files of the set, the oldest
+// first; odd is what stands in the place of a file and is none.
 func (n names) listSet() (members []listedFile, leftovers []leftover, odd []papyra.Anomaly, err error) {
 	entries, err := os.ReadDir(n.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -85,7 +86,7 @@ func (n names) listSet() (members []listedFile, leftovers []leftover, odd []papy
 		}
 		info, err := os.Lstat(n.beside(base))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // it has just gone
+			continue // it went after the directory was read
 		}
 		if err != nil {
 			odd = append(odd, papyra.Anomaly{Class: papyra.ClassUnreadable, File: base, Detail: err.Error()})
@@ -115,6 +116,7 @@ func (n names) lookAt(base string) (listedFile, error) {
 	return listedFile{base: base, dev: dev, ino: ino}, nil
 }
 
+// inodeOf returns what identifies a file, whatever its name.
 func inodeOf(info fs.FileInfo) (dev, ino uint64) {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return st.Dev, st.Ino
@@ -122,6 +124,7 @@ func inodeOf(info fs.FileInfo) (dev, ino uint64) {
 	return 0, 0
 }
 
+// fileKind says what a file is that is no regular one.
 func fileKind(mode fs.FileMode) string {
 	switch {
 	case mode&fs.ModeSymlink != 0:
@@ -139,8 +142,8 @@ func fileKind(mode fs.FileMode) string {
 // maxListings bounds how often a set that keeps changing is listed again.
 const maxListings = 100
 
-// openSet pins the whole set: it opens every file, lists again, and begins again
-// if anything changed, so that no file is missed or met twice while a rotation
+// openSet pins the whole set. It opens every file, lists the set again, and begins
+// anew if anything changed. So no file is missed or met twice while a rotation
 // shifts the names.
 func (n names) openSet(d disk.Disk) (*snapshot, error) {
 	for range maxListings {
@@ -175,6 +178,7 @@ func (n names) openSet(d disk.Disk) (*snapshot, error) {
 	return nil, &papyra.StoreError{Op: "list", Path: n.path(), Offset: -1, Err: papyra.ErrIncomplete, Hint: "its files change all the time; try again"}
 }
 
+// openMember pins one file.
 func (n names) openMember(d disk.Disk, m listedFile) (*pinnedFile, error) {
 	f, err := d.Open(n.beside(m.base), os.O_RDONLY|disk.OpenSafely, 0)
 	if err != nil {

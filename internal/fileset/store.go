@@ -35,8 +35,8 @@ type Config struct {
 	// Numbered says that NAME.<n> belong to the set.
 	Numbered bool
 	// MaxBytes and MaxFiles make an appender to a numbered set rotate: no file
-	// gets larger than MaxBytes unless one line alone is, and there are at most
-	// MaxFiles. Zero, both: nothing rotates.
+	// gets larger than MaxBytes, unless a single line is, and there are at most
+	// MaxFiles files. If both are zero, nothing rotates.
 	MaxBytes int64
 	MaxFiles int
 	Sync     Sync             // "" means SyncInterval
@@ -67,7 +67,7 @@ type Store struct {
 	unreadable [2]uint64        // device and inode of the file that could not be read when it was to be dropped
 }
 
-// Open returns the store without touching the disk. The error wraps
+// Open returns the store. It does not touch the disk. Its error wraps
 // papyra.ErrConfig.
 func Open(c Config) (*Store, error) {
 	n, err := newNames(c.Path, c.Numbered)
@@ -106,7 +106,7 @@ func (s *Store) Traits() papyra.Traits {
 	return papyra.Traits{Sync: string(s.mode), MaxBytes: s.maxBytes, MaxFiles: s.maxFiles}
 }
 
-// Warnings says what an operator who set r may not expect of a store that
+// Warnings returns what an operator who set r may not expect of a store that
 // rotates.
 func (s *Store) Warnings(_ context.Context, r papyra.Retention) ([]string, error) {
 	if s.maxFiles == 0 || r.IsZero() {
@@ -140,8 +140,8 @@ func (s *Store) Close() error {
 	return a.Close()
 }
 
-// holdStore takes the lock, or shares it with the appender or act of this store that
-// has it. The last one to let go closes the writer.
+// holdStore takes the lock file's lock, or shares it with the appender or act of
+// this store that has it. The last one to let go closes the writer.
 func (s *Store) holdStore() (release func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,6 +155,7 @@ func (s *Store) holdStore() (release func(), err error) {
 	}, nil
 }
 
+// holdStoreLocked is holdStore under the append lock.
 func (s *Store) holdStoreLocked() error {
 	if err := s.life.Closed(); err != nil {
 		return err
@@ -173,6 +174,7 @@ func (s *Store) holdStoreLocked() error {
 	return nil
 }
 
+// letGoLocked ends one use of the lock. The append lock is held.
 func (s *Store) letGoLocked() error {
 	s.users--
 	if s.users > 0 {
@@ -188,7 +190,7 @@ func (s *Store) letGoLocked() error {
 	return err
 }
 
-// checkPlace refuses a PATH at which there is something else than a file.
+// checkPlace refuses a PATH where something stands that is no regular file.
 func (s *Store) checkPlace() error {
 	info, err := os.Lstat(s.path())
 	switch {
@@ -204,8 +206,8 @@ func (s *Store) checkPlace() error {
 	return nil
 }
 
-// checkSymlink refuses a PATH that is a symlink; what else stands in the place
-// of a file is for a scan to report.
+// checkSymlink refuses a PATH that is a symlink. Anything else in the place of a
+// file is reported by a scan.
 func (s *Store) checkSymlink() error {
 	info, err := os.Lstat(s.path())
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
@@ -214,14 +216,14 @@ func (s *Store) checkSymlink() error {
 	return nil
 }
 
-// pinSet opens the whole set for reading. The size of the active file is the one
-// that the own writer has written, so that no half-written line shows. A store
-// of which nothing exists: papyra.ErrNotFound.
+// pinSet opens the whole set for reading. The active file has the size that our own
+// writer has left, so that nobody sees a line that is half written. Where nothing of
+// the store exists, the error is papyra.ErrNotFound.
 func (s *Store) pinSet() (*snapshot, error) {
 	if err := s.checkSymlink(); err != nil {
 		return nil, err
 	}
-	// Under the append lock neither a write nor a rotation of ours is half done.
+	// Under the append lock no write and no rotation of ours is half done.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sn, err := s.names.openSet(s.disk)
