@@ -74,7 +74,7 @@ type replacement struct {
 	f    *pinnedFile // the pinned one
 	path string
 	to   *os.File // the new one, durable
-	tail int64    // how far f is copied
+	tail int64    // what f has before it is copied, or not to be copied
 
 	unsynced int           // bytes of the new file since its last sync
 	pause    time.Duration // the longest for which appends waited
