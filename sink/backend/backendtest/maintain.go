@@ -122,7 +122,7 @@ func compactReports(t *testing.T, m Medium) {
 	if diff := cmp.Diff(want, removals[0]); diff != "" {
 		t.Errorf("RemovalReport (-want +got):\n%s", diff)
 	}
-	if p := performed[0]; p.ID != report.Act || p.RecordsBefore != report.RecordsBefore || p.RecordsAfter != report.RecordsAfter ||
+	if p := performed[0]; p.ID != report.Act || p.End != papyra.EndDone || p.RecordsBefore != report.RecordsBefore || p.RecordsAfter != report.RecordsAfter ||
 		p.BytesBefore != report.BytesBefore || p.BytesAfter != report.BytesAfter {
 		t.Errorf("CompactionPerformed %+v differs from the report %+v", p, report)
 	}
@@ -472,7 +472,7 @@ func recoverConserves(t *testing.T, m Medium) {
 	if len(removals) != 1 || removals[0].Act != papyra.ActRecover || removals[0].ID != r.Act || removals[0].Damaged != r.Moved || removals[0].DamagedBytes != r.MovedBytes {
 		t.Errorf("RemovalReports %+v, want one like %+v", removals, r)
 	}
-	if len(performed) != 1 || performed[0].ID != r.Act || performed[0].Moved != r.Moved || performed[0].Quarantine != r.Quarantine {
+	if len(performed) != 1 || performed[0].ID != r.Act || performed[0].End != papyra.EndDone || performed[0].Moved != r.Moved || performed[0].Quarantine != r.Quarantine {
 		t.Errorf("RecoveryPerformed %+v, want one like %+v", performed, r)
 	}
 	// Again there is nothing to do, and nothing is written.
