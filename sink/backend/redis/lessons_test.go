@@ -14,6 +14,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink/backend/redis"
 )
@@ -274,7 +275,7 @@ func TestLesson48TrimmingIsExact(t *testing.T) {
 func TestLesson49OneRoundTrip(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	p := redistest.NewProxy(t, s.Addr())
+	p := testkit.NewProxy(t, s.Addr())
 	a := appender(t, open(t, "redis://"+p.Addr()))
 	f := newFeed(t, a, 1)
 	f.add(5000)
