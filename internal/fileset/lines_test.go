@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 )
 
 // span is what a reader says of a line, without its bytes.
@@ -63,7 +64,7 @@ func drain(t *testing.T, data []byte, next func() (line, error)) []span {
 
 func openBytes(t *testing.T, data []byte) *os.File {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "f")
+	path := filepath.Join(testkit.FastDir(t), "f")
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +140,7 @@ func TestReadersFindEveryLine(t *testing.T) {
 func TestScanNumbersLinesAcrossBlocks(t *testing.T) {
 	for name, data := range lineFiles() {
 		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "f")
+			path := filepath.Join(testkit.FastDir(t), "f")
 			if err := os.WriteFile(path, data, 0o600); err != nil {
 				t.Fatal(err)
 			}

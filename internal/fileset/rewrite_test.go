@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
@@ -56,7 +57,7 @@ func TestCompactCatchesUp(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			disk := &watchedDisk{}
-			path := filepath.Join(t.TempDir(), "records.ndjson")
+			path := filepath.Join(testkit.FastDir(t), "records.ndjson")
 			s, err := Open(Config{Path: path, Disk: disk})
 			if err != nil {
 				t.Fatal(err)

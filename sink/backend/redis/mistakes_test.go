@@ -19,8 +19,7 @@ import (
 	"github.com/papyra/papyra/sink/backend/redis"
 )
 
-// These tests are named after the rows of the list of what went wrong in other
-// stores of this kind.
+// What has gone wrong in other stores that live in Redis.
 
 // fill appends lines through an appender of its own.
 func fill(t testing.TB, s *redis.Store, lines ...[]byte) {
@@ -68,7 +67,7 @@ func texts(lines [][]byte) []string {
 
 const events = "papyra:orders:events"
 
-func TestLesson43NewestFirst(t *testing.T) {
+func TestNewestFirst(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	store := open(t, "redis://"+s.Addr())
@@ -90,7 +89,7 @@ func TestLesson43NewestFirst(t *testing.T) {
 	}
 }
 
-func TestLesson44EverythingIsScanned(t *testing.T) {
+func TestEverythingIsScanned(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	c := s.Client(t)
@@ -121,7 +120,7 @@ func TestLesson44EverythingIsScanned(t *testing.T) {
 	}
 }
 
-func TestLesson45WholeEntryIsMoved(t *testing.T) {
+func TestWholeEntryIsMoved(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	c := s.Client(t)
@@ -185,7 +184,7 @@ func TestLesson45WholeEntryIsMoved(t *testing.T) {
 	}
 }
 
-func TestLesson46OneBadByteSparesTheOthers(t *testing.T) {
+func TestOneBadByteSparesTheOthers(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	c := s.Client(t)
@@ -206,7 +205,7 @@ func TestLesson46OneBadByteSparesTheOthers(t *testing.T) {
 	}
 }
 
-func TestLesson47ErrorsAreNoZeros(t *testing.T) {
+func TestErrorsAreNoZeros(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	ctx := context.Background()
@@ -243,7 +242,7 @@ func TestLesson47ErrorsAreNoZeros(t *testing.T) {
 	}
 }
 
-func TestLesson48TrimmingIsExact(t *testing.T) {
+func TestTrimmingIsExact(t *testing.T) {
 	t.Parallel()
 	// More entries than one node of the server's tree holds, and than XTRIM takes
 	// on its own: an approximate trim would leave some.
@@ -272,7 +271,7 @@ func TestLesson48TrimmingIsExact(t *testing.T) {
 	}
 }
 
-func TestLesson49OneRoundTrip(t *testing.T) {
+func TestOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	p := testkit.NewProxy(t, s.Addr())
@@ -290,7 +289,7 @@ func TestLesson49OneRoundTrip(t *testing.T) {
 	}
 }
 
-func TestLesson50GroupsStayIntact(t *testing.T) {
+func TestGroupsStayIntact(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	s := redistest.Start(t)
@@ -383,7 +382,7 @@ func TestLesson50GroupsStayIntact(t *testing.T) {
 	}
 }
 
-func TestLesson51NoTwoSystemsShareAKey(t *testing.T) {
+func TestNoTwoSystemsShareAKey(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	c := s.Client(t)
@@ -423,7 +422,7 @@ func TestLesson51NoTwoSystemsShareAKey(t *testing.T) {
 	}
 }
 
-func TestLesson52NoPasswords(t *testing.T) {
+func TestNoPasswords(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{
 		"redis://user:" + canary + "@127.0.0.1:1/0",
