@@ -1,7 +1,7 @@
 # make help lists the targets.
 
 # Modules of their own, for dependencies that stay out of the root.
-MODULES := integration/protoactor integration/peers
+MODULES := integration/protoactor integration/peers integration/thirdparty
 TOOLS   := bin/gotestsum bin/golangci-lint
 GO      ?= go
 

@@ -3,6 +3,8 @@ package papyra
 import (
 	"bytes"
 	"strconv"
+
+	"github.com/papyra/papyra/internal/jsontext"
 )
 
 // Address names an actor. With a Name it is written as the string
@@ -35,7 +37,7 @@ func (r *Record) Address() (Address, bool) {
 	}
 	switch raw[0] {
 	case '"':
-		text := string(unquote(raw, bytes.IndexByte(raw, '\\') >= 0))
+		text := string(jsontext.Unquote(raw, bytes.IndexByte(raw, '\\') >= 0))
 		for i := range len(text) {
 			if text[i] == ':' {
 				return Address{System: text[:i], Name: text[i+1:]}, true
@@ -50,44 +52,42 @@ func (r *Record) Address() (Address, bool) {
 
 // parseAddress reads {"system":…,"actor_id":…}, which was checked as JSON.
 func parseAddress(raw []byte) (a Address, ok bool) {
-	s := scanner{b: raw}
-	i := s.space(1)
-	for i < len(raw) && raw[i] == '"' {
-		end, escaped := s.str(i)
-		name := string(unquote(raw[i:end], escaped))
-		start := s.colon(end)
+	s := jsontext.Scanner{Text: raw}
+	i, more := s.FirstMember(0)
+	for more {
+		end, escaped := s.ScanString(i)
+		start := s.ScanColon(end)
 		if start < 0 || start >= len(raw) {
 			return Address{}, false
 		}
+		name := string(jsontext.Unquote(raw[i:end], escaped))
 		if raw[start] == '"' {
-			i, escaped = s.str(start)
+			end, escaped = s.ScanString(start)
 		} else {
-			i = s.value(start, 1)
+			end = s.ScanValue(start, MaxDepth)
 		}
-		if i < 0 {
+		if end < 0 {
 			return Address{}, false
 		}
-		value := raw[start:i]
+		value := raw[start:end]
 		switch {
-		case name == "system" && value[0] == '"':
-			a.System = string(unquote(value, escaped))
-		case name == "actor_id" && value[0] == '"':
-			a.Name, ok = string(unquote(value, escaped)), true
-		case name == "actor_id":
+		case name == nameAddressSystem && value[0] == '"':
+			a.System = string(jsontext.Unquote(value, escaped))
+		case name == nameAddressID && value[0] == '"':
+			a.Name, ok = string(jsontext.Unquote(value, escaped)), true
+		case name == nameAddressID:
 			id, err := strconv.ParseInt(string(value), 10, 64)
 			if a.ID, ok = id, err == nil; !ok {
 				return Address{}, false
 			}
 		}
-		if i = s.space(i); i < len(raw) && raw[i] == ',' {
-			i = s.space(i + 1)
-		}
+		i, more = s.NextMember(end)
 	}
 	return a, ok
 }
 
-// bare is the address without its system.
-func (a Address) bare() string {
+// withoutSystem is the address without its system.
+func (a Address) withoutSystem() string {
 	if a.Name != "" {
 		return a.Name
 	}

@@ -8,6 +8,10 @@
 // twice. [Encoder] writes records, [Parse] checks them, [CheckSeal] verifies a
 // seal by slicing, without parsing.
 //
-// The package imports only the standard library and starts no goroutine. Its
+// The package depends only on the standard library and starts no goroutine. Its
 // only state is a cache of how types are written.
+//
+// The words stand in files of their own names; what reads and writes a record's
+// line stands in the files line_*.go, of which line_layout.go shows the layout.
+// They are built on internal/jsontext, which knows no record.
 package papyra

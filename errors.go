@@ -5,6 +5,15 @@ import (
 	"fmt"
 )
 
+// Errors of an [Encoder], wrapped.
+var (
+	// ErrTooLarge: the line would exceed MaxPublishedLine.
+	ErrTooLarge = errors.New("record is larger than a publisher's line may be")
+	// ErrEncode: a value that JSON cannot show, or one that nests deeper than
+	// MaxDepth, or a marshaller that failed or panicked.
+	ErrEncode = errors.New("value cannot be encoded")
+)
+
 // Sentinels that stores return, wrapped. Test for them with [errors.Is].
 var (
 	ErrBusy     = errors.New("somebody else holds the store")

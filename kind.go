@@ -44,6 +44,16 @@ func (k Kind) Category() string {
 // KindUnknown.
 func ParseKind(name string) Kind { return kindOf([]byte(name)) }
 
+// kindOf is ParseKind without an allocation.
+func kindOf(name []byte) Kind {
+	for k := KindEvent; k < KindCount; k++ {
+		if kindNames[k] == string(name) {
+			return k
+		}
+	}
+	return KindUnknown
+}
+
 // ParseCategory returns the kind of a category, or KindUnknown.
 func ParseCategory(name string) Kind {
 	for _, k := range Kinds() {

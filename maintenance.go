@@ -1,6 +1,10 @@
 package papyra
 
-import "time"
+import (
+	"time"
+
+	"github.com/papyra/papyra/internal/jsontext"
+)
 
 // Progress is called now and then during long work, from one goroutine at a
 // time, with bytes done of bytes in all. Nil is allowed.
@@ -152,7 +156,7 @@ type Duration time.Duration
 
 // MarshalJSON writes seconds with a fraction.
 func (d Duration) MarshalJSON() ([]byte, error) {
-	return appendFloat(nil, time.Duration(d).Seconds(), 64), nil
+	return jsontext.AppendFloat(nil, time.Duration(d).Seconds(), 64), nil
 }
 
 // AppendStats counts what an appender had to survive since it was opened. Its

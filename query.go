@@ -59,7 +59,7 @@ func (q *Query) matchActor(rec *Record) bool {
 		return false
 	}
 	for _, want := range q.Actors {
-		if want == addr.String() || want == addr.bare() {
+		if want == addr.String() || want == addr.withoutSystem() {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package papyra
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -51,6 +52,29 @@ func CheckSystem(system string) error {
 		}
 	}
 	return nil
+}
+
+// checkSystem is CheckSystem for text that is known to be UTF-8, without an
+// allocation. It returns what is wrong, or nothing.
+func checkSystem(system []byte) string {
+	if len(system) == 0 || len(system) > MaxSystemBytes {
+		return "does not have 1 to " + strconv.Itoa(MaxSystemBytes) + " bytes"
+	}
+	for i := 0; i < len(system); {
+		if c := system[i]; c < utf8.RuneSelf {
+			if c < 0x20 || c == 0x7f {
+				return "has a control character"
+			}
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRune(system[i:])
+		if r < 0xa0 {
+			return "has a control character"
+		}
+		i += n
+	}
+	return ""
 }
 
 // CheckName returns an error unless name is a legal group or instance name:

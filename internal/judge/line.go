@@ -5,9 +5,9 @@ package judge
 import (
 	"bytes"
 	"errors"
-	"hash/crc32"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/checksum"
 )
 
 // Verdict is what a line is.
@@ -76,18 +76,13 @@ type Piece struct {
 	Damage     *papyra.LineError // nil for a record; its Offset counts from Start
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // splitBudget bounds the bytes that Split sums up for one line. A line with so
 // many false beginnings that it is not enough stays one damaged piece from
 // there on.
 const splitBudget = 64 << 20
 
-const (
-	recordHead = `{"kind":"`
-	sealTail   = `,"crc":"`
-	sealEnd    = len(sealTail) + 8 + len(`"}`)
-)
+// recordHead is how a record in our layout begins.
+const recordHead = `{"kind":"`
 
 // Split cuts a damaged line where a seal proves the cut: two records whose
 // newline is missing, a torn record and the next one, NUL bytes before a
@@ -113,7 +108,7 @@ func Split(line []byte) []Piece {
 		done = end
 	}
 	budget := splitBudget
-	lastTail := bytes.LastIndex(line, []byte(sealTail))
+	lastTail := bytes.LastIndex(line, []byte(checksum.TailStart))
 	for start := 0; start < lastTail && budget > 0; {
 		i := bytes.Index(line[start:], []byte(recordHead))
 		if i < 0 {
@@ -137,20 +132,20 @@ func Split(line []byte) []Piece {
 func provenEnd(line []byte, start int, budget *int) int {
 	sum, at := uint32(0), start
 	for *budget > 0 {
-		i := bytes.Index(line[at:], []byte(sealTail))
-		if i < 0 || at+i+sealEnd > len(line) {
+		i := bytes.Index(line[at:], []byte(checksum.TailStart))
+		if i < 0 || at+i+checksum.TailLen > len(line) {
 			*budget -= len(line) - at
 			return -1
 		}
 		tail := at + i
-		sum = crc32.Update(sum, castagnoli, line[at:tail])
+		sum = checksum.Extend(sum, line[at:tail])
 		*budget -= tail - at
-		end := tail + sealEnd
-		if hexIs(line[tail+len(sealTail):end-2], sum) && !goesOn(line, end) && papyra.CheckSeal(line[start:end]) {
+		end := tail + checksum.TailLen
+		if checksum.HasTail(line[tail:end]) && checksum.Spells(line[tail+len(checksum.TailStart):end-2], sum) && !goesOn(line, end) && papyra.CheckSeal(line[start:end]) {
 			return end
 		}
 		// The tail's own bytes belong to what a later tail sums up.
-		sum = crc32.Update(sum, castagnoli, line[tail:tail+1])
+		sum = checksum.Extend(sum, line[tail:tail+1])
 		at = tail + 1
 	}
 	return -1
@@ -161,19 +156,4 @@ func provenEnd(line []byte, start int, budget *int) int {
 func goesOn(line []byte, i int) bool {
 	rest := bytes.TrimLeft(line[i:], " \t\r")
 	return len(rest) > 0 && bytes.IndexByte([]byte(",}]"), rest[0]) >= 0
-}
-
-func hexIs(digits []byte, sum uint32) bool {
-	var v uint32
-	for _, d := range digits {
-		switch {
-		case d >= '0' && d <= '9':
-			v = v<<4 | uint32(d-'0')
-		case d >= 'a' && d <= 'f':
-			v = v<<4 | uint32(d-'a'+10)
-		default:
-			return false
-		}
-	}
-	return v == sum
 }

@@ -1,6 +1,16 @@
 // Package backendtest is the conformance suite of stores: every law that makes
 // one backend as good as another. A backend, also one of a third party, passes
-// when [Exercise] does.
+// when [Exercise] does. integration/thirdparty shows a whole one.
+//
+// What the suite cannot do on a medium that it does not know is left to the
+// backend's own tests:
+//   - a crash or a power cut at any moment of an append, a recovery or a
+//     compaction, and what the next one makes of it;
+//   - a store that does not exist (papyra.ErrNotFound), a part of it that cannot be
+//     read (papyra.ErrIncomplete), somebody who writes without the lock
+//     (papyra.ErrForeignWriter);
+//   - the account after an act: package account tells whether the reports say
+//     enough.
 package backendtest
 
 import (
@@ -12,11 +22,13 @@ import (
 
 // Medium is one empty store under test and the way around its backend.
 type Medium struct {
-	// Open returns another backend on the same store. The suite closes it.
+	// Open returns another backend on the same store, which need not exist yet. The
+	// suite closes it.
 	Open func(t testing.TB) papyra.Store
 
 	// Plant stores a line as it is, behind the others, while no appender is open.
-	// The line has no newline and is no record.
+	// The line has no newline, is no record, and has up to papyra.MaxLine bytes. An
+	// appender was open before.
 	Plant func(t testing.TB, line []byte)
 
 	// Shared says that several backends may append to the store at a time, as
@@ -25,11 +37,13 @@ type Medium struct {
 	// appends and acts of different backends do each other no harm.
 	Shared bool
 
-	// Quarantined returns what a recovery moved away, in order, without newlines.
+	// Quarantined returns what a recovery moved away, in the order of its places in
+	// the store, without newlines.
 	Quarantined func(t testing.TB, r *papyra.RecoverReport) [][]byte
 }
 
-// Factory makes an empty store that lives as long as t.
+// Factory makes an empty store that lives as long as t. It is called once for
+// each law, and [Random] calls it a hundred times with one t.
 type Factory func(t testing.TB) Medium
 
 // Exercise runs the suite: [Laws] and [Random].

@@ -281,6 +281,25 @@ func TestServerStandsStill(t *testing.T) {
 	}
 }
 
+// A way to the server that carries much less within the timeout than waits for it:
+// what is sent gets smaller until it arrives, and nothing is stored twice.
+func TestSlowWay(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	p := testkit.NewProxy(t, s.Addr())
+	a := appender(t, open(t, "redis://"+p.Addr()+"?timeout=300ms"))
+	f := newFeed(t, a, 5)
+	f.add(20_000) // about 5 MB
+	p.Rate(2 << 20)
+	for tries := 0; !f.try(time.Minute); tries++ {
+		if tries == 60 {
+			t.Fatalf("60 tries, and %d lines still wait", f.batch.Len())
+		}
+	}
+	f.check(s.Client(t))
+	t.Logf("%+v", a.Stats())
+}
+
 // What was stored without an answer, and is refused when it is sent again, is
 // known to be stored when the server takes records again.
 func TestLostAnswerThenRefused(t *testing.T) {

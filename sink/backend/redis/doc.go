@@ -52,12 +52,13 @@
 //
 // A batch is cut into chunks, each of one stream's lines; all of them are sent in
 // one round trip. A chunk is stored by a script, whole or not at all, together with
-// its number in the fence that the appender has for the stream: a chunk whose
-// number is not above the fence's was stored before, and is not stored again; one
-// that does not follow right behind the chunk before it is refused. So a chunk
-// whose answer was lost can be sent again, a copy of it that reaches the server
-// late does nothing, and the order holds. The client library's own retries are
-// off for appends.
+// its number in the fence that the appender has for the stream; one that does not
+// follow right behind the chunk before it is refused. Where an answer was lost the
+// fence is asked what is stored, and forbids the rest: its lines are sent again in
+// new chunks, a copy of the old ones that reaches the server late does nothing, and
+// the order holds. What is sent at a time gets smaller after each lost answer, so
+// that it fits the way to the server. The client library's own retries are off for
+// appends.
 //
 // The lines of a batch are of several streams, so that behind the ones that
 // Append reports as stored others may be stored too. The appender remembers which,

@@ -29,7 +29,7 @@ func faults() []faultInfo {
 	return []faultInfo{
 		{papyra.CauseNOAUTH, []string{"NOAUTH", "WRONGPASS", "ERR invalid password", "ERR AUTH"}, "check the user and password", true},
 		{papyra.CauseNOPERM, []string{"NOPERM", "ERR The user executing the script", "ERR ACL failure in script"}, "give the user the commands and keys that this store needs", true},
-		{papyra.CauseOOM, []string{"OOM"}, "raise maxmemory or compact the store", true},
+		{papyra.CauseOOM, []string{"OOM"}, "raise maxmemory, or compact the store: from Redis 7 on that works on a full server too", true},
 		{papyra.CauseREADONLY, []string{"READONLY"}, "the server is a replica: point the URL at the master, or use redis+sentinel://", true},
 		{papyra.CauseLOADING, []string{"LOADING"}, "the server is starting: try again", true},
 		{papyra.CauseWRONGTYPE, []string{"WRONGTYPE"}, "something else stands under this key: rename or delete it", false},

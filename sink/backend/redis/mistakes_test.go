@@ -184,27 +184,6 @@ func TestWholeEntryIsMoved(t *testing.T) {
 	}
 }
 
-func TestOneBadByteSparesTheOthers(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t)
-	c := s.Client(t)
-	store := open(t, "redis://"+s.Addr())
-	good := testrecord.New(1).Events(4)
-	fill(t, store, good[:2]...)
-	plant(t, c, events, "data", "{\"kind\":\"event\xff")
-	plant(t, c, events, "\xff\xfe", "\x80")
-	fill(t, store, good[2:]...)
-	for _, q := range []papyra.Query{{}, {Reverse: true}, {Limit: 4}} {
-		if got := lines(t, store, q); len(got) != 4 {
-			t.Errorf("%+v: %d records, want 4", q, len(got))
-		}
-	}
-	n, err := store.Read(context.Background(), papyra.Query{}, func(*papyra.Record, papyra.Place) error { return nil })
-	if n != 2 || err != nil {
-		t.Errorf("%d damaged, %v; want 2", n, err)
-	}
-}
-
 func TestErrorsAreNoZeros(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)

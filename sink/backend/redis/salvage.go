@@ -57,6 +57,7 @@ type salvage struct {
 	damaged map[*pinned][]part
 	advance func(int64)
 
+	script  string
 	pipe    goredis.Pipeliner
 	waiting int // entries in pipe
 	bytes   int64
@@ -88,7 +89,15 @@ func (sv *salvage) Close() {}
 // Move moves the damaged entries, many in one round trip. It may be interrupted:
 // every entry is then either where it was or in quarantine.
 func (sv *salvage) Move() error {
-	sv.pipe = sv.sn.client.Pipeline()
+	err := sv.moveBy(beyondMemory + moveScript)
+	if oldServer(err) {
+		err = sv.moveBy(moveScript)
+	}
+	return err
+}
+
+func (sv *salvage) moveBy(script string) error {
+	sv.script, sv.pipe = script, sv.sn.client.Pipeline()
 	for _, p := range sv.snap.streams {
 		for _, r := range sv.damaged[p] {
 			if err := sv.move(p, r.first); err != nil {
@@ -133,7 +142,7 @@ func (sv *salvage) move(p *pinned, id entryID) error {
 		return fmt.Errorf("encode entry %s of %s: %w", id, p.key.name, err)
 	}
 	args := append([]any{id.String(), e.data(), timestamp(sv.now), whole}, e.fields...)
-	sv.pipe.Eval(sv.sn.ctx, moveScript, []string{p.key.name, sv.sn.keys.quarantine(p.key)}, args...)
+	sv.pipe.Eval(sv.sn.ctx, sv.script, []string{p.key.name, sv.sn.keys.quarantine(p.key)}, args...)
 	sv.waiting++
 	sv.advance(e.size())
 	if sv.bytes += e.size(); sv.waiting >= moveLines || sv.bytes >= moveBytes {
@@ -160,7 +169,15 @@ func (sv *salvage) flush() error {
 // report appends lines of an act to the store. Where an answer was lost it asks
 // again, and stores none twice.
 func (sn *session) report(lines ...[]byte) error {
-	a, err := sn.newAppender()
+	err := sn.reportBy(beyondMemory+appendScript, lines)
+	if oldServer(err) {
+		err = sn.reportBy(appendScript, lines)
+	}
+	return err
+}
+
+func (sn *session) reportBy(script string, lines [][]byte) error {
+	a, err := sn.newAppender(script)
 	if err != nil {
 		return err
 	}

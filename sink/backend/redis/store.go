@@ -168,6 +168,11 @@ func (sn *session) failed(op, path string, err error) error {
 
 // makeStore gives the store its id, if it has none, so that it exists.
 func (sn *session) makeStore() error {
+	// A server whose memory is full answers a look, and refuses to set even what is
+	// there.
+	if n, err := sn.client.Exists(sn.ctx, sn.keys.marker()).Result(); err == nil && n > 0 {
+		return nil
+	}
 	err := sn.client.SetNX(sn.ctx, sn.keys.marker(), randomID(), 0).Err()
 	return sn.failed("make the store", sn.keys.marker(), err)
 }
