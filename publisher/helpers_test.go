@@ -40,7 +40,6 @@ func newBroker(t *testing.T, config string) *broker {
 }
 
 func (b *broker) url() string     { return b.URL() }
-func (b *broker) addr() string    { return b.Addr() }
 func (b *broker) stopped()        { b.t.Helper(); b.must(b.Signal(syscall.SIGSTOP)) }
 func (b *broker) resumed()        { b.t.Helper(); b.must(b.Signal(syscall.SIGCONT)) }
 func (b *broker) reload(c string) { b.t.Helper(); b.must(b.Reload(c)) }
