@@ -66,6 +66,14 @@ type ScanReport struct {
 // Clean reports whether nothing is damaged.
 func (r *ScanReport) Clean() bool { return len(r.AnomalyCounts) == 0 }
 
+// Damaged returns how many places are damaged.
+func (r *ScanReport) Damaged() (n int64) {
+	for _, count := range r.AnomalyCounts {
+		n += count
+	}
+	return n
+}
+
 // StreamSummary counts one stream.
 type StreamSummary struct {
 	System   string `json:"system"`

@@ -63,6 +63,16 @@ type Store interface {
 	// thing. It changes nothing. A store that does not exist: ErrNotFound.
 	Groups(ctx context.Context) ([]ConsumerGroup, error)
 
+	// Examine looks at what the store needs and what earlier acts left beside it: of
+	// a file the place, the rights, the lock, the free space, rejected lines,
+	// quarantined bytes. It returns a check for each, in the order in which they are
+	// to be read, and none where a store has nothing of the kind. What cannot be
+	// looked at is a check that says so. It takes no lock, changes nothing, and does
+	// not need the store to exist. Damage is left to Scan, settings to Warnings.
+	//
+	// A store that wraps another adds checks of its own to those of the other.
+	Examine(ctx context.Context) []Check
+
 	// Close releases what the store holds. An open appender is closed first, calls
 	// that run are ended with ErrClosed or come to their end, and every later call
 	// fails with ErrClosed. It is safe to call twice.

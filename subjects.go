@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/papyra/papyra/internal/escape"
 )
 
 // Subjects of version 1. This file is the only place that spells one.
@@ -136,36 +138,17 @@ func ParseRecordsSubject(subject string) (Stream, error) {
 	return Stream{System: system, Kind: kind}, nil
 }
 
-const upperHex = "0123456789ABCDEF"
-
 // tokenByte reports whether b stands for itself in a subject token.
 func tokenByte(b byte) bool {
 	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '-' || b == '_'
 }
 
+func notTokenByte(b byte) bool { return !tokenByte(b) }
+
 // EncodeToken writes an id as one subject token: each byte outside
 // [A-Za-z0-9_-] becomes =HH. The encoding is reversible, and no two ids share
 // one.
-func EncodeToken(id string) string {
-	n := 0
-	for i := range len(id) {
-		if !tokenByte(id[i]) {
-			n++
-		}
-	}
-	if n == 0 {
-		return id
-	}
-	out := make([]byte, 0, len(id)+2*n)
-	for i := range len(id) {
-		if b := id[i]; tokenByte(b) {
-			out = append(out, b)
-		} else {
-			out = append(out, '=', upperHex[b>>4], upperHex[b&15])
-		}
-	}
-	return string(out)
-}
+func EncodeToken(id string) string { return escape.Encode(id, notTokenByte) }
 
 // DecodeToken is the reverse of [EncodeToken]; any spelling but the canonical
 // one is an error.
@@ -173,22 +156,9 @@ func DecodeToken(token string) (string, error) {
 	if token == "" {
 		return "", fmt.Errorf("empty subject token")
 	}
-	out := make([]byte, 0, len(token))
-	for i := 0; i < len(token); i++ {
-		b := token[i]
-		if tokenByte(b) {
-			out = append(out, b)
-			continue
-		}
-		if b != '=' || i+2 >= len(token) {
-			return "", fmt.Errorf("subject token %q is not canonical at byte %d", token, i)
-		}
-		hi, lo := strings.IndexByte(upperHex, token[i+1]), strings.IndexByte(upperHex, token[i+2])
-		if hi < 0 || lo < 0 || tokenByte(byte(hi<<4|lo)) {
-			return "", fmt.Errorf("subject token %q is not canonical at byte %d", token, i)
-		}
-		out = append(out, byte(hi<<4|lo))
-		i += 2
+	id, bad := escape.Decode(token, notTokenByte)
+	if bad >= 0 {
+		return "", fmt.Errorf("subject token %q is not canonical at byte %d", token, bad)
 	}
-	return string(out), nil
+	return id, nil
 }

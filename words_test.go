@@ -300,7 +300,7 @@ func TestBatch(t *testing.T) {
 func TestOnlyStandardLibrary(t *testing.T) {
 	const internal = "github.com/papyra/papyra/internal/"
 	var files []string
-	for _, dir := range []string{"", "internal/checksum/", "internal/jsontext/"} {
+	for _, dir := range []string{"", "internal/checksum/", "internal/escape/", "internal/jsontext/"} {
 		in, err := filepath.Glob(dir + "*.go")
 		if err != nil || len(in) == 0 {
 			t.Fatal(dir, in, err)
@@ -317,7 +317,7 @@ func TestOnlyStandardLibrary(t *testing.T) {
 		}
 		for _, imp := range f.Imports {
 			path, _ := strconv.Unquote(imp.Path.Value)
-			if !strings.Contains(name, "/") && (path == internal+"checksum" || path == internal+"jsontext") {
+			if !strings.Contains(name, "/") && (path == internal+"checksum" || path == internal+"escape" || path == internal+"jsontext") {
 				continue
 			}
 			if first, _, _ := strings.Cut(path, "/"); strings.Contains(first, ".") {

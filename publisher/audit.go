@@ -2,18 +2,13 @@ package publisher
 
 import "time"
 
-// askAudit makes the next audit happen now. Wishes that come while one is made
-// are one more audit.
-func (p *Publisher) askAudit() {
-	select {
-	case p.auditAsked <- struct{}{}:
-	default:
-	}
-}
+// askAudit asks for an audit now. Requests that come while one is made are
+// answered by one more.
+func (p *Publisher) askAudit() { wake(p.auditAsked) }
 
-// auditor calls AuditFunc until Close. It has a goroutine of its own, because
-// nobody knows how long the function takes.
-func (p *Publisher) auditor() {
+// runAuditor calls AuditFunc until Close, for AuditEvery and for each request. It
+// has a goroutine of its own, because nobody knows how long the function takes.
+func (p *Publisher) runAuditor() {
 	defer close(p.auditorDone)
 	var tick <-chan time.Time
 	if p.auditEvery > 0 {

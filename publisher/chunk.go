@@ -8,29 +8,41 @@ import (
 )
 
 const (
-	// chunkSize is the size of an ordinary chunk, and of a message under load;
-	// larger messages gained nothing when measured.
+	// chunkSize is the size of an ordinary chunk, and so of a message under load.
+	// Larger messages gained nothing when measured.
 	chunkSize = 16 << 10
 
-	// chunkClasses is how many sizes there are, each twice the one before: the
-	// largest holds a line of papyra.MaxPublishedLine.
+	// chunkClasses is the number of chunk sizes. Each is twice the one before, and
+	// the largest holds a line of papyra.MaxPublishedLine.
 	chunkClasses = 5
+
+	// largestChunk is the size of the largest chunk.
+	largestChunk = chunkSize << (chunkClasses - 1)
 )
 
-// chunk is the message being formed: whole lines of one category, each with
-// its newline. It is the unit of confirmation. While it is open it belongs to
-// its lane's callers, afterwards to the background.
+// Each line that the encoder makes fits in a chunk.
+var _ [largestChunk - papyra.MaxPublishedLine]struct{}
+
+// chunk holds whole lines of one category, each with its newline. It usually
+// becomes one message, and it is the unit of confirmation. While records are
+// added it belongs to the callers of its lane; afterwards it belongs to the
+// background. outcome.go shows the states that it goes through.
 type chunk struct {
 	buf     []byte
 	records int
-	handed  int  // how often it was handed over
-	unknown bool // a server may have taken it: handed over, and no answer tells
+	handed  int  // number of times that it was handed over
+	unknown bool // a server may have taken it: it was handed over, and no answer says what became of it
 	next    *chunk
 }
 
-// part returns how many bytes of b, whole lines, fit in a message of limit
-// bytes; 0 when not even the first line does.
-func part(b []byte, limit int) int {
+// newChunk makes an empty chunk of a size class.
+func newChunk(class int) *chunk {
+	return &chunk{buf: make([]byte, 0, classSize(class))}
+}
+
+// linesWithin returns how many bytes of b, in whole lines, fit in a message of
+// limit bytes. It returns 0 if not even the first line fits.
+func linesWithin(b []byte, limit int) int {
 	if len(b) <= limit {
 		return len(b)
 	}
@@ -42,15 +54,15 @@ func seqOf(line []byte) uint64 {
 	var rec papyra.Record
 	line = line[:len(line)-1]
 	if !papyra.ParseSealed(&rec, line) && papyra.ParseInto(&rec, line) != nil {
-		return 0 // the encoder makes no such line
+		return 0 // cannot happen: the encoder makes only lines that can be parsed
 	}
 	return rec.Seq
 }
 
-// eachRange calls f with the numbers of the chunk's records as ranges, in their
-// order. A chunk without gaps is one, and only its first and its last line are
-// looked at.
-func (c *chunk) eachRange(f func(first, last uint64)) {
+// eachSeqRange calls f with the numbers of the chunk's records as ranges, in
+// their order. If the chunk has no gap, f is called once, and only the first and
+// the last line are parsed.
+func (c *chunk) eachSeqRange(f func(first, last uint64)) {
 	if len(c.buf) == 0 {
 		return
 	}
@@ -66,7 +78,8 @@ func (c *chunk) eachRange(f func(first, last uint64)) {
 	}
 }
 
-// chunkList is a queue of chunks that needs no memory of its own.
+// chunkList is a queue of chunks, linked through chunk.next: it allocates
+// nothing.
 type chunkList struct {
 	head, tail *chunk
 	n          int
@@ -96,7 +109,8 @@ func (l *chunkList) pop() *chunk {
 	return c
 }
 
-// prepend puts the chunks of front, in their order, before those of l.
+// prepend puts the chunks of front, in their order, before those of l, and
+// empties front.
 func (l *chunkList) prepend(front *chunkList) {
 	if front.n == 0 {
 		return
@@ -110,35 +124,38 @@ func (l *chunkList) prepend(front *chunkList) {
 	*front = chunkList{}
 }
 
-// memory is the room of one lane: it hands out chunks and takes them back, and
-// never holds more than its bound, what is handed out and what is free together.
-type memory struct {
+// laneMemory makes the chunks of one lane and keeps the free ones. Chunks in use
+// and free chunks together never take more than its bound. The lane's mutex
+// guards it.
+type laneMemory struct {
 	bound   int
-	held    int // bytes, in use and free
-	free    [chunkClasses]*chunk
-	small   int // free chunks of the ordinary size
-	low     int // the fewest of them since the last trim
-	reserve int // free ordinary chunks that the background provides
+	held    int                  // bytes of all chunks, in use and free
+	free    [chunkClasses]*chunk // lists of free chunks, by size class
+	small   int                  // number of free ordinary chunks
+	low     int                  // the lowest value of small since the last trim
+	reserve int                  // number of free ordinary chunks that the background provides
 }
 
-func newMemory(bound int) memory {
-	return memory{bound: bound, reserve: min(64, bound/(16*chunkSize))}
+func newLaneMemory(bound int) laneMemory {
+	return laneMemory{bound: bound, reserve: min(64, bound/(16*chunkSize))}
 }
 
-// class returns the index of the smallest size that holds n bytes.
-func class(n int) int {
+// sizeClass returns the index of the smallest chunk size that holds n bytes. It
+// is chunkClasses or more if no chunk is so large.
+func sizeClass(n int) int {
 	if n <= chunkSize {
 		return 0
 	}
 	return bits.Len(uint(n-1) / chunkSize)
 }
 
+// classSize returns the bytes of a chunk of a class.
 func classSize(class int) int { return chunkSize << class }
 
-// get returns an empty chunk with room for n bytes, or nil when the bound does
-// not allow one now.
-func (m *memory) get(n int) *chunk {
-	k := class(n)
+// takeChunk returns an empty chunk with room for n bytes, or nil if the bound
+// does not allow one now.
+func (m *laneMemory) takeChunk(n int) *chunk {
+	k := sizeClass(n)
 	if k >= chunkClasses {
 		return nil
 	}
@@ -159,25 +176,26 @@ func (m *memory) get(n int) *chunk {
 	return c
 }
 
-// lacks reports whether a chunk for n bytes would have to be made, and the bound
+// needsNew reports whether takeChunk(n) would have to make a chunk, and the bound
 // allows it.
-func (m *memory) lacks(n int) bool {
-	k := class(n)
+func (m *laneMemory) needsNew(n int) bool {
+	k := sizeClass(n)
 	return k < chunkClasses && m.free[k] == nil && m.makeRoom(classSize(k))
 }
 
-// makeRoom reports whether n more bytes fit in the bound, after giving up free
-// chunks if need be.
-func (m *memory) makeRoom(n int) bool {
+// makeRoom reports whether n more bytes fit in the bound. It gives up free
+// chunks for them if it must, the largest first.
+func (m *laneMemory) makeRoom(n int) bool {
 	for k := chunkClasses - 1; k >= 0; k-- {
 		for m.held+n > m.bound && m.free[k] != nil {
-			m.discard(k)
+			m.discardFree(k)
 		}
 	}
 	return m.held+n <= m.bound
 }
 
-func (m *memory) discard(k int) {
+// discardFree gives up one free chunk of class k.
+func (m *laneMemory) discardFree(k int) {
 	m.free[k] = m.free[k].next
 	m.held -= classSize(k)
 	if k == 0 {
@@ -186,9 +204,9 @@ func (m *memory) discard(k int) {
 	}
 }
 
-// put takes a chunk back, whatever is in it.
-func (m *memory) put(c *chunk) {
-	k := class(cap(c.buf))
+// returnChunk takes back a chunk that takeChunk gave, and forgets what is in it.
+func (m *laneMemory) returnChunk(c *chunk) {
+	k := sizeClass(cap(c.buf))
 	*c = chunk{buf: c.buf[:0], next: m.free[k]}
 	m.free[k] = c
 	if k == 0 {
@@ -196,56 +214,46 @@ func (m *memory) put(c *chunk) {
 	}
 }
 
-// wanted returns how many ordinary chunks the background should make, so that
-// callers need not. It is 0 until half of the reserve is used.
-func (m *memory) wanted() int {
+// offerChunk takes a new chunk as a free one, unless the bound forbids it now.
+func (m *laneMemory) offerChunk(c *chunk) {
+	if m.held+cap(c.buf) <= m.bound {
+		m.held += cap(c.buf)
+		m.returnChunk(c)
+	}
+}
+
+// wantedChunks returns how many ordinary chunks the background should make, so
+// that callers need not. It is 0 until half of the reserve is used.
+func (m *laneMemory) wantedChunks() int {
 	if m.small > m.reserve/2 || m.held+chunkSize > m.bound {
 		return 0
 	}
 	return m.reserve - m.small
 }
 
-// give adds a chunk that was made for it, unless the bound forbids it now.
-func (m *memory) give(c *chunk) {
-	if m.held+cap(c.buf) <= m.bound {
-		m.held += cap(c.buf)
-		m.put(c)
-	}
-}
+// surplusChunks returns how many ordinary chunks to give up: half of those that
+// were not needed since the last trim.
+func (m *laneMemory) surplusChunks() int { return (m.low - m.reserve + 1) / 2 }
 
-// surplus returns how many ordinary chunks to trim: half of those that were not
-// needed since the last trim.
-func (m *memory) surplus() int { return (m.low - m.reserve + 1) / 2 }
-
-// trim gives up free chunks, at most so many in one call: all of the larger ones
-// and n ordinary ones, which it counts down. It reports whether more are left to
-// give up.
-func (m *memory) trim(n *int, most int) bool {
+// trimFree gives up free chunks: all of the larger sizes and *n ordinary ones. It
+// gives up at most so many in one call, counts *n down, and reports whether it
+// must be called again.
+func (m *laneMemory) trimFree(n *int, most int) bool {
 	for k := chunkClasses - 1; k > 0; k-- {
 		for ; m.free[k] != nil; most-- {
 			if most == 0 {
 				return true
 			}
-			m.discard(k)
+			m.discardFree(k)
 		}
 	}
 	for ; *n > 0 && m.free[0] != nil; *n-- {
 		if most == 0 {
 			return true
 		}
-		m.discard(0)
+		m.discardFree(0)
 		most--
 	}
 	m.low = m.small
 	return false
 }
-
-func newChunk(class int) *chunk {
-	return &chunk{buf: make([]byte, 0, classSize(class))}
-}
-
-// largest is what the largest chunk holds.
-const largest = chunkSize << (chunkClasses - 1)
-
-// Each line that the encoder makes fits in a chunk.
-var _ [largest - papyra.MaxPublishedLine]struct{}

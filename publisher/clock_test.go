@@ -2,29 +2,27 @@ package publisher
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
-// TestClockKeepsToTheWall: a record's time is between the readings of the
-// machine's clock around it, whether the clock looks at the wall or not. The
-// margin is what the wall may be moved by meanwhile.
+// TestClockKeepsToTheWall: a record's time is the machine's time, whether the
+// clock has just read the wall clock or not, and it reads it every wallEvery.
 func TestClockKeepsToTheWall(t *testing.T) {
-	const margin = 100 * time.Millisecond
-	var c clock
-	looks := 0
-	for last, began := c.wall, time.Now(); time.Since(began) < 5*wallEvery; {
-		before := time.Now().Round(0)
-		got := c.now().Round(0)
-		after := time.Now().Round(0)
-		if got.Before(before.Add(-margin)) || got.After(after.Add(margin)) {
-			t.Fatalf("got %v, want between %v and %v", got, before, after)
+	synctest.Test(t, func(t *testing.T) {
+		var c recordClock
+		readings := 0
+		for last, began := c.wall, time.Now(); time.Since(began) < 5*wallEvery; time.Sleep(wallEvery / 10) {
+			if got, want := c.now().Round(0), time.Now().Round(0); !got.Equal(want) {
+				t.Fatalf("got %v, want %v", got, want)
+			}
+			if c.wall != last {
+				last = c.wall
+				readings++
+			}
 		}
-		if c.wall != last {
-			last = c.wall
-			looks++
+		if readings != 5 {
+			t.Errorf("read the wall clock %d times in %v, want 5 times", readings, 5*wallEvery)
 		}
-	}
-	if looks < 2 {
-		t.Errorf("looked at the wall %d times in %v", looks, 5*wallEvery)
-	}
+	})
 }

@@ -113,7 +113,7 @@ func TestCloseWhileOthersRecord(t *testing.T) {
 	}
 }
 
-// Nothing was handed over: at the deadline it is dropped as closed.
+// What was never handed over is dropped as closed at the deadline.
 func TestCloseWithoutBrokerKeepsItsDeadline(t *testing.T) {
 	p := connect(t, "nats://127.0.0.1:1", Config{})
 	for i := range 1000 {
@@ -149,7 +149,7 @@ func TestCloseOfAnEmptyRunDoesNotWait(t *testing.T) {
 	}
 }
 
-// Nobody listens until after Close has begun: Close waits for the sink.
+// If nobody listens when Close begins, Close waits for a sink.
 func TestCloseWaitsForASink(t *testing.T) {
 	s := embeddedFor(t)
 	p := connect(t, s.ClientURL(), Config{})
@@ -170,7 +170,7 @@ func TestCloseWaitsForASink(t *testing.T) {
 	await(t, "everything arrives", func() bool { return len(r.missing(papyra.KindEvent, accepted)) == 0 })
 }
 
-// A second Close with less time gives up waiting, not the first one's work.
+// A second Close with less time stops waiting. The first one goes on.
 func TestSecondCloseKeepsItsOwnDeadline(t *testing.T) {
 	p := connect(t, "nats://127.0.0.1:1", Config{})
 	p.Started(someActor)

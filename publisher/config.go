@@ -33,24 +33,24 @@ type Config struct {
 
 	// AuditFunc counts the actors of the system now. It is called on a goroutine
 	// of the publisher's, one call at a time, for AuditEvery and whenever
-	// somebody asks on the subject of [papyra.AuditSubject]; requests that come
-	// while it runs are answered by one more call. A panic in it is counted. Nil:
-	// no audits but those given to [Publisher.Audit].
+	// somebody asks on the subject of [papyra.AuditSubject]. Requests that come
+	// while it runs are answered by one more call. A panic in it is counted. If it
+	// is nil, there are no audits but those given to [Publisher.Audit].
 	AuditFunc func() papyra.Audit
 
 	// ReportEvery is the time between two PublisherReports while anything
 	// changes; otherwise it is six times as long. Default: 10 s.
 	ReportEvery time.Duration
 
-	// NATS are options for the connection: credentials, TLS, extra servers. They
-	// are applied first; what the confirmation of records depends on (endless
-	// reconnecting without a reconnect buffer) is set behind them. Callbacks
-	// given here are called too, on a goroutine of their own, and calls are left
-	// out when they do not keep up.
+	// NATS are options for the connection: credentials, TLS, extra servers. The
+	// publisher then sets what the confirmation of records depends on, endless
+	// reconnecting without a reconnect buffer. Callbacks given here are called too,
+	// on a goroutine of their own. If they do not keep up, calls are left out.
 	NATS []nats.Option
 
-	// Logger takes what happens to the connection, at most one line of a sort
-	// in ten seconds, only from the background. Default: nothing is logged.
+	// Logger gets what happens to the connection, at most one line with the same
+	// message in ten seconds. Only the background calls it. Default: nothing is
+	// logged.
 	Logger *slog.Logger
 
 	// Now stamps facts that carry no time. It must be safe for concurrent use.
@@ -59,11 +59,10 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Buffers bounds, in bytes for each category, the records that are not
-// confirmed yet, with the room they need. Beyond it records are dropped as
-// "queue_full" and counted; a flood in one category costs no other category a
-// record. 0 means the default; the smallest bound is 64 KiB, and a record
-// larger than its bound never fits.
+// Buffers bounds the memory for records that are not confirmed yet, in bytes for
+// each category. Records beyond it are dropped as "queue_full" and counted; a
+// flood in one category costs no other category a record. 0 means the default.
+// The smallest bound is 64 KiB. A record that is larger than its bound never fits.
 type Buffers struct {
 	Events      int // default 16 MiB
 	DeadLetters int // default 8 MiB
@@ -86,7 +85,8 @@ func (b Buffers) withDefaults() Buffers {
 	return b
 }
 
-func (b Buffers) of(kind papyra.Kind) int {
+// boundOf returns the bound of a category.
+func (b Buffers) boundOf(kind papyra.Kind) int {
 	switch kind {
 	case papyra.KindEvent:
 		return b.Events
@@ -101,7 +101,7 @@ func (b Buffers) of(kind papyra.Kind) int {
 
 func (b Buffers) validate() error {
 	for _, kind := range papyra.Kinds() {
-		if n := b.of(kind); n < minBuffer {
+		if n := b.boundOf(kind); n < minBuffer {
 			return fmt.Errorf("%w: buffer of %s has %d bytes: give at least %d, or 0 for the default",
 				papyra.ErrConfig, kind.Category(), n, minBuffer)
 		}
@@ -144,12 +144,13 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// natsOptions returns the options of the connection without what the link sets
-// itself: the user's, and the servers of a comma-separated URL.
+// natsOptions returns the options of the connection: our defaults, the servers of
+// a comma-separated URL, and then the user's options. The link sets what the
+// confirmation depends on.
 func natsOptions(servers string, user []nats.Option) (nats.Options, error) {
 	o := nats.GetDefaultOptions()
-	// Defaults that the user may change. A stopped broker is noticed after
-	// three pings without an answer; a write into it ends after FlusherTimeout.
+	// The user may change these. A stopped broker is noticed when a third ping is
+	// due and two have no answer; a write to it ends after FlusherTimeout.
 	o.FlusherTimeout = writeTimeout
 	o.PingInterval = pingInterval
 	o.MaxPingsOut = 2
@@ -180,7 +181,7 @@ const (
 	pingInterval = 3 * time.Second
 )
 
-// tryOptions lets nats.go check the options itself, without any network: it
+// tryOptions lets nats.go check the options. It touches no network: nats.go
 // connects through a dialer that always fails.
 func tryOptions(o nats.Options) error {
 	o.RetryOnFailedConnect = false

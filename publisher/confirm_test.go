@@ -18,10 +18,11 @@ import (
 	"github.com/papyra/papyra/internal/testkit"
 )
 
-// Each test here holds one condition of the confirmation: without it, the test
-// finds records that count as confirmed and are not there.
+// Each test here is for one condition of the confirmation. Without that condition
+// it finds records that count as confirmed and did not arrive.
 
-// stepped makes a publisher whose sender the test drives by hand.
+// stepped makes a publisher without a background. The test calls the sender's
+// steps itself.
 func stepped(t *testing.T, url string, c Config) *sender {
 	t.Helper()
 	c.System = "orders"
@@ -31,26 +32,26 @@ func stepped(t *testing.T, url string, c Config) *sender {
 	}
 	go p.notices.run()
 	t.Cleanup(func() {
-		p.link.close()
+		p.link.closeConnection()
 		p.notices.close()
 		<-p.notices.done
 	})
 	return p.sender
 }
 
-// readySocket connects.
+// readySocket waits until the publisher is connected.
 func readySocket(t *testing.T, s *sender) (socket *socket) {
 	t.Helper()
 	await(t, "publisher is connected", func() bool {
-		socket = s.link.ready(context.Background())
+		socket = s.link.readySocket(context.Background())
 		return socket != nil
 	})
-	s.readLimit()
+	s.readMessageLimit()
 	return socket
 }
 
-// A flush that begins while reconnecting is answered by the new connection,
-// though the messages went down with the old one.
+// A flush that begins while nats.go reconnects is answered by the new connection,
+// but the messages were lost with the old one.
 func TestFlushBegunWhileReconnectingConfirmsNothing(t *testing.T) {
 	b := embeddedFor(t)
 	r := newReceiver(t, b.ClientURL())
@@ -58,26 +59,26 @@ func TestFlushBegunWhileReconnectingConfirmsNothing(t *testing.T) {
 	s := stepped(t, "nats://"+proxy.Addr(), Config{})
 	socket := readySocket(t, s)
 	s.p.Started(someActor)
-	if !s.collect(time.Now()) {
+	if !s.collectWindow(time.Now()) {
 		t.Fatal("collect found nothing")
 	}
 	proxy.Swallow(true)
-	mark := s.link.begin()
-	if !s.publish() {
+	mark := s.link.beginWindow()
+	if !s.publishWindow() {
 		t.Fatal("publish failed on a good connection")
 	}
 	proxy.CutAll()
 	await(t, "publisher reconnects", s.link.nc.IsReconnecting)
 	proxy.Swallow(false)
-	if s.prove(t.Context(), socket, mark) {
+	if s.proveWindow(t.Context(), socket, mark) {
 		t.Error("a flush that began while reconnecting confirmed messages of the old connection")
 	}
 	await(t, "publisher is connected again", s.link.nc.IsConnected)
-	s.settle(false, nil)
+	s.settleWindow(false, nil)
 	if n := r.got(papyra.KindEvent); n != 0 {
 		t.Fatalf("got %d records through a swallowing proxy: the test shows nothing", n)
 	}
-	await(t, "the record is confirmed", func() bool { return s.window(t.Context()) })
+	await(t, "the record is confirmed", func() bool { return s.sendWindow(t.Context()) })
 	await(t, "the record arrives", func() bool { return r.got(papyra.KindEvent) == 1 })
 	got := s.p.Stats().Events
 	if got.Confirmed != 1 || got.Resent != 1 {
@@ -85,8 +86,8 @@ func TestFlushBegunWhileReconnectingConfirmsNothing(t *testing.T) {
 	}
 }
 
-// A write that times out before its first byte makes nats.go throw away what
-// was pending, while its status may stay connected.
+// When a write times out before its first byte, nats.go throws away what was
+// pending, and its status may stay connected.
 func TestTimedOutWritesLoseNothing(t *testing.T) {
 	b := embeddedFor(t)
 	r := newReceiver(t, b.ClientURL())
@@ -114,7 +115,7 @@ func TestTimedOutWritesLoseNothing(t *testing.T) {
 	}
 }
 
-// faultyDialer makes connections of which armed writes time out.
+// faultyDialer makes connections whose writes time out as often as arm says.
 type faultyDialer struct {
 	mu     sync.Mutex
 	random *rand.Rand
@@ -167,8 +168,8 @@ const lettersDenied = `authorization { users = [ {user: pub, password: pub, perm
 
 const allAllowed = `authorization { users = [ {user: pub, password: pub}, {user: sink, password: sink} ] }`
 
-// A refused publish shows only in an error that comes before the answer. It
-// holds its own category and no other, until it is permitted.
+// A refused publish shows only in an error that comes before the answer. It makes
+// its own category wait until it is permitted, and no other one.
 func TestRefusedPublishIsNotConfirmed(t *testing.T) {
 	b := newBroker(t, lettersDenied)
 	r := newReceiver(t, b.url(), nats.UserInfo("sink", "sink"))
@@ -194,26 +195,26 @@ func TestRefusedPublishIsNotConfirmed(t *testing.T) {
 	}
 }
 
-// The callback with the error may run long after the answer was handled.
+// The callback with the error may run long after the answer to the flush came.
 func TestRefusalWhoseCallbackIsLateIsNotConfirmed(t *testing.T) {
 	b := newBroker(t, lettersDenied)
 	newReceiver(t, b.url(), nats.UserInfo("sink", "sink"))
 	s := stepped(t, b.url(), Config{NATS: []nats.Option{nats.UserInfo("pub", "pub")}})
 	callback := s.link.options.AsyncErrorCB
 	s.link.options.AsyncErrorCB = func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // the fault itself, not a wait for something
 		callback(nc, sub, err)
 	}
 	readySocket(t, s)
 	s.p.DeadLetter(papyra.DeadLetter{})
-	s.window(t.Context())
+	s.sendWindow(t.Context())
 	got := s.p.Stats().DeadLetters
 	if got.Confirmed != 0 || got.Denied != 1 || got.Hold != HoldDenied {
 		t.Errorf("got %+v, want the record denied", got)
 	}
 }
 
-// The broker answers also when nobody is there to take the records.
+// The broker answers a flush also when nobody takes the records.
 func TestRecordsThatNobodyHearsStay(t *testing.T) {
 	b := embeddedFor(t)
 	p := connect(t, b.ClientURL(), Config{})
@@ -235,7 +236,7 @@ func TestRecordsThatNobodyHearsStay(t *testing.T) {
 	if s = p.Stats(); s.Events.Hold != HoldNone {
 		t.Errorf("got hold %q, want none", s.Events.Hold)
 	}
-	// The sink goes in the middle of a stream, and another one comes.
+	// The sink leaves while records flow, and later another one comes.
 	if err := r.nc.Drain(); err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +269,7 @@ func TestLostNoRespondersAnswersConfirmNothing(t *testing.T) {
 	for range 8 { // a message each
 		s.p.Started(someActor, slog.String("big", big))
 	}
-	s.window(t.Context())
+	s.sendWindow(t.Context())
 	if dropped, _ := s.link.sub.Dropped(); dropped == 0 {
 		t.Fatal("no answer was lost: the test shows nothing")
 	}
@@ -296,23 +297,23 @@ func TestInboxThatIsRefused(t *testing.T) {
 	}
 }
 
-// The inbox is refused in the middle of a window: a 503 may be missing.
+// If the inbox is refused within a window, a 503 may be missing.
 func TestInboxRefusedWithinAWindowConfirmsNothing(t *testing.T) {
 	b := embeddedFor(t)
 	newReceiver(t, b.ClientURL())
 	s := stepped(t, b.ClientURL(), Config{})
 	socket := readySocket(t, s)
 	s.p.Started(someActor)
-	s.collect(time.Now())
-	mark := s.link.begin()
-	s.publish()
-	s.link.failed(refusal("Subscription to \"" + s.link.inbox + "*\""))
-	if s.prove(t.Context(), socket, mark) {
+	s.collectWindow(time.Now())
+	mark := s.link.beginWindow()
+	s.publishWindow()
+	s.link.noteError(refusal("Subscription to \"" + s.link.inbox + "*\""))
+	if s.proveWindow(t.Context(), socket, mark) {
 		t.Error("a window in which the inbox was refused was confirmed")
 	}
 }
 
-// A chunk is confirmed when all of it was handed over, not only its beginning.
+// A chunk of which only the beginning was handed over is not confirmed.
 func TestPartlyHandedOverChunkIsNotConfirmed(t *testing.T) {
 	b := embedded(t, &server.Options{MaxPayload: 3000})
 	r := newReceiver(t, b.ClientURL())
@@ -321,9 +322,9 @@ func TestPartlyHandedOverChunkIsNotConfirmed(t *testing.T) {
 	for _, size := range []int{100, 2000, 2000} {
 		s.p.Started(someActor, slog.String("x", strings.Repeat("x", size)))
 	}
-	// The records are in messages of their own; then the broker's limit is not
-	// what it was.
-	s.collect(time.Now())
+	// The records are in two chunks. Make them one that is longer than the broker's
+	// limit, as if the limit had been higher before.
+	s.collectWindow(time.Now())
 	if n := len(s.entries); n != 2 {
 		t.Fatalf("got %d chunks, want 2", n)
 	}
@@ -331,17 +332,17 @@ func TestPartlyHandedOverChunkIsNotConfirmed(t *testing.T) {
 	first.buf = append(first.buf, second.buf...)
 	first.records += second.records
 	second.buf, second.records = second.buf[:0], 0
-	s.limit = chunkSize
-	mark := s.link.begin()
-	if !s.publish() || !s.prove(t.Context(), socket, mark) {
+	s.messageLimit = chunkSize
+	mark := s.link.beginWindow()
+	if !s.publishWindow() || !s.proveWindow(t.Context(), socket, mark) {
 		t.Fatal("what was handed over is not proven")
 	}
-	s.settle(true, nil)
+	s.settleWindow(true, nil)
 	if got := s.p.Stats().Events; got.Confirmed != 0 || got.Buffered != 3 {
 		t.Fatalf("got %+v, want 3 records buffered", got)
 	}
 	await(t, "the whole is confirmed", func() bool {
-		s.window(t.Context())
+		s.sendWindow(t.Context())
 		return s.p.Stats().Events.Confirmed == 3
 	})
 	await(t, "it arrives", func() bool { return len(r.missing(papyra.KindEvent, 3)) == 0 })

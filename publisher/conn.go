@@ -12,10 +12,10 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// socket is one network connection of nats.go's. It tells what nats.go does not
-// tell: which connection this is, and whether any write into it failed. nats.go
-// throws away what it had pending when a write fails and may stay "connected",
-// so a socket closes itself at the first failed write and stays broken for good.
+// socket is one network connection of nats.go. It tells what nats.go does not
+// tell: which connection this is, and whether any write to it failed. When a write
+// fails, nats.go throws away what was pending and may stay "connected". So a
+// socket closes itself at the first failed write and stays broken for good.
 type socket struct {
 	net.Conn
 	dialer *dialer
@@ -27,7 +27,7 @@ func (s *socket) Write(p []byte) (int, error) {
 	n, err := s.Conn.Write(p)
 	if err != nil && !s.broken.Swap(true) {
 		s.dialer.writeErrors.Add(1)
-		_ = s.Conn.Close() // nats.go sees the end of it and reconnects
+		_ = s.Conn.Close() // nats.go notices that and reconnects
 	}
 	return n, err
 }
@@ -35,24 +35,24 @@ func (s *socket) Write(p []byte) (int, error) {
 // Close breaks the socket and closes the connection.
 func (s *socket) Close() error {
 	s.broken.Store(true)
-	s.dialer.forget(s)
+	s.dialer.forgetSocket(s)
 	return s.Conn.Close()
 }
 
-// dialer makes every network connection of nats.go's, through the user's own
-// dialer where there is one, and can cut them all: only that ends a Publish
-// that is stuck in a write into a stopped broker.
+// dialer makes every network connection of nats.go, through the user's own dialer
+// if there is one. It can cut them all: only that ends a Publish that is stuck in
+// a write to a stopped broker.
 type dialer struct {
-	custom  nats.CustomDialer // the user's; nil: base
+	custom  nats.CustomDialer // the user's; if it is nil, base is used
 	base    *net.Dialer
-	timeout time.Duration
-	dialed  func() // called before a new connection is used
+	timeout time.Duration // of one Dial
+	dialed  func()        // called before a new connection is used
 
-	ctx    context.Context // ends when the dialer is cut
+	ctx    context.Context // ends with cutAll
 	cancel context.CancelFunc
 
 	mu   sync.Mutex
-	open map[*socket]struct{}
+	open map[*socket]struct{} // guarded by mu
 
 	current     atomic.Pointer[socket] // the newest one
 	writeErrors atomic.Uint64
@@ -85,9 +85,9 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	if d.custom != nil {
 		return d.dialCustom(ctx, network, address)
 	}
-	// nats.go would look names up without a way to end that; done here, a cut
-	// ends it. Several addresses of one name are tried in random order, as
-	// nats.go does, so that publishers spread over the servers.
+	// nats.go would look up names without a way to end that; here cutAll ends it.
+	// Several addresses of one name are tried in random order, as nats.go does, so
+	// that publishers spread over the servers.
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
@@ -107,13 +107,13 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 		c, err = d.base.DialContext(attempt, network, net.JoinHostPort(h, port))
 		cancel()
 		if err == nil {
-			return d.track(c)
+			return d.trackSocket(c)
 		}
 	}
 	return nil, err
 }
 
-// dialCustom waits for the user's dialer, but not beyond a cut.
+// dialCustom waits for the user's dialer, but no longer than until ctx ends.
 func (d *dialer) dialCustom(ctx context.Context, network, address string) (net.Conn, error) {
 	type result struct {
 		c   net.Conn
@@ -129,7 +129,7 @@ func (d *dialer) dialCustom(ctx context.Context, network, address string) (net.C
 		if r.err != nil {
 			return nil, r.err
 		}
-		return d.track(r.c)
+		return d.trackSocket(r.c)
 	case <-ctx.Done():
 		go func() { // a connection that comes too late is closed
 			if r := <-done; r.err == nil {
@@ -140,44 +140,49 @@ func (d *dialer) dialCustom(ctx context.Context, network, address string) (net.C
 	}
 }
 
-// SkipTLSHandshake passes on what the user's dialer says.
+// SkipTLSHandshake returns what the user's dialer says.
 func (d *dialer) SkipTLSHandshake() bool {
 	s, ok := d.custom.(interface{ SkipTLSHandshake() bool })
 	return ok && s.SkipTLSHandshake()
 }
 
-func (d *dialer) track(c net.Conn) (net.Conn, error) {
+// trackSocket makes a socket of a connection, and the newest one of the dialer. It
+// closes the connection instead if the dialer has been cut.
+func (d *dialer) trackSocket(c net.Conn) (net.Conn, error) {
 	s := &socket{Conn: c, dialer: d}
 	if d.dialed != nil {
 		d.dialed()
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.ctx.Err() != nil {
+	cut := d.ctx.Err() != nil
+	if !cut {
+		d.open[s] = struct{}{}
+		d.current.Store(s)
+	}
+	d.mu.Unlock()
+	if cut {
 		_ = c.Close()
 		return nil, net.ErrClosed
 	}
-	d.open[s] = struct{}{}
-	d.current.Store(s)
 	return s, nil
 }
 
-func (d *dialer) forget(s *socket) {
+func (d *dialer) forgetSocket(s *socket) {
 	d.mu.Lock()
 	delete(d.open, s)
 	d.mu.Unlock()
 }
 
-// live returns the newest socket, or nil when it is broken.
-func (d *dialer) live() *socket {
+// liveSocket returns the newest socket, or nil when it is broken.
+func (d *dialer) liveSocket() *socket {
 	if s := d.current.Load(); s != nil && !s.broken.Load() {
 		return s
 	}
 	return nil
 }
 
-// cut closes every connection and makes every later dial fail.
-func (d *dialer) cut() {
+// cutAll closes every connection and makes every later dial fail.
+func (d *dialer) cutAll() {
 	d.cancel()
 	d.mu.Lock()
 	open := make([]*socket, 0, len(d.open))
@@ -190,7 +195,7 @@ func (d *dialer) cut() {
 	}
 }
 
-// inProcess wraps the connections to a server in the same process.
+// inProcess makes sockets of the connections to a server in the same process.
 type inProcess struct {
 	provider nats.InProcessConnProvider
 	dialer   *dialer
@@ -202,7 +207,7 @@ func (p inProcess) InProcessConn() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.dialer.track(c)
+	return p.dialer.trackSocket(c)
 }
 
 var errNoDial = errors.New("no dialing while options are checked")

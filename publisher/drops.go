@@ -18,13 +18,13 @@ var dropNames = [dropReasons]papyra.DropReason{
 	dropClosed:    papyra.DropClosed,
 }
 
-// maxRanges bounds the ranges of one reason in one report; beyond it only the
-// number tells.
+// maxRanges bounds the ranges of one reason in one report. Records beyond it are
+// counted, but their numbers are not named.
 const maxRanges = 128
 
-// dropLog counts the records of a category that were dropped for one reason,
-// and which ones since the last report. Its memory is bounded and taken at the
-// start, because the caller's side writes into it.
+// dropLog counts the records of a category that were dropped for one reason, and
+// keeps the numbers of those that no report has named yet. Its memory is bounded
+// and is made at the start, because record calls write into it.
 type dropLog struct {
 	n      uint64
 	ranges []papyra.Range // since the last report, at most maxRanges
@@ -34,11 +34,12 @@ func newDropLog() dropLog {
 	return dropLog{ranges: make([]papyra.Range, 0, maxRanges)}
 }
 
-// add counts one record.
-func (d *dropLog) add(seq uint64) { d.addRange(seq, seq) }
+// addDrop counts one record.
+func (d *dropLog) addDrop(seq uint64) { d.addDropRange(seq, seq) }
 
-// addRange counts the records from first to last. Neighbours become one range.
-func (d *dropLog) addRange(first, last uint64) {
+// addDropRange counts the records from first to last. Neighbours become one range:
+// after 10 to 19, the number 20 makes it 10 to 20.
+func (d *dropLog) addDropRange(first, last uint64) {
 	d.n += last - first + 1
 	if end := len(d.ranges) - 1; end >= 0 && d.ranges[end][1]+1 == first {
 		d.ranges[end][1] = last
@@ -47,9 +48,9 @@ func (d *dropLog) addRange(first, last uint64) {
 	}
 }
 
-// report returns the total and the ranges since the last report, which it copies
-// into room, and the rest of room.
-func (d *dropLog) report(room []papyra.Range) (papyra.Drops, []papyra.Range) {
+// forReport returns the total and the ranges since the last report. It copies the
+// ranges into room and returns the rest of room.
+func (d *dropLog) forReport(room []papyra.Range) (papyra.Drops, []papyra.Range) {
 	if len(d.ranges) == 0 {
 		return papyra.Drops{N: d.n}, room
 	}
@@ -58,9 +59,10 @@ func (d *dropLog) report(room []papyra.Range) (papyra.Drops, []papyra.Range) {
 	return papyra.Drops{N: d.n, Ranges: room[:n:n]}, room[n:]
 }
 
-// reported forgets the ranges that a report carries, but not what came after
-// it was made.
-func (d *dropLog) reported(r *papyra.Drops) {
+// forgetReported forgets the ranges that a report names, but not what was added
+// after the report was made. For example, if the report names 10 to 19 and the
+// log has 10 to 21 now, then 20 to 21 remain.
+func (d *dropLog) forgetReported(r *papyra.Drops) {
 	kept := d.ranges[:0]
 	for i, have := range d.ranges {
 		if i < len(r.Ranges) {

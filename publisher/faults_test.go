@@ -19,8 +19,8 @@ import (
 	"github.com/papyra/papyra/internal/testkit"
 )
 
-// load is eight goroutines that record at a steady rate and time every call.
-type load struct {
+// steadyLoad is eight goroutines that record at a steady rate and time every call.
+type steadyLoad struct {
 	stop    chan struct{}
 	wg      sync.WaitGroup
 	calls   atomic.Uint64
@@ -30,9 +30,9 @@ type load struct {
 
 const loadGoroutines = 8
 
-// newLoad records so many events a second in all until end.
-func newLoad(t *testing.T, p *Publisher, rate int) *load {
-	l := &load{stop: make(chan struct{})}
+// startLoad records so many events a second in all until endLoad.
+func startLoad(t *testing.T, p *Publisher, rate int) *steadyLoad {
+	l := &steadyLoad{stop: make(chan struct{})}
 	const every = 2 * time.Millisecond
 	burst := max(rate*int(every)/int(time.Second)/loadGoroutines, 1)
 	for g := range loadGoroutines {
@@ -56,14 +56,15 @@ func newLoad(t *testing.T, p *Publisher, rate int) *load {
 			}
 		})
 	}
-	t.Cleanup(func() { l.end(t) })
+	t.Cleanup(func() { l.endLoad(t) })
 	return l
 }
 
-// end stops recording and checks what must hold whatever the broker did: no
-// call waited for it. Where it blocks a call it does so for two seconds or more;
-// the bound lies below that and far above what a busy machine's scheduler does.
-func (l *load) end(t *testing.T) {
+// endLoad stops recording and checks what must hold whatever the broker did: no
+// call waited for it. A broker that blocks a call does so for two seconds or more.
+// The bound lies below that, and far above what the scheduler of a busy machine
+// does.
+func (l *steadyLoad) endLoad(t *testing.T) {
 	t.Helper()
 	l.ends.Do(func() {
 		close(l.stop)
@@ -79,10 +80,9 @@ func (l *load) end(t *testing.T) {
 // fastReconnect keeps tests short.
 var fastReconnect = nats.CustomReconnectDelay(func(int) time.Duration { return 10 * time.Millisecond })
 
-// settledStats waits until nothing is buffered and checks that every record is
-// accounted for, to the record: what is confirmed has arrived, except for what
-// a dying server may have had, and nothing else is missing.
-func settledStats(t *testing.T, p *Publisher, r *receiver, calls uint64) Stats {
+// settledStats waits until nothing is buffered, and checks that every call is
+// counted, either as confirmed or as dropped.
+func settledStats(t *testing.T, p *Publisher, calls uint64) Stats {
 	t.Helper()
 	await(t, "nothing is buffered", func() bool {
 		s := p.Stats()
@@ -122,12 +122,12 @@ func TestBrokerStopped(t *testing.T) {
 	}
 	b := newBroker(t, "")
 	r := newReceiver(t, b.url())
-	// A call that touched the connection would hang for all of the stop.
+	// A call that touched the connection would hang as long as the broker is stopped.
 	p := connect(t, b.url(), Config{
 		Buffers: Buffers{Events: buffer},
 		NATS:    []nats.Option{nats.FlusherTimeout(5 * time.Second), fastReconnect},
 	})
-	l := newLoad(t, p, 100_000)
+	l := startLoad(t, p, 100_000)
 	await(t, "records flow", func() bool { return p.Stats().Events.Confirmed > 5000 })
 	b.stopped()
 	before := p.Stats()
@@ -141,8 +141,8 @@ func TestBrokerStopped(t *testing.T) {
 		t.Errorf("only %d records were taken while the broker was stopped", during.Events.Accepted-before.Events.Accepted)
 	}
 	await(t, "records flow again", func() bool { return p.Stats().Events.Confirmed > during.Events.Confirmed+1000 })
-	l.end(t)
-	s := settledStats(t, p, r, l.calls.Load())
+	l.endLoad(t)
+	s := settledStats(t, p, l.calls.Load())
 	noneLost(t, s, r)
 	if s.Events.DroppedQueueFull == 0 || s.Events.Dropped() != s.Events.DroppedQueueFull {
 		t.Errorf("got %+v, want records dropped as queue_full and for no other reason", s.Events)
@@ -150,12 +150,12 @@ func TestBrokerStopped(t *testing.T) {
 }
 
 // Close keeps its deadline while a Publish is stuck in a write to a stopped
-// broker, and what it was about to say is counted as unconfirmed, not dropped.
+// broker. What was in that write is counted as unconfirmed, not as dropped.
 func TestCloseKeepsItsDeadlineWhileTheBrokerIsStopped(t *testing.T) {
 	b := newBroker(t, "")
 	newReceiver(t, b.url())
 	p := connect(t, b.url(), Config{NATS: []nats.Option{nats.FlusherTimeout(time.Minute)}})
-	l := newLoad(t, p, 100_000)
+	l := startLoad(t, p, 100_000)
 	await(t, "records flow", func() bool { return p.Stats().Events.Confirmed > 5000 })
 	b.stopped()
 	defer b.resumed()
@@ -165,7 +165,7 @@ func TestCloseKeepsItsDeadlineWhileTheBrokerIsStopped(t *testing.T) {
 	begin := time.Now()
 	err := p.Close(ctx)
 	took := time.Since(begin)
-	l.end(t)
+	l.endLoad(t)
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "left behind") || took > 3*time.Second {
 		t.Errorf("Close took %v and returned %v, want its deadline of 500ms kept and what was left behind", took, err)
 	}
@@ -179,12 +179,13 @@ func TestCloseKeepsItsDeadlineWhileTheBrokerIsStopped(t *testing.T) {
 	}
 }
 
-// A stop and restart of the only broker loses nothing that it had not queued.
+// When the only broker is killed and started again, only what it had queued can be
+// lost.
 func TestBrokerKilledAndRestarted(t *testing.T) {
 	b := newBroker(t, "")
 	r := newReceiver(t, b.url())
 	p := connect(t, b.url(), Config{NATS: []nats.Option{fastReconnect}})
-	l := newLoad(t, p, 50_000)
+	l := startLoad(t, p, 50_000)
 	await(t, "records flow", func() bool { return p.Stats().Events.Confirmed > 5000 })
 	b.kill()
 	await(t, "the loss is noticed", func() bool { return !p.Stats().Connected })
@@ -195,8 +196,8 @@ func TestBrokerKilledAndRestarted(t *testing.T) {
 	}
 	b.start()
 	await(t, "records flow again", func() bool { return p.Stats().Events.Confirmed > confirmed+5000 })
-	l.end(t)
-	s = settledStats(t, p, r, l.calls.Load())
+	l.endLoad(t)
+	s = settledStats(t, p, l.calls.Load())
 	if s.Events.Dropped() != 0 {
 		t.Errorf("got %+v, want nothing dropped", s.Events)
 	}
@@ -212,13 +213,13 @@ func TestBrokerKilledAndRestarted(t *testing.T) {
 	t.Logf("the dying server had %d of %d", len(r.missing(papyra.KindEvent, s.Events.Accepted)), confirmed)
 }
 
-// The connection is cut again and again; the server lives, so nothing is lost.
+// The connection is cut again and again. The server lives, so nothing is lost.
 func TestConnectionFlaps(t *testing.T) {
 	b := embeddedFor(t)
 	r := newReceiver(t, b.ClientURL())
 	proxy := testkit.NewProxy(t, b.Addr().String())
 	p := connect(t, "nats://"+proxy.Addr(), Config{NATS: []nats.Option{fastReconnect}, ReportEvery: 50 * time.Millisecond})
-	l := newLoad(t, p, 20_000)
+	l := startLoad(t, p, 20_000)
 	random := rand.New(rand.NewPCG(3, 4))
 	cuts := 15
 	if long {
@@ -239,8 +240,8 @@ func TestConnectionFlaps(t *testing.T) {
 		time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
 		proxy.Refuse(false)
 	}
-	l.end(t)
-	s := settledStats(t, p, r, l.calls.Load())
+	l.endLoad(t)
+	s := settledStats(t, p, l.calls.Load())
 	noneLost(t, s, r)
 	if s.Events.Dropped() != 0 || s.Events.Resent == 0 {
 		t.Errorf("got %+v, want nothing dropped and some sent again", s.Events)
@@ -258,22 +259,22 @@ func TestConnectionFlaps(t *testing.T) {
 	})
 }
 
-// A link slower than the flood: the same bounds, no endless resending.
+// If the link is slower than the load, the bounds hold, and little is sent again.
 func TestSlowBroker(t *testing.T) {
 	b := embeddedFor(t)
 	r := newReceiver(t, b.ClientURL())
 	proxy := testkit.NewProxy(t, b.Addr().String())
 	proxy.Rate(2 << 20)
 	p := connect(t, "nats://"+proxy.Addr(), Config{Buffers: Buffers{Events: 1 << 20}})
-	l := newLoad(t, p, 50_000)
+	l := startLoad(t, p, 50_000)
 	await(t, "the buffer fills", func() bool { return p.Stats().Events.DroppedQueueFull > 1000 })
 	if held := p.Stats().Events.BufferBytes; held > 1<<20 {
 		t.Errorf("got %d bytes held, want at most %d", held, 1<<20)
 	}
 	n := p.Stats().Events.Confirmed
 	await(t, "it goes on at the link's pace", func() bool { return p.Stats().Events.Confirmed > n+5000 })
-	l.end(t)
-	s := settledStats(t, p, r, l.calls.Load())
+	l.endLoad(t)
+	s := settledStats(t, p, l.calls.Load())
 	noneLost(t, s, r)
 	if s.Events.Resent > s.Events.Confirmed/10 {
 		t.Errorf("got %d of %d records sent again over a link that is only slow", s.Events.Resent, s.Events.Confirmed)
@@ -286,7 +287,7 @@ func TestLoginRevoked(t *testing.T) {
 	b := newBroker(t, allAllowed)
 	r := newReceiver(t, b.url(), nats.UserInfo("sink", "sink"))
 	p := connect(t, b.url(), Config{NATS: []nats.Option{nats.UserInfo("pub", "pub"), fastReconnect}})
-	l := newLoad(t, p, 10_000)
+	l := startLoad(t, p, 10_000)
 	await(t, "records flow", func() bool { return p.Stats().Events.Confirmed > 1000 })
 	b.reload(revoked)
 	await(t, "the refusals are counted, again and again", func() bool { return p.Stats().Errors.Auth >= 5 })
@@ -296,8 +297,8 @@ func TestLoginRevoked(t *testing.T) {
 	b.reload(allAllowed)
 	n := p.Stats().Events.Confirmed
 	await(t, "records flow again", func() bool { return p.Stats().Events.Confirmed > n+1000 })
-	l.end(t)
-	s := settledStats(t, p, r, l.calls.Load())
+	l.endLoad(t)
+	s := settledStats(t, p, l.calls.Load())
 	noneLost(t, s, r)
 	if s.Events.Dropped() != 0 {
 		t.Errorf("got %+v, want nothing dropped", s.Events)
@@ -382,8 +383,8 @@ func TestStartedBeforeAnyBroker(t *testing.T) {
 	}
 }
 
-// A cluster of three loses the node that the publisher is connected to: at most
-// what that node had queued is gone.
+// When a cluster of three loses the node that the publisher is connected to, only
+// what that node had queued can be lost.
 func TestClusterLosesItsNode(t *testing.T) {
 	nodes := newCluster(t, 3)
 	r := newReceiver(t, nodes[2].ClientURL())
@@ -391,15 +392,15 @@ func TestClusterLosesItsNode(t *testing.T) {
 		return nodes[0].NumSubscriptions() > 0 && nodes[1].NumSubscriptions() > 0
 	})
 	p := connect(t, nodes[0].ClientURL(), Config{NATS: []nats.Option{fastReconnect}})
-	l := newLoad(t, p, 20_000)
+	l := startLoad(t, p, 20_000)
 	await(t, "records flow", func() bool { return p.Stats().Events.Confirmed > 2000 })
 	nodes[0].Shutdown()
 	nodes[0].WaitForShutdown()
 	await(t, "the loss is noticed", func() bool { return p.Stats().Errors.Disconnects > 0 })
 	n := p.Stats().Events.Confirmed
 	await(t, "records flow through another node", func() bool { return p.Stats().Events.Confirmed > n+2000 })
-	l.end(t)
-	s := settledStats(t, p, r, l.calls.Load())
+	l.endLoad(t)
+	s := settledStats(t, p, l.calls.Load())
 	if s.Events.Dropped() != 0 {
 		t.Errorf("got %+v, want nothing dropped", s.Events)
 	}
@@ -435,8 +436,8 @@ func newCluster(t *testing.T, n int) (nodes []*server.Server) {
 	return nodes
 }
 
-// A burst against a stopped broker: the memory keeps its bound and the account
-// is exact.
+// While the broker is stopped, a burst of records keeps the bound of the memory,
+// and the numbers are exact.
 func TestBurstAgainstAStoppedBroker(t *testing.T) {
 	n := 300_000
 	if long {

@@ -3,16 +3,17 @@ package publisher
 import "time"
 
 const (
-	// feedEvery is how often the feeder looks after the lanes once a caller has
-	// woken it, and feedFor how long it goes on after the last one that wanted
-	// memory. Waking it costs a caller microseconds; while the broker is down,
-	// one in a few hundred would have to.
+	// feedEvery is how often the feeder looks at the lanes once a caller has woken
+	// it. feedFor is how long it goes on after a lane last wanted memory. To wake
+	// it costs a caller microseconds. If it slept at once, then about one call in
+	// a few hundred would have to wake it while the broker is down.
 	feedEvery = time.Millisecond
 	feedFor   = 100 * time.Millisecond
 )
 
-// feeder makes memory for the lanes, so that their callers seldom need to.
-func (p *Publisher) feeder() {
+// runFeeder makes memory for the lanes until Close, so that record calls seldom
+// have to.
+func (p *Publisher) runFeeder() {
 	defer close(p.feederDone)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -23,7 +24,7 @@ func (p *Publisher) feeder() {
 			return
 		}
 		for last := time.Now(); time.Since(last) < feedFor; {
-			if p.feed() {
+			if p.feedLanes() {
 				last = time.Now()
 			}
 			timer.Reset(feedEvery)
@@ -33,18 +34,19 @@ func (p *Publisher) feeder() {
 				return
 			}
 		}
-		// A caller that still saw the flag woke nobody.
+		// A caller that still saw feeding set has woken nobody, so look once more.
 		p.feeding.Store(false)
-		if p.feed() && p.feeding.CompareAndSwap(false, true) {
+		if p.feedLanes() && p.feeding.CompareAndSwap(false, true) {
 			wake(p.hungry)
 		}
 	}
 }
 
-// feed gives every lane what it wants, and reports whether one wanted any.
-func (p *Publisher) feed() (fed bool) {
+// feedLanes gives every lane the chunks that it wants, and reports whether one
+// wanted any.
+func (p *Publisher) feedLanes() (fed bool) {
 	for _, l := range p.background {
-		if l.refill() {
+		if l.refillMemory() {
 			fed = true
 		}
 	}

@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/papyra/papyra"
@@ -10,32 +11,46 @@ import (
 // TestFeederWakesForEachFlood: the lanes get their reserve after the first
 // records, and again after a quiet time in which the feeder went to sleep.
 func TestFeederWakesForEachFlood(t *testing.T) {
-	p := connect(t, "nats://127.0.0.1:1", Config{System: "orders", Buffers: Buffers{Events: 4 << 20}})
-	l := p.lanes[papyra.KindEvent]
-	free := func() int {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return l.mem.small
-	}
-	for range 2 {
-		for range 30 { // more than half of the reserve
-			for range 40 {
-				p.Started(someActor)
+	synctest.Test(t, func(t *testing.T) {
+		p, err := newPublisher("nats://127.0.0.1:1", Config{System: "orders", Buffers: Buffers{Events: 4 << 20}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go p.runFeeder()
+		l := p.lanes[papyra.KindEvent]
+		free := func() int {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.mem.small
+		}
+		for range 2 {
+			for range 30 { // more than half of the reserve
+				for range 40 {
+					p.Started(someActor)
+				}
+				if free() <= l.mem.reserve/2 {
+					break
+				}
 			}
-			if free() <= l.mem.reserve/2 {
-				break
+			time.Sleep(feedFor + 10*feedEvery) // of the test's own clock
+			synctest.Wait()
+			if n := free(); n <= l.mem.reserve/2 {
+				t.Errorf("got %d free chunks, want more than half of the reserve of %d", n, l.mem.reserve)
+			}
+			if p.feeding.Load() {
+				t.Error("the feeder does not sleep")
 			}
 		}
-		await(t, "a reserve", func() bool { return free() > l.mem.reserve/2 })
-		await(t, "a feeder that sleeps", func() bool { return !p.feeding.Load() })
-	}
-	if s := p.Stats().Events; s.Dropped() != 0 {
-		t.Errorf("dropped %d records", s.Dropped())
-	}
+		if s := p.lanes[papyra.KindEvent].stats(); s.Dropped() != 0 {
+			t.Errorf("dropped %d records", s.Dropped())
+		}
+		close(p.closing)
+		<-p.feederDone
+	})
 }
 
-// TestMemoryIsMadeWithoutTheMutex: a caller that has to make a chunk itself
-// leaves the lane open to others, and takes what they may have brought.
+// TestMemoryIsMadeWithoutTheMutex: while a record call makes a chunk itself, the
+// lane is open to others, and the call takes a free chunk that they brought.
 func TestMemoryIsMadeWithoutTheMutex(t *testing.T) {
 	l := newLane(papyra.KindEvent, "orders", minBuffer)
 	var enc papyra.Encoder
@@ -46,9 +61,9 @@ func TestMemoryIsMadeWithoutTheMutex(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.mu.Lock()
-		l.provide(&enc)
-		free, held, fits := l.mem.small, l.mem.held, l.fits(enc.Len(l.count.accepted+1))
-		if !l.add(&enc, nil) {
+		l.provideChunk(&enc)
+		free, held, fits := l.mem.small, l.mem.held, l.fitsOpen(enc.Len(l.count.accepted+1))
+		if !l.addRecord(&enc, nil) {
 			l.mu.Unlock()
 			break
 		}

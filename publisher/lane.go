@@ -10,35 +10,35 @@ import (
 )
 
 // lane is the buffer of one category. Its mutex is held for the copy of one
-// encoded record and for bookkeeping, never during encoding, I/O or anything
-// else that can wait: that bounds what a caller waits for.
+// encoded record and for bookkeeping. It is never held during encoding, I/O or
+// anything else that can wait: that bounds what a record call waits for.
 type lane struct {
 	kind    papyra.Kind
 	subject string
 
 	mu     sync.Mutex
-	closed bool // no more numbers
+	closed bool // record calls get no more numbers
 	limit  int  // bytes of a message; a longer record has a message of its own
-	mem    memory
-	open   *chunk    // being filled; nil or not empty, or just emptied
-	queue  chunkList // full, or given back by the background
-	count  counts
+	mem    laneMemory
+	open   *chunk    // record calls fill it; nil if there is none, and empty only for a moment
+	queue  chunkList // chunks that are full or that a window gave back
+	count  laneCounts
 	drops  [dropReasons]dropLog
-	hold   hold
+	hold   laneHold
 }
 
-// counts are the numbers of one lane. In each moment in which the lane's mutex
-// is free: accepted = confirmed + unconfirmed + buffered + the drops.
-type counts struct {
+// laneCounts are the numbers of one lane. Whenever the lane's mutex is free:
+// accepted = confirmed + unconfirmed + buffered + the drops.
+type laneCounts struct {
 	accepted, confirmed, unconfirmed, buffered uint64
 	resent, unheard, denied, refused           uint64
 	sanitized                                  uint64
 }
 
-// hold says why a lane waits although there is a connection.
-type hold struct {
+// laneHold says why a lane waits although there is a connection.
+type laneHold struct {
 	reason HoldReason
-	tries  int
+	tries  int // number of holds for this reason in a row
 	until  time.Time
 }
 
@@ -47,7 +47,7 @@ func newLane(kind papyra.Kind, system string, bound int) *lane {
 		kind:    kind,
 		subject: papyra.RecordsSubject(system, kind),
 		limit:   chunkSize,
-		mem:     newMemory(bound),
+		mem:     newLaneMemory(bound),
 	}
 	for i := range l.drops {
 		l.drops[i] = newDropLog()
@@ -55,15 +55,15 @@ func newLane(kind papyra.Kind, system string, bound int) *lane {
 	return l
 }
 
-// spins is how often a lane looks whether its mutex is free before it waits for
-// it: for longer than a copy takes, and well below a microsecond in all.
+// spins is how often lock tries a mutex before it waits for it: for longer than a
+// copy takes, and well below a microsecond in all.
 const spins = 200
 
-// lock takes the mutex. Who holds it is done within the time of a copy, unless the
-// system has taken its processor away, so a few looks nearly always find it
-// free. sync.Mutex alone does not look when other goroutines wait for this
-// processor, but parks at once: the caller then pays for being woken, tens of
-// microseconds, and whoever unlocks for waking it.
+// lock takes the mutex. Its holder is done within the time of a copy, unless the
+// system has taken its processor away, so a few tries nearly always find it free.
+// sync.Mutex does not try when other goroutines wait for this processor: it parks
+// at once. Then the caller pays tens of microseconds for being woken, and the
+// holder pays for waking it.
 func (l *lane) lock() {
 	for range spins {
 		if l.mu.TryLock() {
@@ -73,50 +73,60 @@ func (l *lane) lock() {
 	l.mu.Lock()
 }
 
-// outcome is what the caller's side learns from record.
-type outcome struct {
-	taken  bool // has a number
-	hungry bool // the background should make chunks
+// admission is what a record call learns from its lane.
+type admission struct {
+	numbered    bool // the record has a number: the lane was open
+	wantsMemory bool // the feeder should make chunks
 }
 
 // record gives the encoder's record a number and copies it into the open chunk,
-// or counts why not. err is what encoding returned.
-func (l *lane) record(enc *papyra.Encoder, err error) outcome {
+// or counts why it could not. err is what the encoder returned.
+func (l *lane) record(enc *papyra.Encoder, err error) admission {
 	l.lock()
 	if err == nil {
-		l.provide(enc)
+		l.provideChunk(enc)
 	}
 	if l.closed {
 		l.count.refused++
 		l.mu.Unlock()
-		return outcome{}
+		return admission{}
 	}
-	l.add(enc, err)
-	o := outcome{taken: true, hungry: l.mem.wanted() > 0}
+	l.addRecord(enc, err)
+	a := admission{numbered: true, wantsMemory: l.mem.wantedChunks() > 0}
 	l.mu.Unlock()
-	return o
+	return a
 }
 
-// provide makes a chunk for the encoder's record if there is none and the bound
-// allows one. The mutex is held, but not while memory is made: that can take
-// long, when the garbage collector lets the caller work for it.
-func (l *lane) provide(enc *papyra.Encoder) {
+// recordOwn is record for the background's own reports, which are taken also
+// after closeIntake. It reports whether the record is in the buffer.
+func (l *lane) recordOwn(enc *papyra.Encoder, err error) bool {
+	l.lock()
+	defer l.mu.Unlock()
+	return l.addRecord(enc, err)
+}
+
+// provideChunk makes a chunk for the encoder's record if no free one has room for
+// it and the bound allows another. The caller holds the mutex. provideChunk lets
+// go of it while memory is made, because that can take long: the garbage
+// collector may let the caller work for it.
+func (l *lane) provideChunk(enc *papyra.Encoder) {
 	for !l.closed {
 		n := max(enc.Len(l.count.accepted+1), chunkSize)
-		if l.fits(enc.Len(l.count.accepted+1)) || !l.mem.lacks(n) {
+		if l.fitsOpen(enc.Len(l.count.accepted+1)) || !l.mem.needsNew(n) {
 			return
 		}
 		l.mu.Unlock()
-		c := newChunk(class(n))
+		c := newChunk(sizeClass(n))
 		l.lock()
-		l.mem.give(c)
+		l.mem.offerChunk(c)
 	}
 }
 
-// add is record without its checks; the mutex is held. It reports whether the
-// record is in the buffer. The number is taken first, before anything can drop
-// the record, so that a gap is evidence.
-func (l *lane) add(enc *papyra.Encoder, err error) bool {
+// addRecord is record without its checks. The caller holds the mutex. addRecord
+// reports whether the record is in the buffer. It takes the number first, before
+// anything can drop the record, so that a gap in the numbers is evidence of a
+// loss.
+func (l *lane) addRecord(enc *papyra.Encoder, err error) bool {
 	l.count.accepted++
 	seq := l.count.accepted
 	if err != nil {
@@ -124,12 +134,12 @@ func (l *lane) add(enc *papyra.Encoder, err error) bool {
 		if errors.Is(err, papyra.ErrTooLarge) {
 			reason = dropTooLarge
 		}
-		l.drops[reason].add(seq)
+		l.drops[reason].addDrop(seq)
 		return false
 	}
 	n := enc.Len(seq)
-	if !l.roomFor(n) {
-		l.drops[dropQueueFull].add(seq)
+	if !l.makeOpenFit(n) {
+		l.drops[dropQueueFull].addDrop(seq)
 		return false
 	}
 	l.open.buf = enc.AppendLine(l.open.buf, seq)
@@ -139,8 +149,8 @@ func (l *lane) add(enc *papyra.Encoder, err error) bool {
 	return true
 }
 
-// fits reports whether the open chunk takes n more bytes.
-func (l *lane) fits(n int) bool {
+// fitsOpen reports whether the open chunk takes n more bytes.
+func (l *lane) fitsOpen(n int) bool {
 	c := l.open
 	if c == nil {
 		return false
@@ -149,13 +159,14 @@ func (l *lane) fits(n int) bool {
 	return used+n <= cap(c.buf) && (used == 0 || used+n <= l.limit)
 }
 
-// roomFor makes the open chunk one that takes n more bytes. When the memory is
-// used up the open chunk stays, since a smaller record may still fit.
-func (l *lane) roomFor(n int) bool {
-	if l.fits(n) {
+// makeOpenFit opens another chunk if the open one does not take n more bytes. It
+// reports false if the bound does not allow one; the open chunk then stays,
+// because a smaller record may still fit.
+func (l *lane) makeOpenFit(n int) bool {
+	if l.fitsOpen(n) {
 		return true
 	}
-	c := l.mem.get(max(n, chunkSize))
+	c := l.mem.takeChunk(max(n, chunkSize))
 	if c == nil {
 		return false
 	}
@@ -163,15 +174,15 @@ func (l *lane) roomFor(n int) bool {
 		if len(old.buf) > 0 {
 			l.queue.push(old)
 		} else {
-			l.mem.put(old)
+			l.mem.returnChunk(old)
 		}
 	}
 	l.open = c
 	return true
 }
 
-// close ends the intake: later records are refused.
-func (l *lane) close() {
+// closeIntake ends the intake: later record calls are refused.
+func (l *lane) closeIntake() {
 	l.lock()
 	l.closed = true
 	l.mu.Unlock()
@@ -184,9 +195,10 @@ func (l *lane) setLimit(n int) {
 	l.mu.Unlock()
 }
 
-// take moves chunks for a window from the front of the lane to the end of dst:
-// at most so many bytes and chunks, but at least one chunk if there is any.
-func (l *lane) take(dst *chunkList, bytes, chunks int) (taken int) {
+// takeChunks moves chunks for a window from the front of the lane to the end of
+// dst, and returns their bytes. It stops when it has taken so many bytes or
+// chunks, but it takes at least one chunk if there is any.
+func (l *lane) takeChunks(dst *chunkList, bytes, chunks int) (taken int) {
 	l.lock()
 	defer l.mu.Unlock()
 	for dst.n == 0 || chunks > 0 && bytes > 0 {
@@ -202,13 +214,13 @@ func (l *lane) take(dst *chunkList, bytes, chunks int) (taken int) {
 		taken += len(c.buf)
 		dst.push(c)
 		if dst.n%bite == 0 {
-			l.yield()
+			l.letCallersIn()
 		}
 	}
 	return taken
 }
 
-// waiting returns how many records are buffered and whether at least one full
+// waiting returns how many records are buffered, and whether at least one full
 // chunk is among them.
 func (l *lane) waiting() (records uint64, full bool) {
 	l.lock()
@@ -223,20 +235,20 @@ func (l *lane) accepted() uint64 {
 	return l.count.accepted
 }
 
-// fit removes from c, which the background holds, every line that is longer
-// than limit, and counts it as too large.
-func (l *lane) fit(c *chunk, limit int) {
+// dropLongLines removes from c every line that is longer than limit, and counts
+// it as too large. The background holds c.
+func (l *lane) dropLongLines(c *chunk, limit int) {
 	if len(c.buf) <= limit {
 		return
 	}
 	kept := c.buf[:0]
 	for line := range bytes.Lines(c.buf) {
 		if len(line) <= limit {
-			kept = append(kept, line...) // moves to the front what is behind it
+			kept = append(kept, line...) // overwrites only what was read before
 			continue
 		}
 		l.lock()
-		l.drops[dropTooLarge].add(seqOf(line))
+		l.drops[dropTooLarge].addDrop(seqOf(line))
 		l.count.buffered--
 		l.mu.Unlock()
 		c.records--
@@ -244,47 +256,39 @@ func (l *lane) fit(c *chunk, limit int) {
 	c.buf = kept
 }
 
-// settled is the end of a window for one lane.
-type settled struct {
-	resent  uint64 // records handed over once more
-	unheard uint64 // records that nobody listened for
-	denied  uint64 // records whose publish the server refused
-	done    chunkList
-	back    chunkList
-}
-
-// settle counts a window: done chunks are confirmed and forgotten, the others
-// go back to the front in their order.
-func (l *lane) settle(w *settled) {
+// applyResult counts what a window did for this lane. Confirmed chunks are
+// forgotten; the others go back to the front of the lane, in their order. It
+// empties both lists of w.
+func (l *lane) applyResult(w *windowResult) {
 	l.lock()
 	defer l.mu.Unlock()
 	l.count.resent += w.resent
 	l.count.unheard += w.unheard
 	l.count.denied += w.denied
-	for n := 1; w.done.n > 0; n++ {
-		c := w.done.pop()
+	for n := 1; w.confirmed.n > 0; n++ {
+		c := w.confirmed.pop()
 		l.count.confirmed += uint64(c.records)
 		l.count.buffered -= uint64(c.records)
-		l.mem.put(c)
+		l.mem.returnChunk(c)
 		if n%bite == 0 {
-			l.yield()
+			l.letCallersIn()
 		}
 	}
-	l.queue.prepend(&w.back)
+	l.queue.prepend(&w.returned)
 }
 
 // bite is how many chunks the background handles before it lets callers in.
 const bite = 16
 
-// yield lets go of the mutex for a moment.
-func (l *lane) yield() {
+// letCallersIn lets go of the mutex for a moment.
+func (l *lane) letCallersIn() {
 	l.mu.Unlock()
 	l.lock()
 }
 
-// abandon empties the lane at the end, after close: what may have reached a
-// server is unconfirmed, the rest dropped as closed. It returns both numbers.
-// The chunks are gone through without the mutex, because callers who record
+// abandon empties the lane at the end, after closeIntake. Records that a server
+// may have become unconfirmed; the others are dropped as closed. It returns both
+// numbers. It goes through the chunks without the mutex, because record calls
 // after Close still take it to be refused.
 func (l *lane) abandon() (closed, unconfirmed uint64) {
 	l.lock()
@@ -301,7 +305,7 @@ func (l *lane) abandon() (closed, unconfirmed uint64) {
 			unconfirmed += uint64(c.records)
 			continue
 		}
-		c.eachRange(drops.addRange)
+		c.eachSeqRange(drops.addDropRange)
 	}
 
 	l.lock()
@@ -309,16 +313,16 @@ func (l *lane) abandon() (closed, unconfirmed uint64) {
 	l.drops[dropClosed] = drops
 	l.count.buffered -= drops.n + unconfirmed
 	l.count.unconfirmed += unconfirmed
-	l.mem = memory{}
+	l.mem = laneMemory{}
 	return drops.n, unconfirmed
 }
 
-// refill makes the chunks that the lane wants, and reports whether it wanted
-// any. It runs in the background; the memory is touched here, so that a caller
-// does not wait for the kernel.
-func (l *lane) refill() bool {
+// refillMemory makes the chunks that the lane wants, and reports whether it
+// wanted any. It runs in the background. It touches every page of the memory, so
+// that no caller waits for the kernel.
+func (l *lane) refillMemory() bool {
 	l.lock()
-	want := l.mem.wanted()
+	want := l.mem.wantedChunks()
 	l.mu.Unlock()
 	for range want {
 		c := newChunk(0)
@@ -326,59 +330,53 @@ func (l *lane) refill() bool {
 			c.buf[:chunkSize][page] = 0
 		}
 		l.lock()
-		l.mem.give(c)
+		l.mem.offerChunk(c)
 		l.mu.Unlock()
 	}
 	return want > 0
 }
 
-// trim gives memory back that was not needed lately.
-func (l *lane) trim() {
+// trimMemory gives back memory that was not needed lately.
+func (l *lane) trimMemory() {
 	l.lock()
 	defer l.mu.Unlock()
-	for n := l.mem.surplus(); l.mem.trim(&n, bite); {
-		l.yield()
+	for n := l.mem.surplusChunks(); l.mem.trimFree(&n, bite); {
+		l.letCallersIn()
 	}
 }
 
-// held returns why the lane waits, and until when.
-func (l *lane) held() hold {
+// currentHold returns why the lane waits, and until when.
+func (l *lane) currentHold() laneHold {
 	l.lock()
 	defer l.mu.Unlock()
 	return l.hold
 }
 
-// keep makes the lane wait for reason, longer each time in a row.
-func (l *lane) keep(reason HoldReason, now time.Time, longest time.Duration) {
+// startHold makes the lane wait for reason, longer each time in a row.
+func (l *lane) startHold(reason HoldReason, now time.Time, longest time.Duration) {
 	l.lock()
 	defer l.mu.Unlock()
 	if l.hold.reason != reason {
 		l.hold.tries = 0
 	}
-	l.hold = hold{
+	l.hold = laneHold{
 		reason: reason,
 		tries:  l.hold.tries + 1,
 		until:  now.Add(backoff(l.hold.tries, 100*time.Millisecond, longest)),
 	}
 }
 
-// retryNow ends the waiting but not the reason: the next window is one chunk.
-func (l *lane) retryNow() {
+// retryHoldNow ends the waiting but not the reason: the next window takes one
+// chunk of this lane, to try.
+func (l *lane) retryHoldNow() {
 	l.lock()
 	l.hold.until = time.Time{}
 	l.mu.Unlock()
 }
 
-// release says that the lane has no reason to wait any more.
-func (l *lane) release() {
+// endHold says that the lane has no reason to wait any more.
+func (l *lane) endHold() {
 	l.lock()
-	l.hold = hold{}
+	l.hold = laneHold{}
 	l.mu.Unlock()
-}
-
-// addOwn is add for the background's own reports, which go on after close.
-func (l *lane) addOwn(enc *papyra.Encoder, err error) bool {
-	l.lock()
-	defer l.mu.Unlock()
-	return l.add(enc, err)
 }

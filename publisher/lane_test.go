@@ -22,14 +22,14 @@ func testIdentity(t interface{ Fatal(...any) }) *papyra.Identity {
 	return id
 }
 
-// laneModel is what a lane should be: which numbers are where.
+// laneModel knows where each number of a lane should be.
 type laneModel struct {
 	id       *papyra.Identity
 	enc      papyra.Encoder
 	lane     *lane
 	bound    int
 	accepted uint64
-	queue    []uint64 // buffered, in order; what the background holds is not in it
+	queue    []uint64 // buffered and not held by the background, in order
 	out      []*chunk // held by the background
 	dropped  [dropReasons]map[uint64]bool
 	done     map[uint64]bool
@@ -48,7 +48,7 @@ func (m *laneModel) record(t *rapid.T) {
 	m.accepted++
 	if m.lane.record(&m.enc, nil); m.lane.drops[dropQueueFull].n > uint64(len(m.dropped[dropQueueFull])) {
 		m.dropped[dropQueueFull][m.accepted] = true
-		if n := m.lane.mem.held - m.freeBytes(); n+classSize(class(m.enc.Len(1))) <= m.bound-chunkSize {
+		if n := m.lane.mem.held - m.freeBytes(); n+classSize(sizeClass(m.enc.Len(1))) <= m.bound-chunkSize {
 			t.Fatalf("dropped a record of %d bytes with %d of %d in use", size, n, m.bound)
 		}
 		return
@@ -65,6 +65,7 @@ func (m *laneModel) freeBytes() (n int) {
 	return n
 }
 
+// fail records what could not be encoded.
 func (m *laneModel) fail(t *rapid.T) {
 	reason, err := dropEncode, papyra.ErrEncode
 	if rapid.Bool().Draw(t, "too large") {
@@ -75,9 +76,10 @@ func (m *laneModel) fail(t *rapid.T) {
 	m.dropped[reason][m.accepted] = true
 }
 
+// take moves chunks into a window.
 func (m *laneModel) take(t *rapid.T) {
 	var list chunkList
-	m.lane.take(&list, rapid.IntRange(0, 100_000).Draw(t, "bytes"), rapid.IntRange(0, 5).Draw(t, "chunks"))
+	m.lane.takeChunks(&list, rapid.IntRange(0, 100_000).Draw(t, "bytes"), rapid.IntRange(0, 5).Draw(t, "chunks"))
 	for c := list.pop(); c != nil; c = list.pop() {
 		for _, seq := range seqs(t, c) {
 			if m.queue[0] != seq {
@@ -89,13 +91,13 @@ func (m *laneModel) take(t *rapid.T) {
 	}
 }
 
-// fit lowers the broker's limit for what the background holds.
+// fit changes the broker's limit for what the background holds.
 func (m *laneModel) fit(t *rapid.T) {
 	limit := rapid.SampledFrom([]int{150, 5000, 100_000}).Draw(t, "limit")
 	m.lane.setLimit(min(limit, chunkSize))
 	for _, c := range m.out {
 		before := seqs(t, c)
-		m.lane.fit(c, limit)
+		m.lane.dropLongLines(c, limit)
 		left := map[uint64]bool{}
 		for _, seq := range seqs(t, c) {
 			left[seq] = true
@@ -106,7 +108,7 @@ func (m *laneModel) fit(t *rapid.T) {
 			}
 		}
 		for rest := c.buf; len(rest) > 0; {
-			n := part(rest, limit)
+			n := linesWithin(rest, limit)
 			if n <= 0 || n > limit || rest[n-1] != '\n' {
 				t.Fatalf("part of %d bytes within a limit of %d", n, limit)
 			}
@@ -117,7 +119,7 @@ func (m *laneModel) fit(t *rapid.T) {
 
 // settle gives everything back, in order, some of it confirmed.
 func (m *laneModel) settle(t *rapid.T) {
-	var w settled
+	var w windowResult
 	var back []uint64
 	for _, c := range m.out {
 		list := seqs(t, c)
@@ -125,13 +127,13 @@ func (m *laneModel) settle(t *rapid.T) {
 			for _, seq := range list {
 				m.done[seq] = true
 			}
-			w.done.push(c)
+			w.confirmed.push(c)
 		} else {
 			back = append(back, list...)
-			w.back.push(c)
+			w.returned.push(c)
 		}
 	}
-	m.lane.settle(&w)
+	m.lane.applyResult(&w)
 	m.queue, m.out = append(back, m.queue...), nil
 }
 
@@ -191,8 +193,8 @@ func seqs(t *rapid.T, c *chunk) (list []uint64) {
 	return list
 }
 
-// Whatever happens in whatever order, a lane keeps its bound, its order, and
-// every number in exactly one place.
+// Whatever happens in whatever order, a lane keeps its bound and its order, and
+// each number is in exactly one place.
 func TestLaneProperties(t *testing.T) {
 	id := testIdentity(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -203,7 +205,7 @@ func TestLaneProperties(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"record": m.record, "record more": m.record, "fail": m.fail, "take": m.take, "fit": m.fit, "settle": m.settle,
-			"refill": func(*rapid.T) { m.lane.refill() }, "trim": func(*rapid.T) { m.lane.trim() },
+			"refill": func(*rapid.T) { m.lane.refillMemory() }, "trim": func(*rapid.T) { m.lane.trimMemory() },
 			"": m.check,
 		})
 		// At the end each number is confirmed, dropped or unconfirmed.
@@ -213,18 +215,18 @@ func TestLaneProperties(t *testing.T) {
 				unknown += uint64(c.records)
 			}
 		}
-		back := settled{}
+		back := windowResult{}
 		for _, c := range m.out {
-			back.back.push(c)
+			back.returned.push(c)
 		}
-		m.lane.settle(&back)
+		m.lane.applyResult(&back)
 		buffered := m.lane.stats().Buffered
 		want := newDropLog()
 		for _, list := range []*chunk{m.lane.queue.head, m.lane.open} {
 			for c := list; c != nil; c = c.next {
 				for _, seq := range seqs(t, c) {
 					if !c.unknown {
-						want.add(seq)
+						want.addDrop(seq)
 					}
 				}
 			}
@@ -241,73 +243,52 @@ func TestLaneProperties(t *testing.T) {
 	})
 }
 
-func TestAbandonNamesWhatWasNeverSent(t *testing.T) {
-	id := testIdentity(t)
-	var enc papyra.Encoder
-	l := newLane(papyra.KindEvent, "orders", 1<<20)
-	record := func(bad bool) {
-		e := papyra.Event{Type: "T"}
-		if bad {
-			e.Payload = func() {}
-		}
-		l.record(&enc, enc.Event(id, "orders", &e, nil, time.Unix(1, 0)))
-	}
-	for i := range 1000 {
-		record(i == 501)
-	}
-	closed, unconfirmed := l.abandon()
-	got := l.drops[dropClosed].ranges
-	if closed != 999 || unconfirmed != 0 || len(got) != 2 || got[0] != (papyra.Range{1, 501}) || got[1] != (papyra.Range{503, 1000}) {
-		t.Errorf("got %d closed, %d unconfirmed, ranges %v, want all but 502, which was dropped before", closed, unconfirmed, got)
-	}
-}
-
 func TestDropRanges(t *testing.T) {
 	d := newDropLog()
 	for seq := uint64(10); seq < 20; seq++ {
-		d.add(seq)
+		d.addDrop(seq)
 	}
-	d.add(30)
+	d.addDrop(30)
 	report := func() *papyra.Drops {
-		n, _ := d.report(nil)
+		n, _ := d.forReport(nil)
 		return &n
 	}
 	first := report()
 	if first.N != 11 || len(first.Ranges) != 2 || first.Ranges[0] != (papyra.Range{10, 19}) || first.Ranges[1] != (papyra.Range{30, 30}) {
 		t.Fatalf("got %+v, want [10,19] and [30,30]", first)
 	}
-	d.add(31) // after the report was made, before it was in the buffer
-	d.add(40)
-	d.reported(first)
+	d.addDrop(31) // after the report was made, before it was in the buffer
+	d.addDrop(40)
+	d.forgetReported(first)
 	second := report()
 	if second.N != 13 || len(second.Ranges) != 2 || second.Ranges[0] != (papyra.Range{31, 31}) || second.Ranges[1] != (papyra.Range{40, 40}) {
 		t.Fatalf("got %+v, want [31,31] and [40,40]", second)
 	}
-	d.reported(second)
+	d.forgetReported(second)
 	for seq := uint64(100); seq < 1100; seq += 2 {
-		d.add(seq)
+		d.addDrop(seq)
 	}
 	if full := report(); full.N != 513 || len(full.Ranges) != maxRanges {
 		t.Fatalf("got %d and %d ranges, want 513 and %d", full.N, len(full.Ranges), maxRanges)
 	}
 }
 
-// Records that are not wanted lately give their memory back, half at a time.
+// Memory that was not needed lately is given back, half of it at a time.
 func TestMemoryIsGivenBack(t *testing.T) {
-	m := newMemory(16 << 20)
+	m := newLaneMemory(16 << 20)
 	var list chunkList
-	for c := m.get(1); c != nil; c = m.get(1) {
+	for c := m.takeChunk(1); c != nil; c = m.takeChunk(1) {
 		list.push(c)
 	}
 	if m.held != 16<<20 || list.n != 1024 {
 		t.Fatalf("holds %d bytes in %d chunks, want all of the bound", m.held, list.n)
 	}
 	for c := list.pop(); c != nil; c = list.pop() {
-		m.put(c)
+		m.returnChunk(c)
 	}
-	for range 13 { // the burst was within the first time
-		n := m.surplus()
-		for before := m.held; m.trim(&n, bite); before = m.held {
+	for range 13 { // in the first of them the burst still counts as lately
+		n := m.surplusChunks()
+		for before := m.held; m.trimFree(&n, bite); before = m.held {
 			if given := before - m.held; given != bite*chunkSize {
 				t.Fatalf("gave up %d bytes at once, want %d chunks", given, bite)
 			}
@@ -316,15 +297,15 @@ func TestMemoryIsGivenBack(t *testing.T) {
 	if want := m.reserve * chunkSize; m.held != want {
 		t.Errorf("holds %d bytes after a quiet time, want the reserve of %d", m.held, want)
 	}
-	if got := m.get(chunkSize * 16); got == nil || cap(got.buf) != largest {
+	if got := m.takeChunk(chunkSize * 16); got == nil || cap(got.buf) != largestChunk {
 		t.Errorf("got %v, want the largest chunk", got)
 	}
-	if got := m.get(largest + 1); got != nil {
+	if got := m.takeChunk(largestChunk + 1); got != nil {
 		t.Error("got a chunk larger than the largest")
 	}
 }
 
-func TestPart(t *testing.T) {
+func TestLinesWithin(t *testing.T) {
 	cases := []struct {
 		name  string
 		in    string
@@ -338,8 +319,8 @@ func TestPart(t *testing.T) {
 		{"nothing", "", 4, 0},
 	}
 	for _, tc := range cases {
-		if got := part([]byte(tc.in), tc.limit); got != tc.want {
-			t.Errorf("%s: part(%q, %d) = %d, want %d", tc.name, tc.in, tc.limit, got, tc.want)
+		if got := linesWithin([]byte(tc.in), tc.limit); got != tc.want {
+			t.Errorf("%s: linesWithin(%q, %d) = %d, want %d", tc.name, tc.in, tc.limit, got, tc.want)
 		}
 	}
 }

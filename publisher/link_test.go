@@ -27,8 +27,8 @@ import (
 	"github.com/papyra/papyra"
 )
 
-// Each way to reach a server goes through the sockets that the confirmation
-// looks at.
+// Whatever the way to reach a server, the connection is one of the sockets that
+// the confirmation looks at.
 func TestWaysToConnect(t *testing.T) {
 	ca, config := testCertificate(t)
 	secure := embedded(t, &server.Options{TLSConfig: config, TLSTimeout: 5})
@@ -108,8 +108,8 @@ func TestWrongCertificateIsRefused(t *testing.T) {
 	}
 }
 
-// A connection that the user's dialer makes too late is closed, and Close does
-// not wait for it.
+// Close does not wait for the user's dialer, and a connection that the dialer
+// makes too late is closed.
 func TestCloseDoesNotWaitForADialer(t *testing.T) {
 	d := &slowDialer{dialing: make(chan struct{}), release: make(chan struct{}), closed: make(chan struct{})}
 	p := connect(t, "nats://127.0.0.1:1", Config{NATS: []nats.Option{nats.SetCustomDialer(d), nats.Timeout(time.Hour)}})
@@ -144,8 +144,8 @@ func (d *slowDialer) Dial(string, string) (net.Conn, error) {
 	return a, nil
 }
 
-// A callback of the user's that nats.go waits for while it connects cannot keep
-// Close.
+// A callback of the user that hangs while nats.go connects does not hold up Close
+// for ever.
 func TestCloseDoesNotWaitForACallback(t *testing.T) {
 	b := embedded(t, &server.Options{Username: "u", Password: "p"})
 	release, asked := make(chan struct{}), make(chan struct{})
@@ -219,17 +219,15 @@ func (l *lockedBuffer) String() string {
 func TestLogLinesAreFew(t *testing.T) {
 	var log lockedBuffer
 	n := newNotices(slog.New(slog.NewTextHandler(&log, nil)))
+	now := time.Now()
+	n.repeated.Now = func() time.Time { return now }
 	go n.run()
 	none := func() []any { return nil }
 	for range 5 {
 		n.log(slog.LevelWarn, "again", none)
 	}
 	n.log(slog.LevelWarn, "other", none)
-	n.mu.Lock()
-	old := n.last["again"]
-	old.at = old.at.Add(-2 * noticeEvery)
-	n.last["again"] = old
-	n.mu.Unlock()
+	now = now.Add(2 * noticeEvery)
 	n.log(slog.LevelWarn, "again", none)
 	n.close()
 	<-n.done

@@ -5,24 +5,21 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/papyra/papyra/internal/throttle"
 )
 
 // notices runs the user's logger and callbacks on a goroutine of its own, so
 // that nothing in them holds up a record or a confirmation: a logger that hangs
 // costs log lines. A panic in them is caught.
 type notices struct {
-	logger *slog.Logger
-	work   chan func()
-	done   chan struct{}
+	logger   *slog.Logger
+	work     chan func()
+	done     chan struct{}
+	repeated throttle.Keyed // by message
 
 	mu     sync.Mutex
 	closed bool
-	last   map[string]notice
-}
-
-type notice struct {
-	at         time.Time
-	suppressed int
 }
 
 // noticeEvery is the least time between two log lines with the same message.
@@ -30,10 +27,10 @@ const noticeEvery = 10 * time.Second
 
 func newNotices(logger *slog.Logger) *notices {
 	return &notices{
-		logger: logger,
-		work:   make(chan func(), 64),
-		done:   make(chan struct{}),
-		last:   map[string]notice{},
+		logger:   logger,
+		work:     make(chan func(), 64),
+		done:     make(chan struct{}),
+		repeated: throttle.Keyed{Every: noticeEvery},
 	}
 }
 
@@ -69,21 +66,14 @@ func (n *notices) do(f func()) {
 // next one then says how many were left out. args is called when the line is
 // written.
 func (n *notices) log(level slog.Level, message string, args func() []any) {
-	now := time.Now()
-	n.mu.Lock()
-	last := n.last[message]
-	if !last.at.IsZero() && now.Sub(last.at) < noticeEvery {
-		last.suppressed++
-		n.last[message] = last
-		n.mu.Unlock()
+	suppressed, ok := n.repeated.Allow(message)
+	if !ok {
 		return
 	}
-	n.last[message] = notice{at: now}
-	n.mu.Unlock()
 	n.do(func() {
 		list := args()
-		if last.suppressed > 0 {
-			list = append(list, "suppressed", last.suppressed)
+		if suppressed > 0 {
+			list = append(list, "suppressed", suppressed)
 		}
 		n.logger.Log(context.Background(), level, message, list...)
 	})

@@ -11,6 +11,20 @@ import (
 	"github.com/papyra/papyra"
 )
 
+// The background is four goroutines. The callbacks of nats.go run on a goroutine
+// of its own.
+//
+//	goroutine  does                               ends
+//	sender     windows, reports, the connection   after Close has begun, with the final report
+//	feeder     memory for the lanes               when Close begins
+//	auditor    AuditFunc                          when Close begins and AuditFunc has returned
+//	notices    the user's Logger and callbacks    after the sender, when what waits is done
+//
+// Each lane, the link, the dialer and the notices have a mutex. No goroutine takes
+// one of them while it holds another, and none calls nats.go or the user's code
+// while it holds one: there is no lock order to keep. A record call takes only the
+// mutex of its lane.
+
 // Publisher records what happens in one process of one system. All its methods
 // are safe for concurrent use. Make it with [Connect] and end it with
 // [Publisher.Close].
@@ -18,20 +32,20 @@ type Publisher struct {
 	system  string
 	id      *papyra.Identity
 	now     func() time.Time
-	clocks  bool // each scratch tells the time, since the user gave no clock
+	clocks  bool // the user gave no clock: each scratch has one
 	started time.Time
 
 	lanes      [papyra.KindCount]*lane // by kind; nil for KindUnknown
 	background []*lane                 // the same, without the hole
 	scratch    sync.Pool               // of *scratch
 
-	// idle is set while the background waits to be woken; whoever clears it
-	// sends into wakeup.
+	// idle is set while the sender waits to be woken. Who clears it sends into
+	// wakeup.
 	idle   atomic.Bool
 	wakeup chan struct{}
 
-	// feeding is set while the feeder looks by itself for lanes that want
-	// memory; whoever sets it sends into hungry.
+	// feeding is set while the feeder looks at the lanes by itself. Who sets it
+	// sends into hungry.
 	feeding atomic.Bool
 	hungry  chan struct{}
 
@@ -48,7 +62,7 @@ type Publisher struct {
 	closeOnce sync.Once
 	closing   chan struct{}
 	hard      context.Context // Close's; set before closing is closed
-	soft      context.Context // ends a little before hard
+	soft      context.Context // ends a little before hard, so that time is left for the final report
 	endSoft   context.CancelFunc
 	left      leftBehind // set before done is closed
 
@@ -57,11 +71,11 @@ type Publisher struct {
 	feederDone  chan struct{}
 }
 
-// scratch is what one record call needs for itself.
+// scratch is the memory that one record call uses alone.
 type scratch struct {
 	enc    papyra.Encoder
-	clock  clock
-	fields []slog.Attr // of Crashed, which adds one
+	clock  recordClock
+	fields []slog.Attr // of Crashed, which adds one to the caller's
 }
 
 // Connect makes a publisher for the broker at url, which may list several
@@ -74,11 +88,11 @@ func Connect(url string, c Config) (*Publisher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure publisher: %w", err)
 	}
-	p.start()
+	p.startBackground()
 	return p, nil
 }
 
-// newPublisher makes a publisher whose background does not run yet.
+// newPublisher makes a publisher without starting its background.
 func newPublisher(url string, c Config) (*Publisher, error) {
 	noClock := c.Now == nil
 	c, err := c.withDefaults()
@@ -107,7 +121,7 @@ func newPublisher(url string, c Config) (*Publisher, error) {
 	p.scratch.New = func() any { return new(scratch) }
 	p.soft, p.endSoft = context.WithCancel(context.Background())
 	for _, kind := range papyra.Kinds() {
-		p.lanes[kind] = newLane(kind, c.System, c.Buffers.of(kind))
+		p.lanes[kind] = newLane(kind, c.System, c.Buffers.boundOf(kind))
 		p.background = append(p.background, p.lanes[kind])
 	}
 	c.Node = p.id.Node()
@@ -118,12 +132,13 @@ func newPublisher(url string, c Config) (*Publisher, error) {
 	return p, nil
 }
 
-// start runs the background until Close, which waits for it.
-func (p *Publisher) start() {
+// startBackground starts the goroutines of the background. They run until Close,
+// which waits for them.
+func (p *Publisher) startBackground() {
 	go p.notices.run()
-	go p.sender.run()
-	go p.feeder()
-	go p.auditor()
+	go p.sender.sendUntilClosed()
+	go p.runFeeder()
+	go p.runAuditor()
 }
 
 // Run returns the 16 random characters that stand in every record of this
@@ -178,11 +193,12 @@ func (p *Publisher) Crashed(a papyra.Address, err error, fields ...slog.Attr) {
 	s.fields = append(append(s.fields[:0], slog.Attr{Key: "error", Value: text}), fields...)
 	e := papyra.Event{Actor: a, Type: papyra.ActorCrashed}
 	bad := s.enc.Event(p.id, p.system, &e, s.fields, p.stamp(s, e.Time))
-	clear(s.fields) // keeps nothing of the caller's alive
+	clear(s.fields) // scratch must not keep what the caller gave alive
 	p.record(papyra.KindEvent, s, bad)
 }
 
-// errorText runs a method of the caller's own, before any lock.
+// errorText returns the text of err, or false if its Error method panics. That
+// method is the caller's own, so it is called before any lock is taken.
 func errorText(err error) (text slog.Value, ok bool) {
 	if err == nil {
 		return slog.AnyValue(nil), true
@@ -191,7 +207,7 @@ func errorText(err error) (text slog.Value, ok bool) {
 	return slog.StringValue(err.Error()), true
 }
 
-// stamp returns the time for a fact that has none.
+// stamp returns the time of a fact: its own, or now if it has none.
 func (p *Publisher) stamp(s *scratch, t time.Time) time.Time {
 	switch {
 	case !t.IsZero():
@@ -203,19 +219,20 @@ func (p *Publisher) stamp(s *scratch, t time.Time) time.Time {
 	}
 }
 
-// record puts what s has encoded, or the reason why it could not, into its lane.
+// record gives the record that s has encoded to its lane. err is what the encoder
+// returned. record wakes the background if it sleeps and there is work for it.
 func (p *Publisher) record(kind papyra.Kind, s *scratch, err error) {
-	o := p.lanes[kind].record(&s.enc, err)
+	a := p.lanes[kind].record(&s.enc, err)
 	p.scratch.Put(s)
-	if o.hungry && !p.feeding.Load() && p.feeding.CompareAndSwap(false, true) {
+	if a.wantsMemory && !p.feeding.Load() && p.feeding.CompareAndSwap(false, true) {
 		wake(p.hungry)
 	}
-	if o.taken && p.idle.Load() && p.idle.CompareAndSwap(true, false) {
+	if a.numbered && p.idle.Load() && p.idle.CompareAndSwap(true, false) {
 		wake(p.wakeup)
 	}
 }
 
-// wake sends into a channel that holds one.
+// wake sends into a channel with one slot, unless the slot is taken.
 func wake(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -236,7 +253,7 @@ type leftBehind struct {
 	closed, unconfirmed uint64
 }
 
-func (n *leftBehind) add(closed, unconfirmed uint64) {
+func (n *leftBehind) addLane(closed, unconfirmed uint64) {
 	n.closed += closed
 	n.unconfirmed += unconfirmed
 }
@@ -269,8 +286,8 @@ func (p *Publisher) Close(ctx context.Context) error {
 			return fmt.Errorf("wait for publisher to close: %w", context.Cause(ctx))
 		}
 	}
-	// Nothing but this ends a write into a stopped broker.
-	stopCut := context.AfterFunc(ctx, p.link.dialer.cut)
+	// Nothing but this ends a write to a stopped broker.
+	stopCut := context.AfterFunc(ctx, p.link.dialer.cutAll)
 	defer stopCut()
 	stopSoft := context.AfterFunc(ctx, p.endSoft)
 	defer stopSoft()
@@ -278,8 +295,9 @@ func (p *Publisher) Close(ctx context.Context) error {
 	select {
 	case <-p.done:
 	case <-ctx.Done():
-		// The sender ends within moments now, whatever is buffered, unless a
-		// callback of the user's that nats.go calls while it connects hangs.
+		// The sender ends within moments now, whatever is buffered. The exception
+		// is a callback of the user that nats.go calls while it connects and that
+		// hangs.
 		select {
 		case <-p.done:
 		case <-time.After(closeGrace):
@@ -291,16 +309,16 @@ func (p *Publisher) Close(ctx context.Context) error {
 	return p.closeError()
 }
 
-// closeGrace is how long Close waits beyond its deadline for what the user
-// gave to the publisher to return.
+// closeGrace is how long Close waits beyond its deadline for the user's code to
+// return: AuditFunc, Logger and callbacks.
 const closeGrace = 2 * time.Second
 
-// beginClose ends the intake and tells the sender. The order matters: once
-// closing is closed, no lane but that of the reports changes from outside.
+// beginClose ends the intake and then tells the background. The order matters:
+// once closing is closed, record calls add no record to any lane.
 func (p *Publisher) beginClose(ctx context.Context) {
 	for _, l := range p.background {
 		if l.kind != papyra.KindReport {
-			l.close()
+			l.closeIntake()
 		}
 	}
 	p.hard = ctx
@@ -312,7 +330,8 @@ func (p *Publisher) beginClose(ctx context.Context) {
 	close(p.closing)
 }
 
-// awaitUser waits for goroutines that run the user's code, but not for ever.
+// awaitUser waits for goroutines that run the user's code: until ctx ends, and no
+// longer than closeGrace.
 func (p *Publisher) awaitUser(ctx context.Context, ended ...<-chan struct{}) {
 	limit := time.NewTimer(closeGrace)
 	defer limit.Stop()
@@ -330,6 +349,8 @@ func (p *Publisher) awaitUser(ctx context.Context, ended ...<-chan struct{}) {
 	}
 }
 
+// closeError returns the error of Close: what was left behind. The sender has
+// ended.
 func (p *Publisher) closeError() error {
 	n := p.left
 	if n == (leftBehind{}) {

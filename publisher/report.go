@@ -10,12 +10,12 @@ import (
 // changes.
 const quietReports = 6
 
-// maxWaiting bounds the reports that wait to be sent: during a long outage more
-// of them would tell nothing that the next one does not.
+// maxWaiting bounds the reports that wait to be sent. More of them during a long
+// outage would tell nothing that the next one does not.
 const maxWaiting = 16
 
-// reporter writes the PublisherReports of a run into the lane of reports. Only
-// the sender uses it.
+// reporter makes the PublisherReports of a run and puts them into the lane of
+// reports. Only the sender uses it.
 type reporter struct {
 	p     *Publisher
 	enc   papyra.Encoder
@@ -24,14 +24,15 @@ type reporter struct {
 	state reportState
 }
 
-// reportState is what makes a report worth sending when it changes: not what
-// the reports themselves move.
+// reportState is what makes a report worth sending when it changes. The counts of
+// the reports themselves are not in it.
 type reportState struct {
-	counts  [papyra.KindCount]counts
+	counts  [papyra.KindCount]laneCounts
 	dropped [papyra.KindCount]uint64
 	outages uint64
 }
 
+// reportState returns the state of now.
 func (p *Publisher) reportState() (s reportState) {
 	for _, l := range p.lanes {
 		if l == nil {
@@ -46,14 +47,14 @@ func (p *Publisher) reportState() (s reportState) {
 		}
 		l.mu.Unlock()
 	}
-	errors, _, _ := p.link.account()
+	errors, _, _ := p.link.connectionStats()
 	s.outages = errors.Disconnects + errors.Reconnects
 	return s
 }
 
-// due writes a report if it is time, gives unneeded memory back, and returns
-// when to come again.
-func (r *reporter) due(now time.Time) time.Time {
+// reportIfDue writes a report if it is time, and then gives back memory that is
+// not needed. It returns when to call it again.
+func (r *reporter) reportIfDue(now time.Time) time.Time {
 	next := r.last.Add(r.every)
 	if now.Before(next) {
 		return next
@@ -68,13 +69,14 @@ func (r *reporter) due(now time.Time) time.Time {
 		}
 	}
 	r.state, r.last = state, now
-	r.write(false)
+	r.writeReport(false)
 	for _, l := range r.p.background {
-		l.trim()
+		l.trimMemory()
 	}
 	return now.Add(r.every)
 }
 
+// earlier returns the earlier of two times.
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b
@@ -82,56 +84,56 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// write puts a report into the lane of reports. The ranges that it carries are
-// forgotten only when it is there.
-func (r *reporter) write(final bool) {
+// writeReport puts a report into the lane of reports. If there is no room for it,
+// the ranges that it names are kept for the next one.
+func (r *reporter) writeReport(final bool) {
 	lane := r.p.lanes[papyra.KindReport]
 	payload := papyra.PublisherReport{
 		Final:      final,
 		Uptime:     time.Since(r.p.started).Seconds(),
 		Categories: make(map[string]papyra.PublisherCategory, len(r.p.background)),
-		Outages:    r.p.link.outagesSince(),
+		Outages:    r.p.link.outagesForReport(),
 	}
 	for _, l := range r.p.background {
-		payload.Categories[l.kind.Category()] = l.account()
+		payload.Categories[l.kind.Category()] = l.categoryReport()
 	}
-	err := r.encode(&payload)
-	if limit := r.p.sender.limit; err == nil && limit > 0 && r.enc.Len(lane.accepted()+1) > limit {
-		// Ranges that the broker would not take are worth less than the numbers.
+	err := r.encodeReport(&payload)
+	if limit := r.p.sender.messageLimit; err == nil && limit > 0 && r.enc.Len(lane.accepted()+1) > limit {
+		// The broker would refuse the whole report, so leave the ranges out.
 		for _, c := range payload.Categories {
 			for _, d := range c.Dropped {
 				d.Ranges = nil
 			}
 		}
 		payload.Outages = nil
-		err = r.encode(&payload)
+		err = r.encodeReport(&payload)
 	}
-	if !lane.addOwn(&r.enc, err) {
+	if !lane.recordOwn(&r.enc, err) {
 		return
 	}
 	for _, l := range r.p.background {
-		l.reported(payload.Categories[l.kind.Category()])
+		l.forgetReported(payload.Categories[l.kind.Category()])
 	}
-	r.p.link.outagesReported(payload.Outages)
+	r.p.link.forgetOutages(payload.Outages)
 }
 
-func (r *reporter) encode(payload *papyra.PublisherReport) error {
+func (r *reporter) encodeReport(payload *papyra.PublisherReport) error {
 	report := papyra.Report{Name: papyra.ReportPublisher, Payload: payload}
 	return r.enc.Report(r.p.id, r.p.system, &report, r.p.now())
 }
 
-// account returns the lane's part of a report. No memory is made while callers
-// may wait for the mutex.
-func (l *lane) account() papyra.PublisherCategory {
+// categoryReport returns the lane's part of a report. It allocates nothing while
+// record calls may wait for the mutex.
+func (l *lane) categoryReport() papyra.PublisherCategory {
 	var (
-		count counts
+		count laneCounts
 		drops [dropReasons]papyra.Drops
 	)
 	room := make([]papyra.Range, 0, dropReasons*maxRanges)
 	l.mu.Lock()
 	count = l.count
 	for i := range l.drops {
-		drops[i], room = l.drops[i].report(room)
+		drops[i], room = l.drops[i].forReport(room)
 	}
 	l.mu.Unlock()
 	c := papyra.PublisherCategory{
@@ -152,13 +154,13 @@ func (l *lane) account() papyra.PublisherCategory {
 	return c
 }
 
-// reported forgets the ranges that a report carries.
-func (l *lane) reported(c papyra.PublisherCategory) {
+// forgetReported forgets the ranges that a report names.
+func (l *lane) forgetReported(c papyra.PublisherCategory) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, name := range dropNames {
 		if d := c.Dropped[name]; d != nil {
-			l.drops[i].reported(d)
+			l.drops[i].forgetReported(d)
 		}
 	}
 }

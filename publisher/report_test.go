@@ -24,7 +24,7 @@ func TestReportsTellTheAccount(t *testing.T) {
 		return last
 	}
 	await(t, "a report tells everything", func() bool { return latest().Categories["events"].Confirmed == 2 })
-	// A dropped range is told once, its number always.
+	// A range of drops is named in one report, their number in all.
 	told, n := 0, uint64(0)
 	for _, report := range r.allReports() {
 		events := report.Categories["events"]
@@ -54,20 +54,21 @@ func TestReportsAreRareWhileNothingChanges(t *testing.T) {
 	r.last = start
 	reports := func() uint64 { return r.p.lanes[papyra.KindReport].accepted() }
 	var at []time.Duration
-	next := r.due(start)
+	next := r.reportIfDue(start)
 	for next.Sub(start) < 200*time.Second {
 		if next.Sub(start) == 150*time.Second {
 			r.p.Started(someActor)
 		}
 		n, now := reports(), next
-		if next = r.due(now); reports() > n {
+		if next = r.reportIfDue(now); reports() > n {
 			at = append(at, now.Sub(start)/time.Second)
 		}
 		if !next.After(now) || next.Sub(now) > 10*time.Second {
 			t.Fatalf("at %v: next look at %v, want it later and within 10 s", now.Sub(start), next.Sub(start))
 		}
 	}
-	// Quiet for 60 s at a time; a change is told at the next look.
+	// Without a change there is a report every 60 s; a change is told at the next
+	// look.
 	want := []time.Duration{60, 120, 150}
 	if len(at) != len(want) {
 		t.Fatalf("got reports at seconds %v, want %v", at, want)
@@ -87,12 +88,12 @@ func TestRangesSurviveAReportThatWasDropped(t *testing.T) {
 	reports := p.lanes[papyra.KindReport]
 	bound := reports.mem.bound
 	reports.mem.bound = 0
-	r.write(false)
+	r.writeReport(false)
 	if got := p.Stats().Reports; got.DroppedQueueFull != 1 {
 		t.Fatalf("got %+v, want the report dropped", got)
 	}
 	reports.mem.bound = bound
-	r.write(false)
+	r.writeReport(false)
 	if got := p.Stats().Reports; got.Buffered != 1 {
 		t.Fatalf("got %+v, want the report buffered", got)
 	}
@@ -101,16 +102,16 @@ func TestRangesSurviveAReportThatWasDropped(t *testing.T) {
 	}
 }
 
-// What the broker would not take is told without ranges rather than not at all.
+// A report that is too long for the broker is written without ranges.
 func TestReportFitsTheBrokersLimit(t *testing.T) {
 	p := connect(t, "nats://127.0.0.1:1", Config{})
 	for range 200 {
 		p.Event(papyra.Event{Payload: func() {}})
 		p.Started(someActor)
 	}
-	p.sender.limit = 1200
+	p.sender.messageLimit = 1200
 	r := &reporter{p: p, every: time.Second}
-	r.write(false)
+	r.writeReport(false)
 	c := p.lanes[papyra.KindReport].open
 	if c == nil || len(c.buf) > 1200 || len(c.buf) == 0 {
 		t.Fatalf("got report %v, want one of at most 1200 bytes", c)

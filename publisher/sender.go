@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// tick is how long records wait for company while they flow, and activeFor
-	// how long they are thought to flow after the last one.
+	// tick is how long records wait for company while they flow. activeFor is how
+	// long the sender goes on ticking after the last record.
 	tick      = 2 * time.Millisecond
 	activeFor = 100 * time.Millisecond
 
@@ -15,8 +15,8 @@ const (
 	downTick = 50 * time.Millisecond
 )
 
-// sender is the background side: one goroutine that takes what is buffered at
-// this moment, hands it over, waits until it is confirmed, and begins again.
+// sender is the background side: one goroutine that takes what is buffered at the
+// moment, hands it over, waits until that is confirmed, and begins again.
 type sender struct {
 	p        *Publisher
 	link     *link
@@ -24,30 +24,30 @@ type sender struct {
 	reporter *reporter
 
 	timer   *time.Timer
-	closing <-chan struct{} // nil once it is known
+	closing <-chan struct{} // nil once the sender has seen it closed
 
-	limit int // the broker's limit on a message; 0 before the first connection
+	messageLimit int // bytes that the broker allows a message; 0 before the first connection
 
 	// The window.
-	bytes   int // its size now
-	entries []entry
-	owners  []int  // which entry a message belongs to, by number from first
-	first   uint64 // number of the window's first message
-	nextID  uint64
+	windowBytes int           // its size now
+	entries     []windowEntry // its chunks
+	entryOf     []int         // by message, counted from firstID: the index of its entry
+	firstID     uint64        // number of its first message
+	nextID      uint64        // number of the next message
 
-	active   time.Time // when something was last new or sent
-	accepted uint64    // numbers taken by then
+	lastActive   time.Time // when a record was last taken or sent
+	lastAccepted uint64    // numbers taken by then
 }
 
 func newSender(p *Publisher) *sender {
 	s := &sender{
-		p:        p,
-		link:     p.link,
-		reporter: &reporter{p: p, every: p.reportEvery, last: p.started},
-		timer:    time.NewTimer(time.Hour),
-		closing:  p.closing,
-		bytes:    maxWindowBytes / 16,
-		active:   time.Now(),
+		p:           p,
+		link:        p.link,
+		reporter:    &reporter{p: p, every: p.reportEvery, last: p.started},
+		timer:       time.NewTimer(time.Hour),
+		closing:     p.closing,
+		windowBytes: maxWindowBytes / 16,
+		lastActive:  time.Now(),
 	}
 	for _, kind := range laneOrder {
 		s.lanes = append(s.lanes, p.lanes[kind])
@@ -55,19 +55,19 @@ func newSender(p *Publisher) *sender {
 	return s
 }
 
-// run works until Close, and ends with the last word.
-func (s *sender) run() {
+// sendUntilClosed works until Close, and ends with the final report.
+func (s *sender) sendUntilClosed() {
 	defer close(s.p.done)
-	for !s.finished() {
-		sent := s.window(s.p.soft)
-		s.pause(sent, s.reporter.due(time.Now()))
+	for !s.timeToEnd() {
+		sent := s.sendWindow(s.p.soft)
+		s.awaitWork(sent, s.reporter.reportIfDue(time.Now()))
 	}
-	s.finish()
+	s.endRun()
 }
 
-// finished reports whether it is time for the last word: after Close, when
-// everything is settled or nearly all the time is used.
-func (s *sender) finished() bool {
+// timeToEnd reports whether it is time for the final report: after Close, when
+// nothing is buffered or nearly all the time is used.
+func (s *sender) timeToEnd() bool {
 	select {
 	case <-s.p.closing:
 	default:
@@ -84,14 +84,15 @@ func (s *sender) buffered() (n uint64) {
 	return n
 }
 
-// pause waits until there is reason to go on. While records flow it ticks by
-// itself, so that callers need not wake it; only after a while without any does
-// it go idle, and then the next caller does.
-func (s *sender) pause(sent bool, report time.Time) {
+// awaitWork waits until there is reason to go on. sent says whether the last
+// window was proven, report when the next report is due. While records flow the
+// sender ticks by itself, so that record calls need not wake it. After a while
+// without any record it goes idle, and then the next record call wakes it.
+func (s *sender) awaitWork(sent bool, report time.Time) {
 	now := time.Now()
 	ready, full, until := s.outlook(now, report)
-	if accepted := s.p.accepted(); sent || accepted != s.accepted {
-		s.active, s.accepted = now, accepted
+	if accepted := s.p.accepted(); sent || accepted != s.lastAccepted {
+		s.lastActive, s.lastAccepted = now, accepted
 	}
 	if sent && full {
 		return
@@ -100,7 +101,7 @@ func (s *sender) pause(sent bool, report time.Time) {
 	switch {
 	case ready && !s.link.isDown():
 		until = earlier(until, now.Add(tick))
-	case now.Sub(s.active) >= activeFor:
+	case now.Sub(s.lastActive) >= activeFor:
 		idle = true
 	case s.link.isDown():
 		until = earlier(until, now.Add(downTick))
@@ -109,8 +110,8 @@ func (s *sender) pause(sent bool, report time.Time) {
 	}
 	if idle {
 		s.p.idle.Store(true)
-		// A record that came before the flag was seen woke nobody.
-		if s.p.accepted() != s.accepted {
+		// A record call that came before the flag was set has woken nobody.
+		if s.p.accepted() != s.lastAccepted {
 			s.p.idle.Store(false)
 			return
 		}
@@ -120,29 +121,29 @@ func (s *sender) pause(sent bool, report time.Time) {
 	select {
 	case <-s.p.wakeup:
 	case <-s.link.events:
-		s.resume()
+		s.retryHolds()
 	case <-s.closing:
-		s.closing = nil // once is enough
-		s.resume()
+		s.closing = nil // it would be ready each time
+		s.retryHolds()
 	case <-s.p.soft.Done():
 	case <-s.timer.C:
 	}
 	s.timer.Stop()
 }
 
-// outlook tells whether a lane can send now, whether one holds a full message,
+// outlook returns whether a lane can send now, whether one has a full message,
 // and when to look again at the latest.
 func (s *sender) outlook(now, report time.Time) (ready, full bool, until time.Time) {
 	until = report
 	if s.link.isDown() {
-		until = earlier(until, now.Add(time.Second)) // in case no callback tells
+		until = earlier(until, now.Add(time.Second)) // in case no callback comes
 	}
 	for _, l := range s.lanes {
 		records, whole := l.waiting()
 		if records == 0 {
 			continue
 		}
-		if h := l.held(); h.reason != HoldNone {
+		if h := l.currentHold(); h.reason != HoldNone {
 			until = earlier(until, h.until)
 			ready = ready || !now.Before(h.until)
 			continue
@@ -152,39 +153,38 @@ func (s *sender) outlook(now, report time.Time) (ready, full bool, until time.Ti
 	return ready, full, until
 }
 
-// resume lets the lanes on hold try again at once: a new connection, or the end,
-// is a new chance.
-func (s *sender) resume() {
+// retryHolds lets the lanes on hold try again at once: a new connection, or the
+// beginning of Close, is a new chance.
+func (s *sender) retryHolds() {
 	for _, l := range s.lanes {
-		l.retryNow()
+		l.retryHoldNow()
 	}
 }
 
-// finish gives up what is left, says the last word and ends the connection.
-func (s *sender) finish() {
+// endRun gives up what is left, sends the final report and ends the connection.
+func (s *sender) endRun() {
 	var left leftBehind
 	for _, l := range s.lanes[1:] {
-		left.add(l.abandon())
+		left.addLane(l.abandon())
 	}
 	reports := s.lanes[0]
-	if s.p.accepted() > 0 {
-		// Of a run without any record there is nothing to say.
-		s.reporter.write(true)
-		reports.retryNow()
+	if s.p.accepted() > 0 { // of a run without any record there is nothing to say
+		s.reporter.writeReport(true)
+		reports.retryHoldNow()
 		for s.p.hard.Err() == nil && s.buffered() > 0 {
-			if !s.window(s.p.hard) {
-				s.breathe()
+			if !s.sendWindow(s.p.hard) {
+				s.pauseBetweenTries()
 			}
 		}
 	}
-	left.add(reports.abandon())
+	left.addLane(reports.abandon())
 	s.p.left = left
-	s.link.close()
+	s.link.closeConnection()
 	s.p.notices.close()
 }
 
-// breathe waits a little between two tries to send the last word.
-func (s *sender) breathe() {
+// pauseBetweenTries waits a little between two tries to send the final report.
+func (s *sender) pauseBetweenTries() {
 	s.timer.Reset(10 * time.Millisecond)
 	select {
 	case <-s.timer.C:
@@ -192,7 +192,7 @@ func (s *sender) breathe() {
 	}
 }
 
-// complain logs what keeps a lane waiting.
-func (s *sender) complain(message string, l *lane) {
+// logHold logs what makes a lane wait.
+func (s *sender) logHold(message string, l *lane) {
 	s.p.notices.log(slog.LevelWarn, message, func() []any { return []any{"subject", l.subject} })
 }

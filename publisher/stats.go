@@ -2,20 +2,21 @@ package publisher
 
 import "github.com/papyra/papyra"
 
-// Stats are the numbers of a publisher since it was made, except for the
-// gauges, which say so. Within each CategoryStats they are of one moment and
-// exact; the categories are read one after the other.
+// Stats are the numbers of a publisher since it was made. Some are gauges, which
+// their comments say. The numbers of one CategoryStats are exact and of one
+// moment; the categories are read one after the other.
 type Stats struct {
 	Events      CategoryStats
 	DeadLetters CategoryStats
 	Audits      CategoryStats
 	Reports     CategoryStats
 
-	// Connected is a gauge: there is a connection to a broker.
+	// Connected is a gauge: whether there is a connection to a broker.
 	Connected bool
 
-	// RepliesRefused is a gauge: the broker does not let this login subscribe to
-	// its inbox, so that records count as confirmed also when nobody listened.
+	// RepliesRefused is a gauge: whether the broker refuses this login the
+	// subscription to its inbox. Then records count as confirmed also when nobody
+	// listened.
 	RepliesRefused bool
 
 	// AuditPanics counts the calls of AuditFunc that panicked.
@@ -28,23 +29,23 @@ type Stats struct {
 //
 //	Accepted = Confirmed + Unconfirmed + Buffered + Dropped()
 type CategoryStats struct {
-	Accepted  uint64 // numbers taken; the highest one
-	Confirmed uint64 // a server had a receiver and queued the record
+	Accepted  uint64 // records that took a number; also the highest number
+	Confirmed uint64 // a server had a receiver for the record and queued it
 	Buffered  uint64 // gauge: not confirmed yet
 
-	// Unconfirmed were handed over when Close's time was up, and their fate is
-	// unknown. It is 0 before.
+	// Unconfirmed were handed over before Close's time was up, and nothing says
+	// whether a server has them. It is 0 until then.
 	Unconfirmed uint64
 
 	DroppedQueueFull uint64 // the buffer was full
 	DroppedTooLarge  uint64 // longer than papyra.MaxPublishedLine or than the broker takes
 	DroppedEncode    uint64 // a value that cannot be written
-	DroppedClosed    uint64 // never handed over when Close's time was up
+	DroppedClosed    uint64 // no server can have it, and Close's time was up
 
 	Refused   uint64 // calls after Close; they take no number
-	Resent    uint64 // handed over once more, each time
-	Unheard   uint64 // handed over while nobody listened, each time
-	Denied    uint64 // handed over and not permitted by the broker, each time
+	Resent    uint64 // handed over once more; counted each time
+	Unheard   uint64 // handed over while nobody listened; counted each time
+	Denied    uint64 // handed over and not permitted by the broker; counted each time
 	Sanitized uint64 // invalid UTF-8 bytes that were replaced
 
 	// BufferBytes is a gauge: memory held for records, used or free. It never
@@ -67,7 +68,7 @@ type HoldReason string
 
 // The reasons to hold a category.
 const (
-	HoldNone    HoldReason = ""        // nothing waits without need
+	HoldNone    HoldReason = ""        // there is no reason to wait
 	HoldUnheard HoldReason = "unheard" // nobody listens: start a sink
 	HoldDenied  HoldReason = "denied"  // the login may not publish to the subject: permit it
 )
@@ -81,11 +82,11 @@ type Errors struct {
 	Other       uint64 // anything else that the broker or the client reported
 	Disconnects uint64
 	Reconnects  uint64
-	Last        string // the latest one's text
+	Last        string // text of the latest error
 }
 
-// Stats returns the numbers of now. It waits for nothing but each category's
-// mutex and is safe at any time, also after Close.
+// Stats returns the numbers of now. It waits only for mutexes that are held for
+// moments, whatever the broker does, and is safe at any time, also after Close.
 func (p *Publisher) Stats() Stats {
 	s := Stats{
 		Events:      p.lanes[papyra.KindEvent].stats(),
@@ -94,10 +95,11 @@ func (p *Publisher) Stats() Stats {
 		Reports:     p.lanes[papyra.KindReport].stats(),
 		AuditPanics: p.auditPanics.Load(),
 	}
-	s.Errors, s.Connected, s.RepliesRefused = p.link.account()
+	s.Errors, s.Connected, s.RepliesRefused = p.link.connectionStats()
 	return s
 }
 
+// stats returns the lane's part of Stats, all of one moment.
 func (l *lane) stats() CategoryStats {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,145 +10,178 @@ import (
 )
 
 const (
-	// maxWindowMessages and maxWindowBytes bound what is handed over before it
-	// is confirmed. Within them the window follows the broker's pace.
+	// maxWindowMessages and maxWindowBytes bound what is handed over before it is
+	// confirmed. Within these bounds the window follows the broker's pace.
 	maxWindowMessages = 1024
 	maxWindowBytes    = 4 << 20
 	minWindowBytes    = 2 * chunkSize
 
-	fastWindow = 200 * time.Millisecond // confirmed so soon, the next window is larger
-	slowWindow = time.Second            // confirmed so late, it is smaller: pings must not starve behind it
+	fastWindow = 200 * time.Millisecond // a window confirmed within this time makes the next one larger
+	slowWindow = time.Second            // one that took longer makes it smaller: pings must not wait too long behind it
 
-	longestUnheard = 5 * time.Second  // between two offers to nobody
-	longestDenied  = 10 * time.Second // between two offers of what is not permitted
+	longestUnheard = 5 * time.Second  // between two tries while nobody listens
+	longestDenied  = 10 * time.Second // between two tries while the subject is not permitted
 )
 
-// entry is one chunk in a window.
-type entry struct {
-	lane     *lane
-	chunk    *chunk
-	messages int  // of it that were handed over
-	whole    bool // every message of it was
-	unheard  int  // 503 answers
-	before   bool // chunk.unknown before this window
-}
+// laneOrder is the order in which lanes are served.
+var laneOrder = [...]papyra.Kind{papyra.KindReport, papyra.KindDeadLetter, papyra.KindAudit, papyra.KindEvent}
 
-// window takes what is buffered now, hands it over, waits for the answer and
-// counts. It reports whether anything was taken. Exactly what is proven to be
-// in a server's hands is confirmed:
+// sendWindow takes what is buffered now, hands it over, waits for the broker's
+// answer and settles. It reports whether the window was proven; it reports false
+// if there was nothing to take.
 //
-//   - the socket is the same and unbroken before the first Publish and after the
-//     answer to the flush. This holds off the answer to a flush that began while
-//     reconnecting, and a write that failed while the status stayed connected;
-//   - the answer came;
-//   - every error that the server sent before the answer has arrived, and none
-//     is about the message's subject;
-//   - no 503 for the message came, and no 503 can have been lost.
+// A window is proven if all of this holds:
 //
-// What is not confirmed goes back to the front of its lane.
-func (s *sender) window(ctx context.Context) bool {
-	socket := s.link.ready(ctx)
+//   - The socket is the same and unbroken before the first Publish and after the
+//     answer to the flush. A flush that begins while nats.go reconnects is
+//     answered by the new connection, and a write can fail while the status stays
+//     connected: neither proves anything.
+//   - The answer to the flush came.
+//   - Every error that the server sent before the answer has arrived here.
+//   - No 503 answer can have been lost.
+//
+// Then settleWindow says what became of each chunk: a refusal of its subject or a
+// 503 for one of its messages still counts against it. What is not confirmed goes
+// back to the front of its lane.
+func (s *sender) sendWindow(ctx context.Context) bool {
+	socket := s.link.readySocket(ctx)
 	if socket == nil {
 		return false
 	}
-	s.readLimit()
-	if !s.collect(time.Now()) {
+	s.readMessageLimit()
+	if !s.collectWindow(time.Now()) {
 		return false
 	}
 	began := time.Now()
-	mark := s.link.begin()
-	proven := s.publish() && s.prove(ctx, socket, mark)
+	mark := s.link.beginWindow()
+	proven := s.publishWindow() && s.proveWindow(ctx, socket, mark)
 	if proven {
-		s.pace(time.Since(began))
-		s.link.eachReply(s.noteUnheard)
+		s.adjustWindow(time.Since(began))
+		s.link.eachNoResponders(s.noteUnheard)
 	} else {
-		s.bytes = max(s.bytes/4, minWindowBytes)
-		// What became of it is unknown, and on this connection it would never
-		// be known. At the end there is no time for another one.
+		s.windowBytes = max(s.windowBytes/4, minWindowBytes)
+		// What became of the window is unknown, and this connection will never
+		// tell. When ctx is done there is no time for another connection.
 		if ctx.Err() == nil {
 			_ = socket.Close()
 		}
 	}
-	s.settle(proven, s.link.takeRefused())
+	s.settleWindow(proven, s.link.takeRefused())
 	return proven
 }
 
-// prove flushes and reports whether everything that was handed over on socket
-// since mark is in a server's hands, except for what is told to be refused or
-// unheard. The order matters: what tells against a window comes before the
-// answer to the flush, so it is looked at after it.
-func (s *sender) prove(ctx context.Context, socket *socket, mark mark) bool {
-	return s.link.flush(ctx) && s.link.settled(ctx) &&
-		s.link.dialer.live() == socket && s.link.mark() == mark
+// proveWindow flushes. It reports whether everything that was handed over on
+// socket since mark is in a server's hands, except for what was refused or found
+// nobody who listens. The order matters: everything that counts against a window
+// comes before the answer to the flush, so it is looked at after the answer.
+func (s *sender) proveWindow(ctx context.Context, socket *socket, mark windowMark) bool {
+	return s.link.roundTrip(ctx) && s.link.awaitErrors(ctx) &&
+		s.link.dialer.liveSocket() == socket && s.link.markWindow() == mark
 }
 
-// readLimit takes over the broker's limit on messages, which may be another one
-// after each reconnect.
-func (s *sender) readLimit() {
+// readMessageLimit takes over the broker's limit on messages, which can be
+// another one after each reconnect.
+func (s *sender) readMessageLimit() {
 	limit := int(s.link.nc.MaxPayload())
-	if limit <= 0 || limit == s.limit {
+	if limit <= 0 || limit == s.messageLimit {
 		return
 	}
-	s.limit = limit
+	s.messageLimit = limit
 	for _, l := range s.lanes {
 		l.setLimit(min(chunkSize, limit))
 	}
 }
 
-// collect fills the window: a fair share for each lane first, then what is left
-// in the order of the lanes, of which events come last. A lane on hold gives one
-// chunk when its time has come, to try.
-func (s *sender) collect(now time.Time) bool {
+// laneTurn is what a lane may put into a window.
+type laneTurn uint8
+
+const (
+	turnSkip laneTurn = iota // nothing: its hold lasts
+	turnTry                  // one chunk: its hold is over, but the reason may not be
+	turnSend                 // what it has
+)
+
+// turnOf returns what a lane may put into a window now.
+func turnOf(l *lane, now time.Time) laneTurn {
+	h := l.currentHold()
+	switch {
+	case h.reason == HoldNone:
+		return turnSend
+	case now.Before(h.until):
+		return turnSkip
+	default:
+		return turnTry
+	}
+}
+
+// collectWindow fills the window and reports whether anything is in it. Each lane
+// first gets a fair share. Then the lanes get what is left, in their order, in
+// which events come last.
+func (s *sender) collectWindow(now time.Time) bool {
 	s.entries = s.entries[:0]
-	bytes, chunks := s.bytes, maxWindowMessages
+	bytes, chunks := s.windowBytes, maxWindowMessages
 	share := bytes / len(s.lanes)
-	for pass := range 2 {
-		for _, l := range s.lanes {
-			var list chunkList
-			switch h := l.held(); {
-			case h.reason != HoldNone:
-				if pass == 0 && !now.Before(h.until) {
-					l.take(&list, 1, 1)
-				}
-			case pass == 0:
-				bytes -= l.take(&list, min(share, bytes), chunks/len(s.lanes))
-			case bytes > 0 && chunks > 0:
-				if _, full := l.waiting(); full {
-					bytes -= l.take(&list, bytes, chunks)
-				}
-			}
-			chunks -= list.n
-			for c := list.pop(); c != nil; c = list.pop() {
-				s.entries = append(s.entries, entry{lane: l, chunk: c, before: c.unknown})
-			}
+	var turns [len(laneOrder)]laneTurn
+	for i, l := range s.lanes {
+		turns[i] = turnOf(l, now)
+		switch turns[i] {
+		case turnTry:
+			_, n := s.collectChunks(l, 1, 1)
+			chunks -= n
+		case turnSend:
+			taken, n := s.collectChunks(l, min(share, bytes), chunks/len(s.lanes))
+			bytes -= taken
+			chunks -= n
+		case turnSkip:
+		}
+	}
+	for i, l := range s.lanes {
+		if turns[i] != turnSend || bytes <= 0 || chunks <= 0 {
+			continue
+		}
+		if _, full := l.waiting(); full {
+			taken, n := s.collectChunks(l, bytes, chunks)
+			bytes -= taken
+			chunks -= n
 		}
 	}
 	return len(s.entries) > 0
 }
 
-// publish hands the window over and reports whether a flush can confirm it.
-func (s *sender) publish() bool {
-	s.first = s.nextID
-	s.owners = s.owners[:0]
+// collectChunks moves chunks from a lane into the window, as lane.takeChunks
+// does. It returns their bytes and their number.
+func (s *sender) collectChunks(l *lane, bytes, chunks int) (taken, n int) {
+	var list chunkList
+	taken = l.takeChunks(&list, bytes, chunks)
+	n = list.n
+	for c := list.pop(); c != nil; c = list.pop() {
+		s.entries = append(s.entries, windowEntry{lane: l, chunk: c})
+	}
+	return taken, n
+}
+
+// publishWindow hands the window over, and reports whether a flush can prove it.
+func (s *sender) publishWindow() bool {
+	s.firstID = s.nextID
+	s.entryOf = s.entryOf[:0]
 	for i := range s.entries {
 		e := &s.entries[i]
-		e.lane.fit(e.chunk, s.limit)
+		e.lane.dropLongLines(e.chunk, s.messageLimit)
 		e.whole = true
 		for rest := e.chunk.buf; len(rest) > 0; {
-			if len(s.owners) == maxWindowMessages {
-				e.whole = false // of a window of many small messages the rest comes later
+			if len(s.entryOf) == maxWindowMessages {
+				e.whole = false // there are many small messages: the rest comes in a later window
 				break
 			}
-			n := part(rest, s.limit)
-			err := s.link.nc.PublishRequest(e.lane.subject, s.link.reply(s.nextID), rest[:n])
+			n := linesWithin(rest, s.messageLimit)
+			err := s.link.nc.PublishRequest(e.lane.subject, s.link.replySubject(s.nextID), rest[:n])
 			if err != nil && neverSent(err) {
 				e.whole = false
 				return errors.Is(err, nats.ErrMaxPayload)
 			}
 			s.nextID++
-			s.owners = append(s.owners, i)
+			s.entryOf = append(s.entryOf, i)
 			e.messages++
-			e.chunk.unknown = true
 			if err != nil {
 				e.whole = false
 				return false
@@ -170,87 +203,29 @@ func neverSent(err error) bool {
 	return false
 }
 
-// noteUnheard takes a 503 to the chunk that it is for.
+// noteUnheard counts the 503 answer with this subject for the chunk whose message
+// it is about.
 func (s *sender) noteUnheard(subject string) {
-	id, ok := s.link.unheard(subject)
-	if ok && id >= s.first && id-s.first < uint64(len(s.owners)) {
-		s.entries[s.owners[id-s.first]].unheard++
+	id, ok := s.link.messageID(subject)
+	if ok && id >= s.firstID && id-s.firstID < uint64(len(s.entryOf)) {
+		s.entries[s.entryOf[id-s.firstID]].unheard++
 	}
 }
 
-// pace fits the window to the broker: a slow one must not be given so much that
-// the pings behind it come too late.
-func (s *sender) pace(took time.Duration) {
+// adjustWindow fits the next window's size to the broker. A slow broker must not
+// be given so much that the pings behind it come too late.
+func (s *sender) adjustWindow(took time.Duration) {
 	switch {
 	case took < fastWindow:
-		s.bytes = min(s.bytes*2, maxWindowBytes)
+		s.windowBytes = min(s.windowBytes*2, maxWindowBytes)
 	case took > slowWindow:
-		s.bytes = max(s.bytes/2, minWindowBytes)
+		s.windowBytes = max(s.windowBytes/2, minWindowBytes)
 	}
 }
 
-// settle counts the window in every lane.
-func (s *sender) settle(proven bool, refused map[string]int) {
-	now := time.Now()
-	for _, l := range s.lanes {
-		s.settleLane(l, proven, refused[l.subject], now)
-	}
-	clear(s.entries) // chunks belong to their lanes again
-}
-
-func (s *sender) settleLane(l *lane, proven bool, refused int, now time.Time) {
-	var w settled
-	messages := 0
-	for _, e := range s.entries {
-		if e.lane == l {
-			messages += e.messages
-		}
-	}
-	for _, e := range s.entries {
-		if e.lane != l {
-			continue
-		}
-		c, records := e.chunk, uint64(e.chunk.records)
-		if e.messages > 0 {
-			if c.handed > 0 {
-				w.resent += records
-			}
-			c.handed++
-		}
-		switch {
-		case proven && refused > 0 && e.messages > 0:
-			// Which messages were refused is not told; when it was all of them,
-			// no server has any.
-			w.denied += records
-			c.unknown = e.before || refused < messages
-			w.back.push(c)
-		case proven && e.unheard > 0:
-			w.unheard += records
-			c.unknown = e.before || e.unheard < e.messages
-			w.back.push(c)
-		case proven && e.whole:
-			w.done.push(c)
-		default:
-			w.back.push(c)
-		}
-	}
-	confirmed := w.done.n > 0
-	l.settle(&w)
-	switch {
-	case w.denied > 0:
-		l.keep(HoldDenied, now, s.longest(longestDenied))
-		s.complain("the broker does not permit publishing: allow this login to publish to the subject", l)
-	case w.unheard > 0:
-		l.keep(HoldUnheard, now, s.longest(longestUnheard))
-		s.complain("nobody listens: records wait in the buffer until a sink runs", l)
-	case confirmed:
-		l.release()
-	}
-}
-
-// longest shortens the waiting while the publisher closes: what can still be
+// longestHold returns d, or less while the publisher closes: what can still be
 // sent then should be.
-func (s *sender) longest(d time.Duration) time.Duration {
+func (s *sender) longestHold(d time.Duration) time.Duration {
 	select {
 	case <-s.p.closing:
 		return 200 * time.Millisecond
@@ -258,6 +233,3 @@ func (s *sender) longest(d time.Duration) time.Duration {
 		return d
 	}
 }
-
-// laneOrder is the order in which lanes are served.
-var laneOrder = [...]papyra.Kind{papyra.KindReport, papyra.KindDeadLetter, papyra.KindAudit, papyra.KindEvent}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/sink"
-	"github.com/papyra/papyra/sink/broker"
 )
 
 // BenchmarkPipeline sends messages of about 16 KiB through an embedded server
@@ -24,11 +23,7 @@ func BenchmarkPipeline(b *testing.B) {
 }
 
 func benchPipeline(b *testing.B, v sink.Validation, inProcess bool) {
-	srv, err := broker.Start(broker.Config{Listen: "127.0.0.1:0"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer srv.Close()
+	srv := startBroker(b)
 	c := sink.Config{URL: srv.URL(), Validate: v}
 	if inProcess {
 		c.NATS = append(c.NATS, nats.InProcessServer(srv))
@@ -41,13 +36,9 @@ func benchPipeline(b *testing.B, v sink.Validation, inProcess bool) {
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 	<-s.Receiving()
-	nc, err := nats.Connect(srv.URL())
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer nc.Close()
+	nc := dial(b, srv.URL())
 
-	message, lines := benchMessage(b, 16<<10)
+	message, lines := sink.LargeMessage(b, 16<<10)
 	b.SetBytes(int64(len(message) / lines))
 	b.ResetTimer()
 	for n := 0; n < b.N; n += lines {
@@ -70,18 +61,13 @@ func benchPipeline(b *testing.B, v sink.Validation, inProcess bool) {
 	b.ReportMetric(float64(st.Stored)/b.Elapsed().Seconds(), "records/s")
 }
 
-func benchMessage(tb testing.TB, size int) (message []byte, lines int) {
-	for r := newRun(tb, "orders", runA); len(message) < size; lines++ {
-		message = append(message, r.event()...)
-	}
-	return message, lines
-}
-
 // discard is a store that takes everything and keeps nothing.
 type discard struct{ fakeStore }
 
 func (d *discard) Appender(context.Context) (sink.Appender, error) { return &discard{}, nil }
 
 func (d *discard) Append(_ context.Context, b *papyra.Batch) (int, error) { return b.Len(), nil }
-func (d *discard) Sync(context.Context) error                             { return nil }
-func (d *discard) Stats() papyra.AppendStats                              { return papyra.AppendStats{} }
+
+func (d *discard) Sync(context.Context) error { return nil }
+
+func (d *discard) Stats() papyra.AppendStats { return papyra.AppendStats{} }

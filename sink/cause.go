@@ -10,9 +10,9 @@ import (
 	"github.com/papyra/papyra"
 )
 
-// CauseOf returns the cause of an error of a store: what the store says in a
-// papyra.StoreError, otherwise the errno or the kind of the error; "" for nil. It
-// is always one of papyra.Causes.
+// CauseOf returns the cause of an error of a store, which is one of papyra.Causes,
+// or "" for nil. What the store says in a papyra.StoreError comes first; otherwise
+// the errno decides, or the kind of the error.
 func CauseOf(err error) papyra.Cause {
 	var (
 		store   *papyra.StoreError

@@ -22,8 +22,8 @@ const (
 	// ValidateFull checks every line in full: UTF-8, JSON, depth, duplicate
 	// members, the members of its kind, the seal.
 	ValidateFull Validation = "full"
-	// ValidateSeal trusts a line in the publisher's own layout whose seal
-	// verifies, and checks others in full. It is for brokers whose publishers
+	// ValidateSeal accepts a line in the publisher's own layout if its seal
+	// verifies, and checks other lines in full. It is for brokers whose publishers
 	// are all trusted: anybody can compute a seal.
 	ValidateSeal Validation = "seal"
 )
@@ -34,8 +34,8 @@ type Config struct {
 	// URL is the NATS server, or several with commas between. Default
 	// nats.DefaultURL.
 	URL string
-	// NATS holds credentials, TLS and the like. The options that decide how the
-	// connection behaves when it is lost are the sink's own.
+	// NATS holds credentials, TLS and the like. The sink sets the options that
+	// decide what happens when the connection is lost.
 	NATS []nats.Option
 	// ConnectTimeout bounds how long Run tries to reach the server at its start.
 	// Afterwards it tries for ever. Default 5 s.
@@ -47,8 +47,8 @@ type Config struct {
 	// Instance names this worker, [A-Za-z0-9_-]{1,64}. Default the host's name,
 	// with anything else replaced by '_'.
 	Instance string
-	// Systems and Kinds are what to receive; empty is everything. Reports are
-	// received whatever they say.
+	// Systems and Kinds filter what is received; empty is everything. Reports are
+	// always received.
 	Systems []string
 	Kinds   []papyra.Kind
 
@@ -58,8 +58,8 @@ type Config struct {
 	// SyncEvery is the time between two Syncs of the store. Default 1 s.
 	SyncEvery time.Duration
 	// BufferBytes bounds the lines that wait for the store. What comes beyond
-	// it is dropped and counted as sink_full. Default 64 MiB. The NATS client
-	// holds up to as much before it.
+	// it is dropped and counted as sink_full. Default 64 MiB. The NATS client may
+	// hold another 64 MiB of messages that the sink has not seen yet.
 	BufferBytes int
 	// StopTimeout bounds the graceful stop. What is not stored when it is over
 	// is dropped and counted as sink_stopped. Default 30 s.
@@ -68,23 +68,24 @@ type Config struct {
 	// Default 10 s.
 	ReportEvery time.Duration
 	// PeersEvery is about the time between two questions for the other sinks of
-	// the group, whose stores the SinkReports name. The first ones after the start
-	// follow faster. Default 1 min.
+	// the group, whose stores the SinkReports name. After the start the sink asks
+	// more often. Default 1 min.
 	PeersEvery time.Duration
 
-	// RejectFile takes rejected lines. Empty: they are only counted.
+	// RejectFile is the path of the file that keeps rejected lines. Empty: they are
+	// only counted and logged.
 	RejectFile string
 
-	// Retention is how the operator lets the store be compacted. The sink removes
-	// nothing; it logs where such a store does not keep what Retention would.
+	// Retention says what a compaction of the store keeps. The sink itself removes
+	// nothing; at its start it logs where the store may keep less than that.
 	Retention papyra.Retention
 
 	// StartupCheck is what Run does with the store before it opens it. Default
 	// CheckIgnore.
 	StartupCheck StartupMode
 
-	// Logger takes what the operator must know, rate-limited where it can
-	// repeat. Default: discard.
+	// Logger takes what the operator must know. Messages that can repeat are
+	// rate-limited. Default: discard.
 	Logger *slog.Logger
 	// Now is the clock of timestamps. Default time.Now.
 	Now func() time.Time
@@ -97,6 +98,9 @@ const (
 	defaultConnectTimeout = 5 * time.Second
 	defaultReportEvery    = 10 * time.Second
 	defaultPeersEvery     = time.Minute
+
+	// logEvery is the shortest time between two log lines about the same thing.
+	logEvery = time.Second
 
 	// minBuffer lets the buffer hold at least a few lines of the largest size.
 	minBuffer = 4 * papyra.MaxLine
@@ -173,7 +177,7 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// servers are the addresses in URL, each with its scheme.
+// servers returns the addresses in URL, each with its scheme.
 func (c *Config) servers() []string {
 	var list []string
 	for server := range strings.SplitSeq(c.URL, ",") {
@@ -193,7 +197,7 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// cleanInstance makes a legal instance name of a host's name.
+// cleanInstance returns a host's name as a legal instance name.
 func cleanInstance(host string) string {
 	if len(host) > papyra.MaxNameBytes {
 		host = host[:papyra.MaxNameBytes]
@@ -222,7 +226,7 @@ func (c *Config) subjects() []string {
 	}
 	seen := map[string]bool{}
 	var list []string
-	add := func(subject string) {
+	addSubject := func(subject string) {
 		if !seen[subject] {
 			seen[subject] = true
 			list = append(list, subject)
@@ -231,13 +235,13 @@ func (c *Config) subjects() []string {
 	for _, k := range papyra.Kinds() {
 		switch {
 		case k == papyra.KindReport:
-			add(papyra.CategorySubject(k))
+			addSubject(papyra.CategorySubject(k))
 		case len(c.Kinds) > 0 && !kinds[k]:
 		case len(c.Systems) == 0:
-			add(papyra.CategorySubject(k))
+			addSubject(papyra.CategorySubject(k))
 		default:
 			for _, system := range c.Systems {
-				add(papyra.RecordsSubject(system, k))
+				addSubject(papyra.RecordsSubject(system, k))
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,50 +13,56 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/redact"
+	"github.com/papyra/papyra/internal/throttle"
 )
 
 const (
-	// maxPendingMessages, with maxWaiting, bounds what the NATS client holds
-	// before the intake sees it. Beyond either it throws messages away and counts
-	// them.
+	// maxPendingMessages bounds the messages that the NATS client holds before the
+	// intake sees them, and maxWaiting their bytes. Beyond either the client throws
+	// messages away and counts them.
 	maxPendingMessages = 512 << 10
 	connectPause       = 100 * time.Millisecond
 	reconnectWait      = 250 * time.Millisecond
 	pingEvery          = 10 * time.Second
 )
 
-// conn is the sink's connection and its subscriptions.
+// conn is the sink's connection and its subscriptions. It takes no other part's
+// lock under its own.
 type conn struct {
-	sink *Sink
-	nc   *nats.Conn
+	config *Config
+	log    *slog.Logger
+	buffer *buffer // how much waits, and how many messages the intake has seen
+	health *health
+	nc     *nats.Conn
 
-	mu   sync.Mutex
-	subs []*nats.Subscription
-	// lost is the sum of what the subscriptions threw away, as long as they told.
-	lost   uint64
+	mu     sync.Mutex
+	subs   []*nats.Subscription
+	lost   uint64 // messages that the subscriptions threw away, as long as they told
 	closed bool
 
-	reading atomic.Pointer[[]*nats.Subscription] // for hold, on the client's goroutine
+	reading atomic.Pointer[[]*nats.Subscription] // for holdRead, on the client's goroutine
 }
 
-// connect tries to reach the server until it does or the time is over.
-func connect(ctx context.Context, s *Sink) (*conn, error) {
-	c := &conn{sink: s}
-	opts, err := c.options()
+// connect tries to reach the server until it does or Config.ConnectTimeout is
+// over.
+func connect(ctx context.Context, cfg *Config, log *slog.Logger, b *buffer, h *health) (*conn, error) {
+	c := &conn{config: cfg, log: log, buffer: b, health: h}
+	opts, err := c.connOptions()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", papyra.ErrConfig, err)
 	}
-	deadline := time.Now().Add(s.config.ConnectTimeout)
+	deadline := time.Now().Add(cfg.ConnectTimeout)
 	for {
 		nc, err := opts.Connect()
 		if err == nil {
 			c.nc = nc
-			s.setConnected(true)
+			h.setConnected(true)
 			return c, nil
 		}
 		if time.Now().Add(connectPause).After(deadline) {
 			return nil, fmt.Errorf("%w: connect to the NATS server within %v: %w: start it, or see to its address and the login",
-				papyra.ErrUnavailable, s.config.ConnectTimeout, err)
+				papyra.ErrUnavailable, cfg.ConnectTimeout, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -65,34 +72,34 @@ func connect(ctx context.Context, s *Sink) (*conn, error) {
 	}
 }
 
-// options are the caller's, and then those that make the client try for ever
-// whatever the server says.
-func (c *conn) options() (*nats.Options, error) {
-	cfg, log := &c.sink.config, c.sink.log
-	repeated := throttle{every: logEvery} // the client calls handlers one after the other
+// connOptions returns the caller's options, and then those that make the client
+// try for ever, whatever the server says.
+func (c *conn) connOptions() (*nats.Options, error) {
+	cfg, log := c.config, c.log
+	repeated := throttle.Single{Every: logEvery} // the client calls handlers one after the other
 	o, err := cfg.natsOptions(
 		nats.Name("papyra-sink "+cfg.Group+"/"+cfg.Instance),
 		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(reconnectWait, time.Second),
 		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if !c.sink.disconnected() {
+			if !c.health.connectionLost() {
 				return
 			}
-			if n, ok := repeated.allow(); ok {
+			if n, ok := repeated.Allow(); ok {
 				log.Warn("lost the connection to NATS, trying again", "error", err, "suppressed", n)
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			c.sink.setConnected(true)
-			log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted())
+			c.health.setConnected(true)
+			log.Info("connected to NATS again", "server", redact.URL(nc.ConnectedUrl()))
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""
 			if sub != nil {
 				subject = sub.Subject
 			}
-			if n, ok := repeated.allow(); ok {
+			if n, ok := repeated.Allow(); ok {
 				log.Error("NATS reports an error", "error", err, "subject", subject, "suppressed", n)
 			}
 		}),
@@ -100,11 +107,11 @@ func (c *conn) options() (*nats.Options, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.underPressure(o)
+	c.holdReads(o)
 	return o, nil
 }
 
-// natsOptions are the caller's, and then the sink's own.
+// natsOptions returns the caller's options, and then the sink's own.
 func (c *Config) natsOptions(own ...nats.Option) (*nats.Options, error) {
 	o := nats.GetDefaultOptions()
 	o.Servers = c.servers()
@@ -116,13 +123,13 @@ func (c *Config) natsOptions(own ...nats.Option) (*nats.Options, error) {
 	return &o, nil
 }
 
-// subscribe begins to receive. It returns after the server has confirmed the
-// subscriptions.
-func (c *conn) subscribe() error {
-	cfg := &c.sink.config
+// subscribe begins to receive; each subscription gets a handler of its own. It
+// returns after the server has confirmed the subscriptions.
+func (c *conn) subscribe(newHandler func() nats.MsgHandler) error {
+	cfg := c.config
 	subjects := cfg.subjects()
 	for _, subject := range subjects {
-		sub, err := c.nc.QueueSubscribe(subject, papyra.QueueGroup(cfg.Group), newIntake(c.sink).message)
+		sub, err := c.nc.QueueSubscribe(subject, papyra.QueueGroup(cfg.Group), newHandler())
 		if err != nil {
 			return fmt.Errorf("subscribe to %s: %w", subject, err)
 		}
@@ -130,7 +137,7 @@ func (c *conn) subscribe() error {
 			return fmt.Errorf("subscribe to %s: %w", subject, err)
 		}
 		c.mu.Lock()
-		c.subs = append(slices.Clip(c.subs), sub) // never in place: reading has the old ones
+		c.subs = append(slices.Clip(c.subs), sub) // never in place: holdRead may read the old slice
 		subs := c.subs
 		c.mu.Unlock()
 		c.reading.Store(&subs)
@@ -158,8 +165,8 @@ func (c *conn) subscribe() error {
 //     messages that had arrived before.
 //  4. Only then Close, which throws away what no callback has seen.
 //
-// Without a server steps 1 and 2 have no meaning. It returns the number of
-// messages that no callback has seen when the time was over.
+// Without a server steps 1 and 2 do nothing. It returns how many messages no
+// callback had seen when the time was over.
 func (c *conn) drain(timeout time.Duration) (left int) {
 	deadline := time.Now().Add(timeout)
 	c.mu.Lock()
@@ -170,7 +177,7 @@ func (c *conn) drain(timeout time.Duration) (left int) {
 	}
 	if c.nc.IsConnected() {
 		if err := c.nc.FlushTimeout(time.Until(deadline)); err != nil {
-			c.sink.log.Warn("the NATS server did not confirm the end of the subscription: what it had on the way is lost", "error", err)
+			c.log.Warn("the NATS server did not confirm the end of the subscription: what it had on the way is lost", "error", err)
 		}
 	}
 	seen := make(chan struct{})
@@ -187,37 +194,45 @@ func (c *conn) drain(timeout time.Duration) (left int) {
 		}
 		timer.Stop()
 	}
-	c.close()
+	c.closeConn()
 	return left
 }
 
-// close ends the connection. What no callback has seen is lost.
-func (c *conn) close() {
+// closeConn ends the connection. What no callback has seen is lost.
+func (c *conn) closeConn() {
 	c.reading.Store(nil)
-	c.sink.setConnected(false)
+	c.health.setConnected(false)
 	c.nc.Close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
 }
 
-// lostMessages is how many messages no callback will ever see.
+// lostMessages returns how many messages no callback will ever see. While the
+// connection is open these are what the subscriptions threw away. When it is
+// closed, nothing waits any more: what came in and was not seen is lost.
 func (c *conn) lostMessages() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closed {
-		var lost uint64
-		for _, sub := range c.subs {
-			n, err := sub.Dropped()
-			if err != nil {
-				return c.lost // drained: it does not tell any more
-			}
-			lost += uint64(n)
-		}
-		c.lost = lost
+	if lost, open := c.thrownAway(); open {
 		return lost
 	}
-	// What came in and was not seen is lost. Only now, when nothing waits.
-	in, seen := c.nc.Stats().InMsgs, c.sink.messages()
+	in, seen := c.nc.Stats().InMsgs, c.buffer.messages()
 	return in - min(in, seen)
+}
+
+// thrownAway returns what the subscriptions of an open connection threw away.
+func (c *conn) thrownAway() (lost uint64, open bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return 0, false
+	}
+	for _, sub := range c.subs {
+		n, err := sub.Dropped()
+		if err != nil {
+			return c.lost, true // drained: it does not tell any more
+		}
+		lost += uint64(n)
+	}
+	c.lost = lost
+	return lost, true
 }

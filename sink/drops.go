@@ -3,6 +3,7 @@ package sink
 import (
 	"cmp"
 	"slices"
+	"sync"
 
 	"github.com/papyra/papyra"
 )
@@ -12,39 +13,71 @@ const (
 	// the records claim. Beyond it drops are counted for their category only.
 	maxDropKeys = 1024
 	// maxDropRanges bounds the ranges of one run and category between two
-	// reports. Beyond it their number and the lowest and highest of them tell.
+	// reports. Beyond it a drop is told by their number and by the lowest and the
+	// highest of them.
 	maxDropRanges = 128
 )
 
-// ledger remembers what was dropped since the last report. Its owner's mutex
-// guards it.
-type ledger struct {
+// dropLedger remembers which records were dropped since the last report. It is
+// safe for concurrent use and takes no other lock under its own.
+type dropLedger struct {
+	mu      sync.Mutex
 	entries map[dropKey]*dropEntry
 }
 
+// dropKey is what the drops of an entry have in common.
 type dropKey struct {
 	reason papyra.DropReason
 	stream papyra.Stream
-	run    string
+	run    string // "": the records carried no run, or too many runs are remembered
 }
 
 type dropEntry struct {
 	n      uint64
-	known  bool // of one run: its numbers mean something
+	known  bool // the records are of one run, so that their numbers mean something
 	ranges []papyra.Range
 	others papyra.Range // the lowest and highest number that found no place in ranges
 }
 
-// add notes one dropped record. An empty run means that it carried none.
-func (l *ledger) add(reason papyra.DropReason, stream papyra.Stream, run []byte, seq uint64) {
-	e := l.entries[dropKey{reason, stream, string(run)}]
-	if e == nil {
-		key := dropKey{reason, stream, string(run)}
-		if len(l.entries) >= maxDropKeys {
-			key = dropKey{reason: reason, stream: papyra.Stream{Kind: stream.Kind}}
-		}
-		e = l.open(key)
+// addDrops remembers lines of one stream that were dropped for one reason.
+func (l *dropLedger) addDrops(reason papyra.DropReason, stream papyra.Stream, lines []acceptedLine) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range lines {
+		l.entryFor(reason, stream, lines[i].run).addNumber(lines[i].seq)
 	}
+}
+
+// addDrop remembers one dropped record. An empty run means that it carried none.
+func (l *dropLedger) addDrop(reason papyra.DropReason, stream papyra.Stream, run []byte, seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entryFor(reason, stream, run).addNumber(seq)
+}
+
+// entryFor returns the entry of a drop. When too many are remembered, it is the
+// one of the drop's category. The caller holds the lock.
+func (l *dropLedger) entryFor(reason papyra.DropReason, stream papyra.Stream, run []byte) *dropEntry {
+	if e := l.entries[dropKey{reason, stream, string(run)}]; e != nil {
+		return e
+	}
+	key := dropKey{reason, stream, string(run)}
+	if len(l.entries) >= maxDropKeys {
+		key = dropKey{reason: reason, stream: papyra.Stream{Kind: stream.Kind}}
+	}
+	e := l.entries[key]
+	if e == nil {
+		if l.entries == nil {
+			l.entries = map[dropKey]*dropEntry{}
+		}
+		e = &dropEntry{known: key.run != ""}
+		l.entries[key] = e
+	}
+	return e
+}
+
+// addNumber counts a drop and joins its number to a range.
+func (e *dropEntry) addNumber(seq uint64) {
 	e.n++
 	if !e.known {
 		return
@@ -61,20 +94,10 @@ func (l *ledger) add(reason papyra.DropReason, stream papyra.Stream, run []byte,
 	}
 }
 
-func (l *ledger) open(key dropKey) *dropEntry {
-	if e := l.entries[key]; e != nil {
-		return e
-	}
-	if l.entries == nil {
-		l.entries = map[dropKey]*dropEntry{}
-	}
-	e := &dropEntry{known: key.run != ""}
-	l.entries[key] = e
-	return e
-}
-
-// take returns what was dropped since the last take, in a fixed order.
-func (l *ledger) take() []papyra.SinkDrops {
+// takeDrops returns what was dropped since the last call, in a fixed order.
+func (l *dropLedger) takeDrops() []papyra.SinkDrops {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	list := make([]papyra.SinkDrops, 0, len(l.entries))
 	for k, e := range l.entries {
 		list = append(list, papyra.SinkDrops{

@@ -2,12 +2,59 @@ package sink_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/sink"
 )
+
+// askedStore is a store that answers what a sink asks at its start.
+type askedStore struct {
+	fakeStore
+	warnings []string
+	warnErr  error
+	asked    []papyra.Retention
+	read     func(ctx context.Context, q papyra.Query, yield func(*papyra.Record, papyra.Place) error) error
+}
+
+func (s *askedStore) Warnings(_ context.Context, r papyra.Retention) ([]string, error) {
+	s.asked = append(s.asked, r)
+	return s.warnings, s.warnErr
+}
+
+func (s *askedStore) Read(ctx context.Context, q papyra.Query, yield func(*papyra.Record, papyra.Place) error) (int64, error) {
+	if s.read == nil {
+		return 0, papyra.ErrNotFound
+	}
+	return 0, s.read(ctx, q, yield)
+}
+
+// countingStore is a store whose appender's counts are the test's.
+type countingStore struct {
+	fakeStore
+	counting sync.Mutex
+	count    func() papyra.AppendStats // called under counting
+}
+
+type countingAppender struct {
+	sink.Appender
+	s *countingStore
+}
+
+func (s *countingStore) Appender(ctx context.Context) (sink.Appender, error) {
+	a, err := s.fakeStore.Appender(ctx)
+	return countingAppender{a, s}, err
+}
+
+func (a countingAppender) Stats() papyra.AppendStats {
+	a.s.counting.Lock()
+	defer a.s.counting.Unlock()
+	return a.s.count()
+}
+
+func refuse(context.Context, *papyra.Batch) (int, error) { return 0, errors.New("input/output error") }
 
 // fakeStore is a store whose medium the test breaks: it keeps whole lines in
 // memory and does what its hooks say.
@@ -30,15 +77,19 @@ type fakeStore struct {
 	closes  int
 }
 
-func (f *fakeStore) URL() string        { return "fake:" }
+func (f *fakeStore) URL() string { return "fake:" }
+
 func (f *fakeStore) RejectFile() string { return "" }
-func (f *fakeStore) Close() error       { return nil }
+
+func (f *fakeStore) Close() error { return nil }
 
 func (f *fakeStore) Traits() papyra.Traits { return papyra.Traits{} }
 
 func (f *fakeStore) Warnings(context.Context, papyra.Retention) ([]string, error) { return nil, nil }
 
 func (f *fakeStore) Groups(context.Context) ([]papyra.ConsumerGroup, error) { return nil, nil }
+
+func (f *fakeStore) Examine(context.Context) []papyra.Check { return nil }
 
 func (f *fakeStore) Read(context.Context, papyra.Query, func(*papyra.Record, papyra.Place) error) (int64, error) {
 	return 0, papyra.ErrNotFound

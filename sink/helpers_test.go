@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"hash/crc32"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,38 +18,46 @@ import (
 	"github.com/papyra/papyra/internal/natstest"
 	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/sink"
-	"github.com/papyra/papyra/sink/broker"
+	"github.com/papyra/papyra/sink/backend"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// patience bounds every wait in these tests, far beyond what it takes.
-const patience = 20 * time.Second
-
-func eventually(t *testing.T, what string, ok func() bool) {
+// reportsIn returns the SinkReports of a store, the oldest first.
+func reportsIn(t *testing.T, b sink.Backend) (list []papyra.SinkReport) {
 	t.Helper()
-	testkit.Await(t, what, ok)
+	q := papyra.Query{Types: []string{papyra.ReportSink}}
+	if _, err := b.Read(t.Context(), q, func(rec *papyra.Record, _ papyra.Place) error {
+		var r papyra.SinkReport
+		list = append(list, r)
+		return json.Unmarshal(rec.Payload, &list[len(list)-1])
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
-func startBroker(t *testing.T) *broker.Broker {
+func openStore(t *testing.T, url string) sink.Backend {
 	t.Helper()
-	b, err := broker.Start(broker.Config{Listen: "127.0.0.1:0"})
+	b, err := backend.Open(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(b.Close)
+	t.Cleanup(func() { _ = b.Close() })
 	return b
 }
 
-func dial(t *testing.T, url string) *nats.Conn {
+func appendTo(t *testing.T, path, text string) {
 	t.Helper()
-	nc, err := nats.Connect(url)
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(nc.Close)
-	return nc
+	defer f.Close()
+	if _, err := f.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // worker is a sink that runs.
 type worker struct {
@@ -123,45 +130,20 @@ func balance(t *testing.T, st sink.Stats) {
 	}
 }
 
-// run seals events of one run.
-type run struct {
-	t      testing.TB
-	id     *papyra.Identity
-	system string
-	seq    uint64
-	enc    papyra.Encoder
-}
-
-func newRun(t testing.TB, system, name string) *run {
-	id, err := papyra.NewIdentityRun("node-1", name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &run{t: t, id: id, system: system}
-}
-
-func (r *run) event() []byte {
-	r.seq++
-	ev := papyra.Event{Actor: papyra.Address{ID: 42}, Type: papyra.ActorStarted}
-	fields := []slog.Attr{slog.String("what", "something that an actor wants to remember"), slog.Int("n", int(r.seq))}
-	if err := r.enc.Event(r.id, r.system, &ev, fields, time.Unix(1_700_000_000, 0)); err != nil {
-		r.t.Fatal(err)
-	}
-	return r.enc.AppendLine(nil, r.seq)
-}
-
-// events returns n lines in one payload.
-func (r *run) events(n int) []byte {
-	var out []byte
-	for range n {
-		out = append(out, r.event()...)
-	}
-	return out
-}
-
+// The helpers that the tests within package sink use too.
 const (
-	runA = "aaaaaaaaaaaaaaaa"
-	runB = "bbbbbbbbbbbbbbbb"
+	patience     = sink.Patience
+	runA         = sink.RunA
+	runB         = sink.RunB
+	storeSilence = sink.StoreSilence
+)
+
+var (
+	eventually    = sink.Eventually
+	startBroker   = sink.StartBroker
+	startBrokerAt = sink.StartBrokerAt
+	dial          = sink.Dial
+	newRun        = sink.NewRun
 )
 
 func publish(t *testing.T, nc *nats.Conn, subject string, data []byte) {
@@ -207,16 +189,6 @@ func sinkReports(t *testing.T, lines []string) (reports []papyra.SinkReport) {
 	return reports
 }
 
-func startBrokerAt(t *testing.T, addr string) *broker.Broker {
-	t.Helper()
-	b, err := broker.Start(broker.Config{Listen: addr})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	return b
-}
-
 // startServerWithUsers starts a server whose configuration has these users and
 // returns its URL.
 func startServerWithUsers(t *testing.T, users string) string {
@@ -232,6 +204,4 @@ func startServerWithUsers(t *testing.T, users string) string {
 	return natstest.Embedded(t, opts).ClientURL()
 }
 
-func castagnoli(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
-
-func hex8(v uint32) string { return fmt.Sprintf("%08x", v) }
+type syncBuffer = testkit.Buffer

@@ -3,21 +3,46 @@ package sink
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/papyra/papyra"
 )
 
 // Maintainer returns the maintenance of the sink's store, whose acts
-// Stats().Acts counts; dry runs are not acts. It may be used while the sink runs, as far as the store's
-// own contract allows.
-func (s *Sink) Maintainer() Maintainer { return maintainer{s} }
+// Stats().Acts counts; dry runs are not acts. It may be used while the sink runs,
+// as far as the store's own contract allows.
+func (s *Sink) Maintainer() Maintainer { return maintainer{s.backend, s.acts} }
 
-// maintainer counts what it hands on to the backend.
-type maintainer struct{ s *Sink }
+// maintainer hands acts on to the store and counts them.
+type maintainer struct {
+	store Maintainer
+	acts  *actCounts
+}
+
+// actCounts are the counts of what was done to a store. They are safe for
+// concurrent use; no other lock is taken under theirs.
+type actCounts struct {
+	mu    sync.Mutex
+	stats ActStats
+}
+
+// change calls f with the counts, under the lock.
+func (c *actCounts) change(f func(*ActStats)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f(&c.stats)
+}
+
+// snapshot returns the counts as they are now.
+func (c *actCounts) snapshot() ActStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stats
+}
 
 func (m maintainer) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanReport, error) {
-	r, err := m.s.backend.Scan(ctx, o)
-	m.count(func(a *ActStats) {
+	r, err := m.store.Scan(ctx, o)
+	m.acts.change(func(a *ActStats) {
 		if errors.Is(err, papyra.ErrNotFound) {
 			return // nothing was there to scan
 		}
@@ -35,8 +60,8 @@ func (m maintainer) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.Sca
 }
 
 func (m maintainer) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
-	r, err := m.s.backend.Recover(ctx, o)
-	m.count(func(a *ActStats) {
+	r, err := m.store.Recover(ctx, o)
+	m.acts.change(func(a *ActStats) {
 		if o.DryRun {
 			return
 		}
@@ -49,8 +74,8 @@ func (m maintainer) Recover(ctx context.Context, o papyra.RecoverOptions) (*papy
 }
 
 func (m maintainer) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.CompactReport, error) {
-	r, err := m.s.backend.Compact(ctx, o)
-	m.count(func(a *ActStats) {
+	r, err := m.store.Compact(ctx, o)
+	m.acts.change(func(a *ActStats) {
 		if o.DryRun {
 			return
 		}
@@ -60,10 +85,4 @@ func (m maintainer) Compact(ctx context.Context, o papyra.CompactOptions) (*papy
 		}
 	})
 	return r, err
-}
-
-func (m maintainer) count(f func(*ActStats)) {
-	m.s.mu.Lock()
-	defer m.s.mu.Unlock()
-	f(&m.s.stats.Acts)
 }

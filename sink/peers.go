@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/micro"
@@ -29,14 +30,17 @@ const (
 	metaStore    = "store"
 )
 
-// peers are the stores of a group's other sinks by their ids, with the instance
-// that named each first. What was heard of once stays: a store holds records
-// also when its sink is gone. The owner's mutex guards it.
-type peers map[string]string
+// peerList remembers the stores of a group's other sinks. A store that was heard
+// of once stays: it holds records also when its sink is gone. It is safe for
+// concurrent use and takes no other lock under its own.
+type peerList struct {
+	mu        sync.Mutex
+	instances map[string]string // by the store's id: the instance that named it first
+}
 
-// parsePeer reads the answer of a sink. It returns false for one of another
-// group, and for anything that no sink of ours can have said: whoever may answer
-// on the broker may say anything.
+// parsePeer reads the answer of a sink. It returns false for a sink of another
+// group, and for an answer that no sink of ours can have given: whoever may
+// answer on the broker may say anything.
 func parsePeer(answer []byte, group string) (papyra.Peer, bool) {
 	if len(answer) > maxAnswer {
 		return papyra.Peer{}, false
@@ -52,38 +56,37 @@ func parsePeer(answer []byte, group string) (papyra.Peer, bool) {
 	return p, true
 }
 
-// add remembers a peer and reports whether it is news.
-func (ps peers) add(p papyra.Peer) bool {
-	if _, known := ps[p.Store]; known || len(ps) >= maxPeers {
+// addPeer remembers a peer and reports whether it is news.
+func (ps *peerList) addPeer(p papyra.Peer) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if _, known := ps.instances[p.Store]; known || len(ps.instances) >= maxPeers {
 		return false
 	}
-	ps[p.Store] = p.Instance
+	if ps.instances == nil {
+		ps.instances = map[string]string{}
+	}
+	ps.instances[p.Store] = p.Instance
 	return true
 }
 
+// count returns how many peers are remembered.
+func (ps *peerList) count() int {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return len(ps.instances)
+}
+
 // list returns the peers by instance and store.
-func (ps peers) list() []papyra.Peer {
-	list := make([]papyra.Peer, 0, len(ps))
-	for store, instance := range ps {
+func (ps *peerList) list() []papyra.Peer {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	list := make([]papyra.Peer, 0, len(ps.instances))
+	for store, instance := range ps.instances {
 		list = append(list, papyra.Peer{Instance: instance, Store: store})
 	}
 	slices.SortFunc(list, func(a, b papyra.Peer) int {
 		return cmp.Or(cmp.Compare(a.Instance, b.Instance), cmp.Compare(a.Store, b.Store))
 	})
 	return list
-}
-
-// heard notes what another sink says of itself. Two sinks that fill one store
-// share its id, so that neither is a store that an account could miss.
-func (s *Sink) heard(answer []byte) {
-	p, ok := parsePeer(answer, s.config.Group)
-	if !ok || p.Store == s.store {
-		return
-	}
-	s.mu.Lock()
-	news := s.peers.add(p)
-	s.mu.Unlock()
-	if news {
-		s.log.Debug("another store of the group", "of", p.Instance, "store", p.Store)
-	}
 }

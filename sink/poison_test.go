@@ -5,16 +5,21 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/sink"
 )
+
+func castagnoli(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+
+func hex8(v uint32) string { return fmt.Sprintf("%08x", v) }
 
 // rejected is a line of a reject file.
 type rejected struct {
@@ -52,7 +57,7 @@ func TestPoisonIsRejectedRawWithItsReasonAndStopsNothing(t *testing.T) {
 	events := papyra.RecordsSubject("orders", papyra.KindEvent)
 	head, tail := `{"kind":"event","system_id":"orders","actor_address":"orders:x","event_type":"T","payload":`, `,"timestamp":1}`
 	good := head + `{}` + tail
-	sealed := strings.TrimSuffix(string(newRun(t, "orders", runA).event()), "\n")
+	sealed := strings.TrimSuffix(string(newRun(t, "orders", runA).Event()), "\n")
 	for _, tt := range []struct {
 		name, subject, line string
 		reason              papyra.RejectReason
@@ -157,7 +162,7 @@ func TestEmbeddedNewlineIsRejectedAlone(t *testing.T) {
 func TestSealValidationTrustsASealAndChecksOthers(t *testing.T) {
 	// A sealed line whose payload is no JSON: only a full check finds it.
 	r := newRun(t, "orders", runA)
-	sealed := string(r.event())
+	sealed := string(r.Event())
 	fake := resealed(t, strings.Replace(sealed, `"what":`, `what:`, 1))
 	events := papyra.RecordsSubject("orders", papyra.KindEvent)
 	for _, tt := range []struct {
@@ -243,21 +248,4 @@ func TestLogOfRejectsIsRateLimited(t *testing.T) {
 	if strings.Contains(text, "canary") || strings.Contains(text, base64.StdEncoding.EncodeToString([]byte("canary"))[:6]) {
 		t.Error("the log shows what was rejected")
 	}
-}
-
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

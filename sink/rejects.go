@@ -15,24 +15,26 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/throttle"
 )
 
 const (
-	// maxRejectFile bounds the reject file: the one that would grow beyond it
-	// is renamed to ".1", replacing an older one.
+	// maxRejectFile bounds the reject file. A file that would grow beyond it is
+	// renamed to ".1" and replaces an older file of that name.
 	maxRejectFile = 16 << 20
-	// maxRejectBuffer bounds what waits to be written to it. Beyond it rejects
-	// are counted only.
+	// maxRejectBuffer bounds the bytes that wait to be written to the file. Beyond
+	// it rejects are only counted.
 	maxRejectBuffer = 8 << 20
-	// maxRejectRaw bounds the raw bytes of one reject. Of a longer line, which
-	// only a broker with a raised max_payload can deliver, the file keeps the
-	// beginning; "length" tells.
+	// maxRejectRaw bounds the raw bytes of one reject. The file keeps only the
+	// beginning of a longer line, and "length" says how long the line was. Only a
+	// broker with a raised max_payload can deliver such a line.
 	maxRejectRaw = papyra.MaxLine
 )
 
 // rejectFile keeps rejected lines and logs about them, so that an operator can
 // see what a sender did wrong. Nothing that happens to it stops the sink: what
-// cannot be kept is counted. add never does I/O; run writes and logs.
+// cannot be kept is counted. addReject does no I/O; run writes and logs. The lock
+// is never held during I/O, and no other lock is taken under it.
 type rejectFile struct {
 	path   string // "" keeps nothing and only logs
 	logger *slog.Logger
@@ -43,20 +45,20 @@ type rejectFile struct {
 	mu       sync.Mutex
 	buf      []byte
 	lines    uint64      // in buf
-	last     rejectEvent // the newest one; not logged while n is not 0
+	last     rejectEvent // the newest one; it is not logged yet while n is not 0
 	notKept  uint64
 	replaced uint64
 
 	// Only run's goroutine uses these.
-	spare  []byte
-	file   *os.File
-	size   int64
-	torn   bool // the file ends within a line
-	failed throttle
-	logged throttle
+	spare      []byte
+	file       *os.File
+	size       int64
+	torn       bool // the file ends within a line
+	failureLog throttle.Single
+	rejectLog  throttle.Single
 }
 
-// rejectEvent is what the log tells of rejects: their number and the newest.
+// rejectEvent is what the log says of rejects: their number and the newest one.
 type rejectEvent struct {
 	n       uint64
 	subject string
@@ -67,17 +69,17 @@ type rejectEvent struct {
 func newRejectFile(path string, logger *slog.Logger) *rejectFile {
 	return &rejectFile{
 		path: path, logger: logger, limit: maxRejectFile, wake: make(chan struct{}, 1),
-		failed: throttle{every: logEvery}, logged: throttle{every: logEvery},
+		failureLog: throttle.Single{Every: logEvery}, rejectLog: throttle.Single{Every: logEvery},
 	}
 }
 
-// add notes a rejected line. Its bytes are copied.
-func (r *rejectFile) add(now time.Time, subject string, reason papyra.RejectReason, raw []byte) {
+// addReject takes a rejected line, whose bytes it copies.
+func (r *rejectFile) addReject(now time.Time, subject string, reason papyra.RejectReason, raw []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last = rejectEvent{r.last.n + 1, subject, reason, len(raw)}
 	if r.path != "" {
-		r.encode(now, subject, reason, raw)
+		r.encodeReject(now, subject, reason, raw)
 	}
 	select {
 	case r.wake <- struct{}{}:
@@ -85,7 +87,8 @@ func (r *rejectFile) add(now time.Time, subject string, reason papyra.RejectReas
 	}
 }
 
-func (r *rejectFile) encode(now time.Time, subject string, reason papyra.RejectReason, raw []byte) {
+// encodeReject appends a line of the file to what waits. The caller holds the lock.
+func (r *rejectFile) encodeReject(now time.Time, subject string, reason papyra.RejectReason, raw []byte) {
 	length := len(raw)
 	raw = raw[:min(length, maxRejectRaw)]
 	if len(r.buf)+base64.StdEncoding.EncodedLen(len(raw)) > maxRejectBuffer {
@@ -105,7 +108,9 @@ func (r *rejectFile) encode(now time.Time, subject string, reason papyra.RejectR
 	r.lines++
 }
 
-func (r *rejectFile) counts() (notKept, replaced uint64) {
+// keptCounts returns how many rejects were not kept, and how many older files
+// were replaced.
+func (r *rejectFile) keptCounts() (notKept, replaced uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.notKept, r.replaced
@@ -113,19 +118,20 @@ func (r *rejectFile) counts() (notKept, replaced uint64) {
 
 // run writes until stop is closed, then what is left.
 func (r *rejectFile) run(stop <-chan struct{}) {
-	defer r.close()
+	defer r.closeFile()
 	for {
 		select {
 		case <-r.wake:
-			r.flush()
+			r.flushLines()
 		case <-stop:
-			r.flush()
+			r.flushLines()
 			return
 		}
 	}
 }
 
-func (r *rejectFile) flush() {
+// flushLines logs the newest reject and writes what waits.
+func (r *rejectFile) flushLines() {
 	r.mu.Lock()
 	data, lines := r.buf, r.lines
 	r.buf, r.lines = r.spare[:0], 0
@@ -133,37 +139,37 @@ func (r *rejectFile) flush() {
 	r.last.n = 0
 	r.mu.Unlock()
 	r.spare = data
-	r.log(last)
+	r.logNewest(last)
 	if len(data) == 0 {
 		return
 	}
-	if err := r.write(data); err != nil {
-		r.close() // the next write opens it anew
+	if err := r.writeLines(data); err != nil {
+		r.closeFile() // the next write opens it anew
 		r.mu.Lock()
 		r.notKept += lines
 		r.mu.Unlock()
-		if n, ok := r.failed.allow(); ok {
+		if n, ok := r.failureLog.Allow(); ok {
 			r.logger.Error("rejected lines cannot be kept: make room at the reject file or name another",
 				"path", r.path, "lines", lines, "suppressed", n, "error", err)
 		}
 	}
 }
 
-func (r *rejectFile) log(e rejectEvent) {
+// logNewest logs the newest reject and how many were suppressed before it.
+func (r *rejectFile) logNewest(e rejectEvent) {
 	if e.n == 0 {
 		return
 	}
-	n, ok := r.logged.allow()
+	n, ok := r.rejectLog.AllowMany(e.n)
 	if !ok {
-		r.logged.suppressed += e.n - 1
 		return
 	}
 	r.logger.Warn("rejected a line", "reason", string(e.reason), "subject", e.subject, "length", e.length,
-		"suppressed", n+e.n-1, "kept_in", r.path)
+		"suppressed", n, "kept_in", r.path)
 }
 
-func (r *rejectFile) write(data []byte) error {
-	if err := r.ready(int64(len(data))); err != nil {
+func (r *rejectFile) writeLines(data []byte) error {
+	if err := r.makeRoom(int64(len(data))); err != nil {
 		return err
 	}
 	if r.torn {
@@ -179,20 +185,21 @@ func (r *rejectFile) write(data []byte) error {
 	return err
 }
 
-// ready opens the file, and replaces it when it has no room for n bytes more.
-func (r *rejectFile) ready(n int64) error {
+// makeRoom opens the file, and replaces it when it has no room for n bytes more.
+// The full file is renamed to ".1".
+func (r *rejectFile) makeRoom(n int64) error {
 	if r.file != nil && !r.inPlace() {
-		r.close()
+		r.closeFile()
 	}
 	if r.file == nil {
-		if err := r.open(); err != nil {
+		if err := r.openFile(); err != nil {
 			return err
 		}
 	}
 	if r.size == 0 || r.size+n <= r.limit {
 		return nil
 	}
-	r.close()
+	r.closeFile()
 	_, err := os.Lstat(r.path + ".1")
 	older := err == nil
 	if err := os.Rename(r.path, r.path+".1"); err != nil {
@@ -203,7 +210,7 @@ func (r *rejectFile) ready(n int64) error {
 		r.replaced++
 		r.mu.Unlock()
 	}
-	return r.open()
+	return r.openFile()
 }
 
 // inPlace reports whether the open file is still the one at the path.
@@ -213,7 +220,8 @@ func (r *rejectFile) inPlace() bool {
 	return err1 == nil && err2 == nil && os.SameFile(open, there)
 }
 
-func (r *rejectFile) open() error {
+// openFile opens the file, makes it if it does not exist, and looks at its end.
+func (r *rejectFile) openFile() error {
 	if err := os.MkdirAll(filepath.Dir(r.path), 0o700); err != nil {
 		return fmt.Errorf("make the reject file's directory: %w", err)
 	}
@@ -234,7 +242,7 @@ func (r *rejectFile) open() error {
 	if r.size > 0 {
 		var last [1]byte
 		if _, err := f.ReadAt(last[:], r.size-1); err != nil && !errors.Is(err, io.EOF) {
-			r.close()
+			r.closeFile()
 			return fmt.Errorf("read the reject file's end: %w", err)
 		}
 		r.torn = last[0] != '\n'
@@ -242,7 +250,7 @@ func (r *rejectFile) open() error {
 	return nil
 }
 
-func (r *rejectFile) close() {
+func (r *rejectFile) closeFile() {
 	if r.file != nil {
 		r.file.Close()
 		r.file = nil

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/papyra/papyra"
@@ -10,65 +11,100 @@ import (
 // that is never too small; more go into further reports of the same moment.
 const maxDropText = 128 << 10
 
-// marks are the numbers that a report tells; when none has changed there is
+// The states that a SinkReport tells.
+const (
+	reportStarted = "started"
+	reportRunning = "running"
+	reportStopped = "stopped"
+)
+
+// reporter writes the sink's own reports into the buffer. It has no lock: Run
+// uses it until the writer starts, and from then on only the writer does.
+type reporter struct {
+	config       *Config
+	log          *slog.Logger
+	identity     *papyra.Identity // seals the reports
+	buffer       *buffer
+	health       *health
+	peers        *peerList
+	lostMessages func() uint64
+
+	started time.Time // of Run
+	store   string    // the store's id; set before the first SinkReport
+
+	seq       uint64    // of the last report
+	reported  marks     // of the last SinkReport
+	peersTold time.Time // when a SinkReport last named the peers
+}
+
+// marks are the numbers that a SinkReport tells; when none has changed there is
 // nothing to report.
 type marks struct {
-	received, stored, rejected, dropped, lost, disconnects uint64
+	lineTotals
+	lost, disconnects uint64
 
 	peers int
 }
 
-// report leaves a SinkReport in the buffer. A running sink skips it when
+// addSinkReport puts a SinkReport into the buffer. A running sink skips it when
 // nothing has changed, and while the last one still waits for the store.
-func (s *Sink) report(state string) {
-	lost := s.lostMessages()
-	s.mu.Lock()
-	now := marks{s.stats.Received, s.stats.Stored, s.stats.RejectedTotal(), s.stats.DroppedTotal(), lost, s.stats.Disconnects, len(s.peers)}
-	if state == "running" && (now == s.reported || s.writing.own+s.backlog.own > 0) {
-		s.mu.Unlock()
+func (r *reporter) addSinkReport(state string) {
+	now := marks{r.buffer.totals(), r.lostMessages(), r.health.disconnectCount(), r.peers.count()}
+	if state == reportRunning && (now == r.reported || r.buffer.holdsReports()) {
 		return
 	}
-	news := now.peers > s.reported.peers
-	s.reported = now
-	r := papyra.SinkReport{
-		State: state, Group: s.config.Group, Instance: s.config.Instance, Store: s.store, Filters: s.config.filters(),
-		Uptime:   milliseconds(time.Since(s.started)),
+	account, drops := r.buffer.takeAccount()
+	now.lineTotals = account.totals()
+	report := papyra.SinkReport{
+		State: state, Group: r.config.Group, Instance: r.config.Instance, Store: r.store, Filters: r.config.filters(),
+		Uptime:   milliseconds(time.Since(r.started)),
 		Received: now.received, Stored: now.stored, DroppedLines: now.dropped,
-		LostMessages: lost, Disconnects: now.disconnects,
+		LostMessages: now.lost, Disconnects: now.disconnects,
 	}
-	if len(s.stats.Rejected) > 0 {
-		r.Rejected = make(map[string]uint64, len(s.stats.Rejected))
-		for reason, n := range s.stats.Rejected {
-			r.Rejected[string(reason)] = n
+	if len(account.rejected) > 0 {
+		report.Rejected = make(map[string]uint64, len(account.rejected))
+		for reason, n := range account.rejected {
+			report.Rejected[string(reason)] = n
 		}
 	}
-	drops := s.drops.take()
-	if news || state == "stopped" || time.Since(s.peersTold) >= peersEvery {
-		r.Peers, s.peersTold = s.peers.list(), time.Now()
+	if now.peers > r.reported.peers || state == reportStopped || time.Since(r.peersTold) >= peersEvery {
+		report.Peers, r.peersTold = r.peers.list(), time.Now()
+		now.peers = len(report.Peers)
 	}
-	s.mu.Unlock()
+	r.reported = now
 
 	for first := true; first || len(drops) > 0; first = false {
 		n := 0
-		if len(r.Peers) == 0 { // a report of both could be too long
-			n = fitting(drops)
+		if len(report.Peers) == 0 { // a report of both could be too long
+			n = fittingDrops(drops)
 		}
-		r.Dropped, drops = drops[:n], drops[n:]
-		s.own(&papyra.Report{Name: papyra.ReportSink, Payload: r})
-		r.Peers = nil
+		report.Dropped, drops = drops[:n], drops[n:]
+		r.addReport(&papyra.Report{Name: papyra.ReportSink, Payload: report})
+		report.Peers = nil
 	}
 }
 
+// addReport seals a report and puts it into the buffer.
+func (r *reporter) addReport(report *papyra.Report) {
+	r.seq++
+	sealed, err := papyra.SealedReport(r.identity, papyra.SystemReserved, r.seq, report, r.config.Now())
+	if err != nil {
+		r.log.Error("a report of the sink cannot be written", "report", report.Name, "error", err)
+		return
+	}
+	r.buffer.addReport(sealed[:len(sealed)-1])
+}
+
 // milliseconds returns d in seconds, rounded so that it reads like 2.577. It
-// divides once: the sum in Duration.Seconds may be a hair beside what it should
-// be, and then has 17 digits.
+// divides once: the sum in Duration.Seconds may differ from that by the last
+// bit, and then has 17 digits.
 func milliseconds(d time.Duration) float64 {
 	return float64(d.Round(time.Millisecond).Milliseconds()) / 1000
 }
 
-// fitting returns how many of the drops one report takes, at least one if there
-// is any.
-func fitting(drops []papyra.SinkDrops) int {
+// fittingDrops returns how many of the drops one report takes, at least one if
+// there is any.
+func fittingDrops(drops []papyra.SinkDrops) int {
 	const perDrop, perRange = 160, 44 // names and braces; two numbers of 20 digits
 	size := 0
 	for i := range drops {
@@ -79,22 +115,4 @@ func fitting(drops []papyra.SinkDrops) int {
 		}
 	}
 	return len(drops)
-}
-
-// own seals a report of the sink and puts it into the buffer, whether there is
-// room or not: reports are few and small, and they explain the rest.
-func (s *Sink) own(r *papyra.Report) {
-	s.mu.Lock()
-	s.ownSeq++
-	seq := s.ownSeq
-	s.mu.Unlock()
-	sealed, err := papyra.SealedReport(s.identity, papyra.SystemReserved, seq, r, s.config.Now())
-	if err != nil {
-		s.log.Error("a report of the sink cannot be written", "report", r.Name, "error", err)
-		return
-	}
-	s.mu.Lock()
-	s.backlog.addOwn(sealed[:len(sealed)-1])
-	s.mu.Unlock()
-	s.wakeWriter()
 }

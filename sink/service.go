@@ -3,7 +3,9 @@ package sink
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,12 +18,13 @@ import (
 const (
 	// serviceVersion is what the services framework shows for a sink.
 	serviceVersion = version.Number
-	// answersWithin is how long answers to one question are waited for.
+	// answersWithin is how long the sink waits for answers to one question.
 	answersWithin = 2 * time.Second
 	// maxAnswers bounds the answers to one question; later ones are not read.
 	maxAnswers = 4 * maxPeers
-	// firstAsk is about the time between the first two questions: sinks that
-	// start together soon know of each other. It doubles up to Config.PeersEvery.
+	// firstAsk is about the time between the first two questions, so that sinks
+	// that start together soon know of each other. The time doubles with each
+	// question up to Config.PeersEvery.
 	firstAsk = 2 * time.Second
 	// serviceWrite bounds how long a server that does not read can hold up the
 	// service, and with it the end of the sink.
@@ -29,49 +32,52 @@ const (
 )
 
 // service is the sink on the NATS services framework: it says that the sink is
-// there, and finds the others of its group. It has a connection of its own,
-// because the framework takes over a connection's handlers, and so nothing that
-// happens to it can hold up a record. Whatever fails is counted and tried again.
+// there, and finds the others of its group. It has a connection of its own, for
+// two reasons: the framework takes over a connection's handlers, and nothing that
+// happens to the service may hold up a record. What fails is counted and tried
+// again. It has no lock: one goroutine runs it, and the failures are atomic.
 type service struct {
-	s      *Sink
-	nc     *nats.Conn
-	logged bool // the first trouble was
+	config *Config
+	log    *slog.Logger
+	peers  *peerList
+	store  string // the store's id; set before run
+
+	nc       *nats.Conn
+	failures atomic.Uint64
 }
 
-// serve runs the service until ctx ends.
-//
-// It begins when the store is known to hold the sink's first report: a store of
-// which others have heard must be one that can be found.
-func (s *Sink) serve(ctx context.Context) {
+// run runs the service until ctx ends. It begins when identified is closed,
+// because the store then holds the sink's first report: a store of which others
+// have heard must be one that can be found.
+func (v *service) run(ctx context.Context, identified <-chan struct{}) {
 	select {
-	case <-s.identified:
+	case <-identified:
 	case <-ctx.Done():
 		return
 	}
-	v := &service{s: s}
-	o, err := v.options()
+	o, err := v.connOptions()
 	if err == nil {
 		v.nc, err = o.Connect() // does not wait for a server that is away
 	}
 	if err != nil {
-		v.failed(err)
+		v.countFailure(err)
 		return
 	}
 	defer v.nc.Close()
 	registered, err := micro.AddService(v.nc, micro.Config{
 		Name: papyra.SinkService, Version: serviceVersion, Description: "appends records of a group to a store",
-		Metadata: map[string]string{metaGroup: s.config.Group, metaInstance: s.config.Instance, metaStore: s.store},
+		Metadata: map[string]string{metaGroup: v.config.Group, metaInstance: v.config.Instance, metaStore: v.store},
 	})
 	if err != nil {
-		v.failed(err)
+		v.countFailure(err)
 		return
 	}
 	defer func() { _ = registered.Stop() }() // of the connection, which ends next
-	v.ask(ctx)
+	v.askForPeers(ctx)
 }
 
-func (v *service) options() (*nats.Options, error) {
-	cfg := &v.s.config
+func (v *service) connOptions() (*nats.Options, error) {
+	cfg := v.config
 	o, err := cfg.natsOptions(
 		nats.Name("papyra-sink "+cfg.Group+"/"+cfg.Instance+" service"),
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
@@ -79,7 +85,7 @@ func (v *service) options() (*nats.Options, error) {
 		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(2), nats.FlusherTimeout(serviceWrite),
 		// The sink's own connection tells of these.
 		nats.ConnectHandler(nil), nats.DisconnectErrHandler(nil), nats.ReconnectHandler(nil), nats.ClosedHandler(nil),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { v.failed(err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { v.countFailure(err) }),
 	)
 	if err == nil && o.InboxPrefix == "" {
 		o.InboxPrefix = papyra.SinkInbox
@@ -87,21 +93,21 @@ func (v *service) options() (*nats.Options, error) {
 	return o, err
 }
 
-// ask looks for the other sinks now and then. The questions of a large group
-// are rarer, so that by default a sink gets about one answer in a second,
-// however many there are.
-func (v *service) ask(ctx context.Context) {
+// askForPeers asks for the other sinks of the group until ctx ends. In a large
+// group a sink asks more rarely, so that by default it gets about one answer in a
+// second, however many sinks there are.
+func (v *service) askForPeers(ctx context.Context) {
 	subject, err := micro.ControlSubject(micro.InfoVerb, papyra.SinkService, "")
 	if err != nil {
-		v.failed(err)
+		v.countFailure(err)
 		return
 	}
-	for wait := firstAsk; ; wait = min(2*wait, v.s.config.PeersEvery) {
+	for wait := firstAsk; ; wait = min(2*wait, v.config.PeersEvery) {
 		answers, err := v.askOnce(ctx, subject)
 		if err != nil {
-			v.failed(err)
+			v.countFailure(err)
 		}
-		every := v.s.config.PeersEvery
+		every := v.config.PeersEvery
 		pause := max(min(wait, every), time.Duration(answers)*every/60)
 		select {
 		case <-time.After(pause*3/4 + rand.N(pause/2+1)):
@@ -127,7 +133,7 @@ func (v *service) askOnce(ctx context.Context, subject string) (answers int, err
 	if err := v.nc.PublishRequest(subject, sub.Subject, nil); err != nil {
 		return 0, err
 	}
-	waiting, cancel := context.WithTimeout(ctx, min(answersWithin, v.s.config.PeersEvery))
+	waiting, cancel := context.WithTimeout(ctx, min(answersWithin, v.config.PeersEvery))
 	defer cancel()
 	for answers < maxAnswers {
 		m, err := sub.NextMsgWithContext(waiting)
@@ -138,21 +144,27 @@ func (v *service) askOnce(ctx context.Context, subject string) (answers int, err
 			return answers, err
 		}
 		answers++
-		v.s.heard(m.Data)
+		v.hear(m.Data)
 	}
 	return answers, nil
 }
 
-// failed counts what went wrong and logs the first of it.
-func (v *service) failed(err error) {
-	s := v.s
-	s.mu.Lock()
-	s.stats.ServiceErrors++
-	first := !v.logged
-	v.logged = true
-	s.mu.Unlock()
-	if first {
-		s.log.Warn("the sink cannot fully announce itself or look for the others of its group: records are not concerned, "+
+// hear remembers what another sink says of itself. Two sinks that fill one store
+// share its id, so that neither is a store that an account could miss.
+func (v *service) hear(answer []byte) {
+	p, ok := parsePeer(answer, v.config.Group)
+	if !ok || p.Store == v.store {
+		return
+	}
+	if v.peers.addPeer(p) {
+		v.log.Debug("another store of the group", "of", p.Instance, "store", p.Store)
+	}
+}
+
+// countFailure counts what went wrong and logs the first of it.
+func (v *service) countFailure(err error) {
+	if v.failures.Add(1) == 1 {
+		v.log.Warn("the sink cannot fully announce itself or look for the others of its group: records are not concerned, "+
 			"but an account may not notice that a store was not given; allow this login what deploy/nats/papyra.conf allows",
 			"error", err)
 	}

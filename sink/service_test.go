@@ -1,7 +1,6 @@
 package sink_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -178,7 +177,7 @@ func TestHostileAnswers(t *testing.T) {
 	friend := runSink(t, quick(b.URL(), "archive", "eu-2"), openStore(t, "memory:"))
 	r := newRun(t, "orders", runA)
 	for range 50 {
-		publish(t, nc, papyra.RecordsSubject("orders", papyra.KindEvent), r.events(10))
+		publish(t, nc, papyra.RecordsSubject("orders", papyra.KindEvent), r.Events(10))
 		flush(t, nc)
 	}
 	eventually(t, "both have stored all", func() bool { return w.Stats().Stored+friend.Stats().Stored == 500 })
@@ -217,7 +216,7 @@ func TestServiceIsForbidden(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer nc.Close()
-			publish(t, nc, papyra.RecordsSubject("orders", papyra.KindEvent), newRun(t, "orders", runA).events(10))
+			publish(t, nc, papyra.RecordsSubject("orders", papyra.KindEvent), newRun(t, "orders", runA).Events(10))
 			flush(t, nc)
 			eventually(t, "the records are stored", func() bool { return w.Stats().Stored == 10 })
 			if err := w.Ready(); err != nil {
@@ -251,5 +250,3 @@ func TestServiceComesBackWithItsBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 }
-
-func refuse(context.Context, *papyra.Batch) (int, error) { return 0, errors.New("input/output error") }

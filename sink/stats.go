@@ -1,19 +1,15 @@
 package sink
 
-import (
-	"maps"
-
-	"github.com/papyra/papyra"
-)
+import "github.com/papyra/papyra"
 
 // Stats are a sink's numbers since its start. At every moment
 //
 //	Received = Stored + the sum of Rejected + the sum of Dropped + Pending
 //
-// The sink's own reports are in none of them.
+// None of these numbers counts the sink's own reports.
 type Stats struct {
 	State    string // "starting", "running", "stopping", "stopped"
-	Messages uint64 // NATS messages, each of any number of lines
+	Messages uint64 // NATS messages; each holds any number of lines
 	Received uint64 // lines
 	Bytes    uint64 // of the lines received, without their newlines
 
@@ -31,15 +27,15 @@ type Stats struct {
 	// Disconnects counts lost connections to the server, whoever ended them.
 	Disconnects uint64
 
-	// ServiceErrors counts what kept the sink from announcing itself or from
-	// looking for the others of its group. No record is concerned.
+	// ServiceErrors counts failures to announce the sink or to look for the others
+	// of its group. They cost no record.
 	ServiceErrors uint64
 
 	AppendErrors map[papyra.Cause]uint64 // failed Appends, as CauseOf says; each is tried again
 	SyncErrors   uint64                  // failed Syncs; each is tried again
 	// Files is what the store's files went through since the sink opened them,
-	// and what their rotation dropped of stored records. It is as of the last
-	// sync and stays zero for a store that does not count.
+	// and how many stored records their rotation removed. It is as old as the last
+	// sync. It stays zero for a store that does not count.
 	Files papyra.AppendStats
 	// RejectsNotKept counts rejected lines that the reject file did not take:
 	// it cannot be written or does not keep up. Without a reject file it stays 0.
@@ -52,11 +48,11 @@ type Stats struct {
 	Acts ActStats
 }
 
-// ActStats counts what was done to a store beside appending.
+// ActStats counts what was done to a store apart from appending.
 type ActStats struct {
 	Scans            uint64
-	ScanErrors       uint64 // scans that ended with an error, those of a store that does not exist left out
-	Anomalies        uint64 // found by the scans; each scan counts all that it sees
+	ScanErrors       uint64 // scans that ended with an error; a scan of a store that does not exist counts nowhere
+	Anomalies        uint64 // found by the scans; each scan counts all that it sees, also what one before has seen
 	Recoveries       uint64
 	RecoveryErrors   uint64
 	Compactions      uint64
@@ -79,26 +75,24 @@ func sum[K comparable](m map[K]uint64) (total uint64) {
 	return total
 }
 
-// Stats returns the sink's numbers now. It may be called at any time, also
-// before Run and after it.
+// Stats returns the sink's numbers as they are now. It may be called at any time,
+// also before Run and after it.
 func (s *Sink) Stats() Stats {
-	lost := s.lostMessages()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := s.stats
-	st.Rejected = maps.Clone(st.Rejected)
-	st.Dropped = maps.Clone(st.Dropped)
-	st.AppendErrors = maps.Clone(st.AppendErrors)
-	st.LostMessages = lost
-	st.Pending, st.PendingBytes = s.pending()
-	st.RejectsNotKept, st.RejectFilesReplaced = s.rejects.counts()
+	var st Stats
+	// The buffer's account of the lines is read after what must not be ahead of it:
+	// with the state "stopped" it has the last numbers, and it counts every reject
+	// that the reject file did not keep.
+	st.LostMessages = s.lostMessages()
+	st.RejectsNotKept, st.RejectFilesReplaced = s.rejects.keptCounts()
+	s.health.fillStats(&st)
+	s.buffer.fillStats(&st)
+	st.ServiceErrors = s.service.failures.Load()
+	st.Files = s.events.latestCounts()
+	st.Acts = s.acts.snapshot()
 	return st
 }
 
 // Ready returns nil while the sink is connected and its store takes records,
-// otherwise the reason why not, fit for a person. It does no work of its own.
-func (s *Sink) Ready() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.notReady()
-}
+// otherwise an error that tells a person why not. It is quick: it asks neither
+// the store nor the server.
+func (s *Sink) Ready() error { return s.health.notReady() }

@@ -1,14 +1,15 @@
 package sink
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/throttle"
 )
 
 const (
@@ -22,39 +23,61 @@ const (
 	lastRetry  = 5 * time.Second
 )
 
-// writer appends batches to the store. Its goroutine is the only user of the
-// appender.
+// writer appends blocks of the buffer to the store. Its goroutine is the only
+// user of the appender, and of the reporter while it runs.
+//
+//	state      what it does                    what ends it
+//	idle       waits                           the buffer wakes it: appending
+//	appending  appends block after block       nothing is left: idle
+//	                                           an append fails: waiting
+//	                                           the store is not ours any more: lost
+//	waiting    keeps the lines in the buffer   the backoff is over (up to 50 ms, then
+//	                                           longer, up to 5 s): appending
+//	lost       waits for stop
+//
+// While idle and waiting it syncs and reports at their times. In each state it
+// goes on with finish when stop is closed.
 type writer struct {
-	s        *Sink
+	config   *Config
+	log      *slog.Logger
+	buffer   *buffer
+	drops    *dropLedger
+	health   *health
+	reporter *reporter
+	events   *appendEvents
 	appender Appender
 
-	stop chan struct{} // closed when nothing more comes in
-	lost chan struct{} // closed when the store can take nothing more, ever
-	done chan struct{} // closed after the last side effect
-	err  error         // valid after done
+	stop       chan struct{} // closed when nothing more comes in
+	lost       chan struct{} // closed when the store can take nothing more, ever
+	identified chan struct{} // closed when the store durably holds a report that names it
+	done       chan struct{} // closed after the last side effect
+	err        error         // valid after done
 
-	out     *block // the one being written; nil if none is
-	dirty   bool   // something was stored since the last good sync
-	own     bool   // a report of the sink was stored
-	named   bool   // Sink.identified is closed
-	failed  error  // why lost is closed
+	out      *block // the one being written; nil if none is
+	dirty    bool   // something was stored since the last good sync
+	reported bool   // a report of the sink was stored
+	named    bool   // identified is closed
+	failed   error  // why lost is closed
+
 	backoff time.Duration
 	retry   *time.Timer // runs after a failed append
 	waiting bool        // for retry
-	logged  throttle
-	dropLog throttle
-	// How long the last batch took that was stored, and the last good sync.
+
+	// How long the last append took that worked, and the last such sync.
 	appendTook, syncTook time.Duration
-	dropped              uint64 // sink_full that were logged
-	files                *fileWatch
+
+	troubleLog throttle.Single
+	dropLog    throttle.Single
+	dropped    uint64 // sink_full that were logged
 }
 
 func newWriter(s *Sink, a Appender) *writer {
 	w := &writer{
-		s: s, appender: a,
-		stop: make(chan struct{}), lost: make(chan struct{}), done: make(chan struct{}),
-		retry: time.NewTimer(time.Hour), logged: throttle{every: logEvery}, dropLog: throttle{every: logEvery},
-		files: newFileWatch(a),
+		config: &s.config, log: s.log, buffer: s.buffer, drops: s.drops, health: s.health, reporter: s.reporter, events: s.events,
+		appender: a,
+		stop:     make(chan struct{}), lost: make(chan struct{}), identified: make(chan struct{}), done: make(chan struct{}),
+		retry:      time.NewTimer(time.Hour),
+		troubleLog: throttle.Single{Every: logEvery}, dropLog: throttle.Single{Every: logEvery},
 	}
 	w.retry.Stop()
 	return w
@@ -65,29 +88,29 @@ func newWriter(s *Sink, a Appender) *writer {
 func (w *writer) run(ctx context.Context) {
 	defer close(w.done)
 	defer w.retry.Stop()
-	syncs := time.NewTicker(w.s.config.SyncEvery)
+	syncs := time.NewTicker(w.config.SyncEvery)
 	defer syncs.Stop()
-	reports := time.NewTicker(w.s.config.ReportEvery)
+	reports := time.NewTicker(w.config.ReportEvery)
 	defer reports.Stop()
 
 	for running := true; running; {
 		select {
 		case <-w.stop:
 			running = false
-		case <-w.s.wake:
+		case <-w.buffer.wake:
 			if !w.waiting {
-				w.linger()
-				w.flush(ctx)
+				w.waitForMore()
+				w.appendBuffered(ctx)
 			}
 		case <-w.retry.C:
 			w.waiting = false
-			w.flush(ctx)
+			w.appendBuffered(ctx)
 		case <-syncs.C:
-			w.sync(ctx)
-			w.files.look(w.s, false)
+			w.syncStore(ctx)
+			w.events.logChanges(w.appender.Stats(), false)
 			w.logDrops()
 		case <-reports.C:
-			w.s.report("running")
+			w.reporter.addSinkReport(reportRunning)
 		}
 		if w.failed != nil {
 			<-w.stop
@@ -97,109 +120,75 @@ func (w *writer) run(ctx context.Context) {
 	w.err = w.finish(ctx)
 }
 
-// linger waits for more lines when there are few. The intake wakes the writer
-// again when they are many.
-func (w *writer) linger() {
-	w.s.mu.Lock()
-	few := w.s.backlog.size < eagerBytes
-	w.s.mu.Unlock()
-	if !few {
+// waitForMore waits for more lines when there are few. The buffer wakes the
+// writer again when they are many.
+func (w *writer) waitForMore() {
+	if !w.buffer.isSmall() {
 		return
 	}
 	timer := time.NewTimer(linger)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-w.s.wake:
+	case <-w.buffer.wake:
 	case <-w.stop:
 	}
 }
 
-// flush appends until nothing is left or an append fails.
-func (w *writer) flush(ctx context.Context) {
-	for w.failed == nil && w.next() {
-		if err := w.append(ctx); err != nil {
-			w.fail(err)
+// appendBuffered appends until nothing is left or an append fails.
+func (w *writer) appendBuffered(ctx context.Context) {
+	for w.failed == nil && w.nextBlock() {
+		if err := w.appendBlock(ctx); err != nil {
+			w.appendFailed(err)
 			return
 		}
 	}
 }
 
-// next makes out the block to write: the rest of the last one, or else the
-// oldest that waits. It reports whether there is any.
-func (w *writer) next() bool {
-	s := w.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if w.out != nil && w.out.batch.Len() == 0 {
-		s.backlog.recycle(w.out)
-		w.out = nil
-	}
-	if w.out == nil {
-		w.out = s.backlog.pop()
-	}
-	s.countWritten(w.out)
+// nextBlock makes out the block to write and reports whether there is any.
+func (w *writer) nextBlock() bool {
+	w.out = w.buffer.nextBlock(w.out)
 	return w.out != nil
 }
 
-// countWritten is called with mu held, by the writer.
-func (s *Sink) countWritten(b *block) {
-	s.writing = written{}
-	if b != nil {
-		s.writing = written{lines: b.lines(), own: len(b.own), size: b.size()}
-	}
-}
-
-// append hands out to the store and takes away what it stored.
-func (w *writer) append(ctx context.Context) error {
-	w.s.asks(w.appendTook)
+// appendBlock hands out to the store and takes away what it stored.
+func (w *writer) appendBlock(ctx context.Context) error {
+	w.health.storeAsked(w.appendTook)
 	n, err := w.appender.Append(ctx, &w.out.batch)
 	n = min(max(n, 0), w.out.batch.Len())
 	if err == nil && n < w.out.batch.Len() {
 		err = fmt.Errorf("the store took %d of %d lines and names no reason", n, w.out.batch.Len())
 	}
-	own, size := w.out.ownWithin(n), w.out.batch.End(n)
+	// Whoever sees the lines as stored must find the store's health as it is now.
+	took, recovered := w.health.appendEnded(err)
+	reports, size := w.out.reportsWithin(n), w.out.batch.End(n)
 	w.out.dropFirst(n)
+	w.buffer.addStored(n-reports, size, w.out)
 	w.dirty = w.dirty || n > 0
-	w.own = w.own || own > 0
-
-	s := w.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	took := s.answered()
-	s.stats.Stored += uint64(n - own)
-	s.stats.StoredBytes += uint64(size)
-	s.countWritten(w.out)
-	recovered := err == nil && s.appendErr != nil
-	if s.appendErr = err; err != nil {
-		s.stats.AppendErrors[CauseOf(err)]++
-	}
+	w.reported = w.reported || reports > 0
 	if recovered {
-		s.log.Info("the store takes records again")
+		w.log.Info("the store takes records again")
 	}
 	if err == nil {
-		w.backoff = 0
-		s.workedAt, w.appendTook = time.Now(), took
+		w.backoff, w.appendTook = 0, took
 	}
 	return err
 }
 
-// fail decides what a failed append means: the end when the store is no longer
-// ours, otherwise another try after a while.
-func (w *writer) fail(err error) {
+// appendFailed decides what a failed append means: the end when the store is no
+// longer ours, otherwise another try after a while.
+func (w *writer) appendFailed(err error) {
 	if errors.Is(err, papyra.ErrForeignWriter) || errors.Is(err, papyra.ErrClosed) {
-		w.s.log.Error("the store is lost: stopping", "error", err)
+		w.log.Error("the store is lost: stopping", "error", err)
 		w.failed = err
 		close(w.lost)
 		return
 	}
 	w.backoff = min(max(2*w.backoff, firstRetry), lastRetry)
 	wait := w.backoff/2 + rand.N(w.backoff/2+1)
-	if n, ok := w.logged.allow(); ok {
-		w.s.mu.Lock()
-		lines, size := w.s.pending()
-		w.s.mu.Unlock()
-		w.s.log.Error("the store takes no records: keeping them and trying again", "cause", string(CauseOf(err)), "error", err,
+	if n, ok := w.troubleLog.Allow(); ok {
+		lines, size := w.buffer.pending()
+		w.log.Error("the store takes no records: keeping them and trying again", "cause", string(CauseOf(err)), "error", err,
 			"pending", lines, "pending_bytes", size, "again_in", wait.Round(time.Millisecond).String(), "suppressed", n)
 	}
 	w.retry.Reset(wait)
@@ -209,76 +198,83 @@ func (w *writer) fail(err error) {
 // logDrops says now and then that the buffer is full; the reports have the exact
 // account.
 func (w *writer) logDrops() {
-	w.s.mu.Lock()
-	dropped := w.s.stats.Dropped[papyra.DropSinkFull]
-	w.s.mu.Unlock()
+	dropped := w.buffer.droppedFull()
 	if dropped == w.dropped {
 		return
 	}
-	if _, ok := w.dropLog.allow(); ok {
-		w.s.log.Warn("the buffer is full: records are dropped and counted; the store is slower than they come",
-			"dropped", dropped-w.dropped, "buffer_bytes", w.s.config.BufferBytes)
+	if _, ok := w.dropLog.Allow(); ok {
+		w.log.Warn("the buffer is full: records are dropped and counted; the store is slower than they come",
+			"dropped", dropped-w.dropped, "buffer_bytes", w.config.BufferBytes)
 		w.dropped = dropped
 	}
 }
 
-func (w *writer) sync(ctx context.Context) {
-	s := w.s
-	s.mu.Lock()
-	failing := s.syncErr != nil
-	s.mu.Unlock()
+// syncStore makes what was stored durable. It does nothing when nothing was
+// stored since the last sync that worked.
+func (w *writer) syncStore(ctx context.Context) {
+	failing := w.health.syncFailing()
 	if !w.dirty && !failing {
 		return
 	}
-	s.asks(w.syncTook)
+	w.health.storeAsked(w.syncTook)
 	err := w.appender.Sync(ctx)
+	took := w.health.syncEnded(err)
 	w.dirty = err != nil
-	if w.own && err == nil && !w.named {
+	if w.reported && err == nil && !w.named {
 		w.named = true
-		close(s.identified)
+		close(w.identified)
 	}
-	s.mu.Lock()
-	took := s.answered()
-	if s.syncErr = err; err != nil {
-		s.stats.SyncErrors++
-	} else {
-		s.workedAt, w.syncTook = time.Now(), took
-	}
-	s.mu.Unlock()
 	switch {
 	case err != nil:
-		if n, ok := w.logged.allow(); ok {
-			s.log.Error("the store cannot make records durable: trying again", "cause", string(CauseOf(err)), "error", err, "suppressed", n)
+		if n, ok := w.troubleLog.Allow(); ok {
+			w.log.Error("the store cannot make records durable: trying again", "cause", string(CauseOf(err)), "error", err, "suppressed", n)
 		}
+		return
 	case failing:
-		s.log.Info("the store makes records durable again")
+		w.log.Info("the store makes records durable again")
 	}
+	w.syncTook = took
 }
 
-// finish appends what is left while there is time, counts what remains, leaves
-// the last report, and closes the store.
+// finish ends the work and leaves the account of it in the store. ctx ends when
+// the store has no more time.
+//
+//  1. What is buffered is appended, trying again while there is time.
+//  2. What is left is counted as sink_stopped, and the buffer is closed. Reports
+//     that could not be appended stay in it: they tell of earlier drops.
+//  3. The last SinkReport goes into the buffer. Only now does it count step 2.
+//  4. The reports are appended. If nothing was left in step 2 the store works,
+//     and step 1 is done again. Otherwise they get one try, and storeGrace/2 for
+//     it if the time is over: a store that is full for many records may take a
+//     few lines. A store that is lost gets none.
+//  5. The store is synced and closed, which releases its lock. If the time is
+//     over, this shares the storeGrace/2 of step 4.
+//  6. What the appender counted until then is logged.
+//
+// The error names the records that were left, a lost store, and what failed in
+// step 5. A last try that fails is no error of its own: the records that are left
+// decide.
 func (w *writer) finish(ctx context.Context) error {
-	w.drain(ctx)
+	w.appendAll(ctx)
 	cause := w.failed
 	if cause == nil {
-		w.s.mu.Lock()
-		cause = w.s.appendErr
-		w.s.mu.Unlock()
+		cause = w.health.lastAppendErr()
 	}
+
 	left := w.abandon()
-	w.s.report("stopped")
+
+	w.reporter.addSinkReport(reportStopped)
+
 	if left == 0 {
-		w.drain(ctx)
+		w.appendAll(ctx)
 	}
 	if ctx.Err() != nil {
-		// The store had its time; the report and a sync may still fit in. What they
-		// come to is no cancellation: the records that are left decide.
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeGrace/2)
 		defer cancel()
 		ctx = grace
 	}
-	if left > 0 && w.failed == nil && w.next() {
-		_ = w.append(ctx)
+	if left > 0 && w.failed == nil && w.nextBlock() {
+		_ = w.appendBlock(ctx)
 	}
 
 	var err error
@@ -288,21 +284,33 @@ func (w *writer) finish(ctx context.Context) error {
 	if w.failed != nil {
 		err = errors.Join(fmt.Errorf("append to the store: %w", w.failed), err)
 	}
-	if serr := w.appender.Sync(ctx); serr != nil && w.failed == nil {
-		err = errors.Join(err, fmt.Errorf("sync the store: %w", serr))
-	}
-	if cerr := w.appender.Close(); cerr != nil && w.failed == nil {
-		err = errors.Join(err, fmt.Errorf("close the store: %w", cerr))
-	}
-	w.files.look(w.s, true)
+	err = errors.Join(err, w.closeStore(ctx))
+
+	w.events.logChanges(w.appender.Stats(), true)
 	return err
 }
 
-// drain appends what is buffered, trying again until ctx ends.
-func (w *writer) drain(ctx context.Context) {
+// closeStore syncs and closes the store. The errors of a store that is lost say
+// nothing new.
+func (w *writer) closeStore(ctx context.Context) error {
+	syncErr, closeErr := w.appender.Sync(ctx), w.appender.Close()
+	if w.failed != nil {
+		return nil //nolint:nilerr // finish returns why it is lost
+	}
+	if syncErr != nil {
+		syncErr = fmt.Errorf("sync the store: %w", syncErr)
+	}
+	if closeErr != nil {
+		closeErr = fmt.Errorf("close the store: %w", closeErr)
+	}
+	return errors.Join(syncErr, closeErr)
+}
+
+// appendAll appends what is buffered, trying again until ctx ends.
+func (w *writer) appendAll(ctx context.Context) {
 	w.backoff, w.waiting = 0, false
 	for {
-		w.flush(ctx)
+		w.appendBuffered(ctx)
 		if w.failed != nil || !w.waiting {
 			return
 		}
@@ -315,40 +323,27 @@ func (w *writer) drain(ctx context.Context) {
 	}
 }
 
-// abandon counts every line from the wire that is still buffered as
-// sink_stopped and returns how many that were. The sink's own reports stay: they
-// tell of earlier drops. From now on nothing else goes into the buffer.
+// abandon counts every wire line that is still buffered as sink_stopped, and
+// returns how many that were.
+//
+//  1. Under the buffer's lock the lines leave the account of what is pending and
+//     are counted as dropped; the buffer is closed, and keeps only reports.
+//  2. Their numbers are read again, without the lock, and go into the ledger. No
+//     report can come between, because the writer itself writes the reports.
 func (w *writer) abandon() (left int) {
-	s := w.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
+	left, blocks := w.buffer.abandonLines(w.out)
+	w.out = nil
 	var rec papyra.Record
-	var reports [][]byte
-	waiting := s.backlog.blocks
-	if w.out != nil {
-		waiting = append([]*block{w.out}, waiting...)
-	}
-	s.backlog, w.out = backlog{}, nil
-	for _, b := range waiting {
-		left += b.lines()
-		own := b.own
-		for i := range b.batch.Len() {
-			l, stream := b.batch.Line(i)
-			if len(own) > 0 && own[0] == i {
-				own = own[1:]
-				reports = append(reports, bytes.Clone(l))
-				continue
+	for _, b := range blocks {
+		b.eachLine(func(l []byte, stream papyra.Stream, report bool) {
+			if report {
+				return
 			}
 			if err := papyra.ParseInto(&rec, l); err != nil {
 				rec = papyra.Record{} // it was checked: only its number is unknown
 			}
-			s.drop(papyra.DropSinkStopped, stream, rec.Run, rec.Seq)
-		}
+			w.drops.addDrop(papyra.DropSinkStopped, stream, rec.Run, rec.Seq)
+		})
 	}
-	for _, l := range reports {
-		s.backlog.addOwn(l)
-	}
-	s.countWritten(nil)
 	return left
 }

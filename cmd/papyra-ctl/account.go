@@ -7,6 +7,8 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/internal/human"
+	"github.com/papyra/papyra/internal/redact"
 	"github.com/papyra/papyra/sink/account"
 )
 
@@ -14,11 +16,12 @@ func (t *tool) accountCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "account",
 		Usage: "Say what became of every record: stored, dropped, removed or missing",
-		Description: describe(`Publishers number their records, and whatever drops or removes one leaves a
-report. From the stores of one group, and nothing else, this says for every run
-and category what became of each number. Give every store of the group: its
-workers share the records. Stores of different groups are refused unless
---group chooses. Nothing is changed.`,
+		Description: describe(`Publishers number their records, and everything that drops or removes records
+writes a report about it. So the stores of one group are enough to say what became
+of each number, for every run and category. Give every store of the group: its
+workers share the records, and what a store holds that is not given looks missing.
+Stores of different groups are refused unless --group chooses one. Nothing is
+changed.`,
 			[]string{
 				"papyra-ctl account --backend " + exampleStore,
 				"papyra-ctl account --backend json:eu-1.ndjson --backend json:eu-2.ndjson --gaps --since 1d",
@@ -30,10 +33,10 @@ workers share the records. Stores of different groups are refused unless
 		),
 		Flags: []urfave.Flag{
 			backendFlag(true),
-			&urfave.StringFlag{Name: "group", Usage: "the sink `GROUP` to judge, when the stores belong to several"},
+			&urfave.StringFlag{Name: "group", Usage: "judge this `GROUP` of sinks; needed when the stores belong to several groups"},
 			&urfave.BoolFlag{Name: "gaps", Usage: "list the missing ranges with the times around them and their probable cause"},
-			&urfave.StringFlag{Name: "settle", Value: "1m", Usage: "do not judge numbers younger than this `DURATION`: they are pending"},
-			&urfave.StringFlag{Name: "since", Usage: "judge only what was taken since this `TIME`: 2h or 7d (ago), 2024-05-31, 2024-05-31T14:00:00Z, Unix seconds; UTC"},
+			&urfave.StringFlag{Name: "settle", Value: "1m", Usage: "count numbers younger than this `DURATION` as pending, not as missing"},
+			&urfave.StringFlag{Name: "since", Usage: "judge only records from this `TIME` on: 2h or 7d (ago), 2024-05-31, 2024-05-31T14:00:00Z, or Unix seconds; in UTC"},
 			outputFlag(),
 		},
 		Action: t.verb("account", (*call).account),
@@ -41,19 +44,19 @@ workers share the records. Stores of different groups are refused unless
 }
 
 func (c *call) accountOptions() (account.Options, error) {
-	// The moment comes before the first store is read: what is stored while
-	// this reads is younger, and so pending.
+	// The moment is taken before the first store is read: what is stored while this
+	// reads is younger, and so counts as pending.
 	now := c.now()
 	o := account.Options{Group: c.flags.String("group"), At: now, Gaps: c.flags.Bool("gaps")}
 	var err error
-	if o.Settle, err = cli.ParseDuration(c.flags.String("settle")); err != nil {
+	if o.Settle, err = human.ParseDuration(c.flags.String("settle")); err != nil {
 		return o, usagef("--settle: %v", err)
 	}
 	if o.Settle == 0 {
-		o.Settle = -1 // for the account 0 means its default
+		o.Settle = -1 // package account takes 0 for its default
 	}
 	if s := c.flags.String("since"); s != "" {
-		if o.Since, err = parseTime(s, now); err != nil {
+		if o.Since, err = human.ParseTime(s, now); err != nil {
 			return o, usagef("--since: %v", err)
 		}
 	}
@@ -67,7 +70,7 @@ func (c *call) account() error {
 	}
 	for i, u := range c.urls {
 		if slices.Contains(c.urls[:i], u) {
-			return usagef("--backend %s is given twice: each of its records would be a duplicate", cli.RedactURL(u))
+			return usagef("--backend %s is given twice: each of its records would be a duplicate", redact.URL(u))
 		}
 	}
 	stores, err := c.openAll()
@@ -92,14 +95,14 @@ func (c *call) account() error {
 			if errors.As(err, &read) {
 				err = explain(stores[read.Store], read.Err)
 			}
-			c.fail(err)
+			c.noteError(err)
 		}
 	}
 	for _, s := range r.Absent {
-		c.note(cli.CodeIncomplete, "store %s of %s belongs to the group and was not given", s.ID, s.Instance)
+		c.noteCondition(cli.CodeIncomplete, "store %s of %s belongs to the group and was not given", s.ID, s.Instance)
 	}
 	if n := r.Total.Missing; n > 0 {
-		c.note(cli.CodeAnomalies, "%s missing without a reason", are(n))
+		c.noteCondition(cli.CodeAnomalies, "%s missing without a reason", recordsAre(n))
 	}
 	c.result = r
 	if !c.json {

@@ -10,15 +10,16 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/sink/account"
 )
 
-// are is "1 record is", "12 records are".
-func are(n uint64) string {
+// recordsAre is "1 record is", "12 records are".
+func recordsAre(n uint64) string {
 	if n == 1 {
 		return "1 record is"
 	}
-	return plural(int64(n), "record", "records") + " are"
+	return human.Plural(int64(n), "record", "records") + " are"
 }
 
 // showAccount shows an account: the verdict, the runs, what the reasons mean,
@@ -34,11 +35,11 @@ func (c *call) showAccount(r *account.Result) {
 	case len(r.Gaps) == 0:
 		command := []string{"account"}
 		for _, store := range r.Stores {
-			command = append(command, "--backend", shellQuote(store.Name))
+			command = append(command, "--backend", human.ShellQuote(store.Name))
 		}
 		for _, name := range []string{"group", "settle", "since"} {
 			if c.flags.IsSet(name) {
-				command = append(command, "--"+name, shellQuote(c.flags.String(name)))
+				command = append(command, "--"+name, human.ShellQuote(c.flags.String(name)))
 			}
 		}
 		c.showNext(strings.Join(append(command, "--gaps"), " "), "shows which numbers are missing, when, and the probable cause")
@@ -47,7 +48,7 @@ func (c *call) showAccount(r *account.Result) {
 	}
 }
 
-// showBalance is the verdict and what it is about.
+// showBalance shows the verdict, and which group, stores and time it is about.
 func (c *call) showBalance(r *account.Result) {
 	s := c.out
 	if r.Verdict == account.Incomplete {
@@ -63,9 +64,9 @@ func (c *call) showBalance(r *account.Result) {
 	}
 	switch {
 	case r.Total.Missing > 0:
-		s.printf("%s  %s missing without a reason\n", s.paint(red, "MISSING"), are(r.Total.Missing))
+		s.printf("%s  %s missing without a reason\n", s.paint(red, "MISSING"), recordsAre(r.Total.Missing))
 	case r.Verdict == account.Balanced && r.Total.Pending > 0:
-		s.printf("%s  nothing is missing yet; %s pending: ask again in a minute\n", s.paint(green, "accounted for"), are(r.Total.Pending))
+		s.printf("%s  nothing is missing yet; %s pending: ask again in a minute\n", s.paint(green, "accounted for"), recordsAre(r.Total.Pending))
 	case r.Verdict == account.Balanced:
 		s.printf("%s  every record is accounted for\n", s.paint(green, "accounted for"))
 	default:
@@ -81,11 +82,11 @@ func (c *call) showBalance(r *account.Result) {
 	if r.Group != "" {
 		group = "group " + r.Group
 	}
-	s.printf("%s, %s, %s of publishers", group, plural(int64(judged), "store", "stores"), plural(int64(publishers(r)), "run", "runs"))
+	s.printf("%s, %s, %s of publishers", group, human.Plural(int64(judged), "store", "stores"), human.Plural(int64(publishers(r)), "run", "runs"))
 	if r.Since > 0 {
-		s.printf(", since %s", showSeconds(r.Since))
+		s.printf(", since %s", human.Seconds(r.Since))
 	}
-	s.printf(", judged at %s UTC\n", showSeconds(r.At))
+	s.printf(", judged at %s UTC\n", human.Seconds(r.At))
 	for _, store := range r.Stores {
 		if !store.Judged {
 			s.printf("left out: %s is of group %s\n", store.Name, strings.Join(store.Groups, ", "))
@@ -111,7 +112,7 @@ type accountRow struct {
 	*account.Category
 }
 
-// whole reports whether there is nothing to say but that everything is stored.
+// whole reports whether every record is stored, and nothing else is to be said.
 func (a accountRow) whole() bool { return a.Stored == a.Accepted && a.Conflicts == 0 }
 
 // showAccountRuns shows the runs, those with missing records first, and returns how
@@ -155,11 +156,11 @@ func (c *call) showAccountRuns(r *account.Result) (hidden int) {
 	for _, row := range rows {
 		cells := []string{orDash(row.run.System), orDash(row.run.Node), row.run.Run, string(row.run.State), row.Category.Category}
 		for _, col := range columns {
-			cells = append(cells, showCount(int64(col.value(&row.Counts))))
+			cells = append(cells, human.Count(int64(col.value(&row.Counts))))
 		}
-		_ = g.add(cells...)
+		_ = g.addRow(cells...)
 	}
-	_ = g.end() // end of the call reports a failed write
+	_ = g.writePage() // finish reports a failed write
 	return max(hidden, 0)
 }
 
@@ -177,8 +178,8 @@ type accountColumn struct {
 	color func(cell string) string
 }
 
-// accountColumns are those in which there is anything, and the three that every
-// account has.
+// accountColumns returns the columns that have a number other than 0, and the
+// three that every account shows.
 func accountColumns(r *account.Result) []accountColumn {
 	all := []accountColumn{
 		{title: "ACCEPTED", value: func(c *account.Counts) uint64 { return c.Accepted }},
@@ -225,12 +226,12 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 	s := c.out
 	t := &r.Total
 	if hidden > 0 {
-		s.printf("and %s: --output json lists them\n", plural(int64(hidden), "more row", "more rows"))
+		s.printf("and %s: --output json lists them\n", human.Plural(int64(hidden), "more row", "more rows"))
 	}
 	var lines [][3]string
 	add := func(what string, n uint64, text string) {
 		if n > 0 {
-			lines = append(lines, [3]string{what, showCount(int64(n)), text})
+			lines = append(lines, [3]string{what, human.Count(int64(n)), text})
 		}
 	}
 	for _, reason := range slices.Sorted(maps.Keys(t.Dropped)) {
@@ -267,9 +268,9 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 		s.printf("\n")
 		g := newGrid(s, column{title: "WHAT"}, column{title: "NUMBER", right: true}, column{title: "MEANING", cut: true})
 		for _, line := range lines {
-			_ = g.add(line[0], line[1], line[2])
+			_ = g.addRow(line[0], line[1], line[2])
 		}
-		_ = g.end()
+		_ = g.writePage()
 	}
 	for _, note := range r.Notes {
 		s.printf("\nnote: %s\n", note)
@@ -293,20 +294,20 @@ func (c *call) showGaps(r *account.Result) {
 		if gap.Last > gap.First {
 			numbers += "-" + strconv.FormatUint(gap.Last, 10)
 		}
-		count := showCount(int64(gap.Count))
+		count := human.Count(int64(gap.Count))
 		if gap.Partly {
 			count = fmt.Sprintf("%d of %d", gap.Missing, gap.Of)
 		}
-		_ = g.add(orDash(gap.System)+" "+orDash(gap.Node), gap.Run, gap.Category, numbers, count,
-			showSeconds(gap.After), showSeconds(gap.Before), showCauses(gap))
+		_ = g.addRow(orDash(gap.System)+" "+orDash(gap.Node), gap.Run, gap.Category, numbers, count,
+			human.Seconds(gap.After), human.Seconds(gap.Before), showCauses(gap))
 	}
-	_ = g.end()
+	_ = g.writePage()
 	if more := r.GapsTotal - uint64(len(r.Gaps)); more > 0 {
-		s.printf("and %s more gaps\n", showCount(int64(more)))
+		s.printf("and %s more gaps\n", human.Count(int64(more)))
 	}
 }
 
-// showCauses is "disconnection 2024-01-01T12:00:01 to 2024-01-01T12:00:04, damage".
+// showCauses lists the probable causes of a gap: "disconnection 2024-01-01T12:00:01 to 2024-01-01T12:00:04, damage".
 func showCauses(gap *account.Gap) string {
 	parts := make([]string, len(gap.Causes))
 	for i, cause := range gap.Causes {
@@ -319,21 +320,22 @@ func showCauses(gap *account.Gap) string {
 		case account.CauseQuarantined:
 			if n := len(gap.Quarantines); n > 0 {
 				last := gap.Quarantines[n-1]
-				parts[i] += fmt.Sprintf(" (perhaps of %s, act %s)", plural(last.Lines, "line", "lines"), last.Act)
+				parts[i] += fmt.Sprintf(" (perhaps of %s, act %s)", human.Plural(last.Lines, "line", "lines"), last.Act)
 			}
 		}
 	}
 	return strings.Join(parts, ", ")
 }
 
-// showTimes is from the beginning of the first to the end of the last.
+// showTimes shows the time from the beginning of the first outage to the end of
+// the last.
 func showTimes(list []papyra.Outage) string {
 	if len(list) == 0 {
 		return ""
 	}
 	end := "now"
 	if last := list[len(list)-1]; last.To > 0 {
-		end = showSeconds(last.To)
+		end = human.Seconds(last.To)
 	}
-	return " " + showSeconds(list[0].From) + " to " + end
+	return " " + human.Seconds(list[0].From) + " to " + end
 }

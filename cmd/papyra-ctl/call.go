@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,12 +11,13 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
-	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/cmd/internal/jsonobject"
+	"github.com/papyra/papyra/internal/terminal"
 	"github.com/papyra/papyra/sink/backend"
 )
 
-// call is one invocation of a verb: its flags, where it writes, and what it
-// found that decides about the exit code.
+// call is one run of a verb: its flags, where it writes, and what it found that
+// decides the exit code.
 type call struct {
 	*tool
 	ctx   context.Context
@@ -30,9 +29,9 @@ type call struct {
 	urls  []string
 
 	conditions []condition
-	messages   []string // for stderr, when the results are out
-	result     any      // a struct: the verb's own members of the JSON object
-	opened     bool     // the JSON object is begun, and an array in it
+	messages   []string           // for stderr, when the results are out
+	result     any                // a struct: the verb's own members of the JSON object
+	object     *jsonobject.Writer // the JSON object, once it is begun
 }
 
 // condition is one reason for an exit code other than 0.
@@ -42,8 +41,8 @@ type condition struct {
 	Message string `json:"message"`
 }
 
-// The JSON object of every verb is these two and the verb's own members. With
-// records that are written while they are read, these stand between the two.
+// The JSON object of every verb is these two and the verb's own members. Records
+// that are written while they are read stand between the two.
 type (
 	header struct {
 		V       int    `json:"v"`
@@ -56,8 +55,9 @@ type (
 	}
 )
 
-// verb makes the action of a command: it reads the flags that all verbs share,
-// runs do, and turns what do noted and returned into output and an exit code.
+// verb makes the action of a command. The action reads the flags that all verbs
+// share, runs do, and turns what do noted and returned into output and an exit
+// code.
 func (t *tool) verb(name string, do func(*call) error) urfave.ActionFunc {
 	return t.verbOn(name, func(flags *urfave.Context) ([]string, error) {
 		urls := flags.StringSlice("backend")
@@ -84,9 +84,9 @@ func (t *tool) verbOn(name string, stores func(*urfave.Context) ([]string, error
 		}
 		var err error
 		if c.urls, err = stores(flags); err != nil {
-			return c.end(err)
+			return c.finish(err)
 		}
-		return c.end(do(c))
+		return c.finish(do(c))
 	}
 }
 
@@ -94,13 +94,13 @@ func usagef(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", papyra.ErrUsage, fmt.Sprintf(format, args...))
 }
 
-// note adds a condition that the result itself tells people about.
-func (c *call) note(code int, format string, args ...any) {
+// noteCondition adds a condition that the result itself tells people about.
+func (c *call) noteCondition(code int, format string, args ...any) {
 	c.conditions = append(c.conditions, condition{code, conditionName(code), fmt.Sprintf(format, args...)})
 }
 
-// fail adds the condition of an error, which people read on stderr.
-func (c *call) fail(err error) {
+// noteError adds the condition of an error, which people read on stderr.
+func (c *call) noteError(err error) {
 	cause := context.Cause(c.ctx)
 	stopped := cause != nil && (errors.Is(err, cause) || errors.Is(err, context.Canceled))
 	if stopped {
@@ -108,8 +108,8 @@ func (c *call) fail(err error) {
 	}
 	code := cli.ExitCode(err)
 	c.conditions = append(c.conditions, condition{code, conditionName(code), err.Error()})
-	// The caller of a verb says that it was interrupted, and nobody needs to be
-	// told that "| head" has seen enough.
+	// finish tells of an interruption once. A reader that has seen enough, such as
+	// "| head", is no error for people.
 	if !stopped && !errors.Is(err, syscall.EPIPE) {
 		c.messages = append(c.messages, err.Error())
 	}
@@ -118,7 +118,8 @@ func (c *call) fail(err error) {
 // interrupted reports whether a signal has ended the work.
 func (c *call) interrupted() bool { return c.ctx.Err() != nil }
 
-func (c *call) code() int {
+// exitCode is the first, in the order of cli.First, of all conditions.
+func (c *call) exitCode() int {
 	code := cli.CodeOK
 	for _, cond := range c.conditions {
 		code = cli.First(code, cond.Exit)
@@ -126,22 +127,27 @@ func (c *call) code() int {
 	return code
 }
 
-// end writes what is left to write and returns the error that carries the code.
-func (c *call) end(err error) error {
+// finish writes what is left to write, and returns the error that carries the
+// exit code.
+func (c *call) finish(err error) error {
 	if err != nil {
-		c.fail(err)
+		c.noteError(err)
 	}
+	var werr error
 	if c.json {
-		c.writeObject()
+		werr = c.endObject()
 	}
-	if werr := c.out.flush(); werr != nil && !errors.Is(err, werr) {
-		c.fail(outputError(werr))
+	if ferr := c.out.flush(); werr == nil {
+		werr = ferr
+	}
+	if werr != nil && !errors.Is(err, werr) {
+		c.noteError(outputError(werr))
 	}
 	for _, m := range c.messages {
 		c.err.printf("papyra-ctl: %s\n", m)
 	}
-	_ = c.err.flush() // where could it be said?
-	switch code := c.code(); {
+	_ = c.err.flush() // there is no other place to report its error
+	switch code := c.exitCode(); {
 	case c.interrupted() && code == cli.ExitCode(context.Cause(c.ctx)):
 		return cli.Exit(code, context.Cause(c.ctx))
 	case code != cli.CodeOK:
@@ -163,44 +169,23 @@ func (c *call) header() header {
 	return header{V: 1, Verb: c.verb, Backend: strings.Join(shown, " ")}
 }
 
-// openArray writes the JSON object as far as an array whose elements follow.
-func (c *call) openArray(name string) {
-	head := c.encode(c.header())
-	c.opened = true
-	fmt.Fprintf(c.out.w, "%s,%q:[", head[:len(head)-1], name)
+// beginObject begins the JSON object, with its header.
+func (c *call) beginObject() {
+	c.object = jsonobject.New(c.out.w, c.jsonText)
+	_ = c.object.Members(c.header()) // the object keeps the error for endObject
 }
 
-// writeObject writes the JSON object, or what is left of one that was begun.
-func (c *call) writeObject() {
-	parts := [][]byte{c.encode(outcome{c.code(), append([]condition{}, c.conditions...)})}
+// endObject writes what is left of the JSON object, or all of it.
+func (c *call) endObject() error {
+	if c.object == nil {
+		c.beginObject()
+	}
+	_ = c.object.EndRows()
+	_ = c.object.Members(outcome{c.exitCode(), append([]condition{}, c.conditions...)})
 	if c.result != nil {
-		parts = append(parts, c.encode(c.result))
+		_ = c.object.Members(c.result)
 	}
-	if c.opened {
-		_, _ = c.out.w.WriteString("\n]")
-	} else {
-		head := c.encode(c.header())
-		_, _ = c.out.w.Write(head[:len(head)-1])
-	}
-	for _, part := range parts {
-		if members := part[1 : len(part)-1]; len(members) > 0 {
-			_ = c.out.w.WriteByte(',')
-			_, _ = c.out.w.Write(members)
-		}
-	}
-	_, _ = c.out.w.WriteString("}\n") // end reports a failed write
-}
-
-// encode returns v as JSON, safe to look at when stdout is a terminal.
-func (c *call) encode(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		// The results are plain structs of ours: they always encode.
-		panic(err)
-	}
-	return c.jsonText(bytes.TrimRight(b.Bytes(), "\n"))
+	return c.object.End()
 }
 
 // jsonText returns a JSON text as it may be written to stdout: as it is, or on
@@ -209,7 +194,7 @@ func (c *call) jsonText(text []byte) []byte {
 	if !c.out.tty {
 		return text
 	}
-	return escapeJSON(nil, text)
+	return terminal.AppendJSON(nil, text)
 }
 
 func conditionName(code int) string {
@@ -236,8 +221,8 @@ func conditionName(code int) string {
 
 // openAll opens every store; the caller closes them with closeAll. A URL that
 // is wrong ends the verb: nothing was read yet.
-func (c *call) openAll() ([]sink.Backend, error) {
-	var stores []sink.Backend
+func (c *call) openAll() ([]papyra.Store, error) {
+	var stores []papyra.Store
 	for _, u := range c.urls {
 		store, err := c.open(u)
 		if err != nil {
@@ -249,8 +234,8 @@ func (c *call) openAll() ([]sink.Backend, error) {
 	return stores, nil
 }
 
-// openOne opens the only store of a verb that takes one.
-func (c *call) openOne() (sink.Backend, error) {
+// openOne opens the store of a verb that works on one store.
+func (c *call) openOne() (papyra.Store, error) {
 	if len(c.urls) > 1 {
 		return nil, usagef("%s works on one store: give --backend once", c.verb)
 	}
@@ -261,18 +246,19 @@ func (c *call) openOne() (sink.Backend, error) {
 	return stores[0], nil
 }
 
-func closeAll(stores []sink.Backend) {
+func closeAll(stores []papyra.Store) {
 	for _, s := range stores {
 		_ = s.Close() // what a verb changed was synced before it returned
 	}
 }
 
-// explain adds to an error of a store what the operator can do about it.
-func explain(store sink.Backend, err error) error {
+// explain adds the store's URL to an error, and what the operator can do about
+// it unless the error says that already.
+func explain(store papyra.Store, err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, papyra.ErrNotFound):
-		hint = "check the path; nothing was made"
+		hint = "check the path; nothing was created"
 	case errors.Is(err, papyra.ErrBusy):
 		hint = "stop the sink that writes it, or work on a copy"
 	case errors.Is(err, context.Canceled):
@@ -288,8 +274,9 @@ func explain(store sink.Backend, err error) error {
 	return fmt.Errorf("%s: %w", store.URL(), err)
 }
 
-// progress returns what long work reports to, and what ends the line. Both do
-// nothing unless stderr is a terminal.
+// progress returns the function to which long work reports, and the function that
+// wipes the line when the work is done. Both do nothing unless stderr is a
+// terminal.
 func (c *call) progress(doing string) (papyra.Progress, func()) {
 	if !c.err.tty {
 		return nil, func() {}

@@ -7,22 +7,25 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
-	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/internal/human"
+	"github.com/papyra/papyra/sink/inspect"
 )
 
 func (t *tool) compactCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "compact",
 		Usage: "Remove the records that retention does not keep, and duplicates",
-		Description: describe(`Removes for good what is outside the limits, for each system and category by
-itself, all at one moment. With --dedupe it then removes exact duplicates: of the
-records that are left with the same bytes and number of a run the newest copy
-stays; one without a number is none. A limit or --dedupe must be given. What is
-removed is written down in the store before the first byte goes; kept lines are
-copied as they are. Damaged lines stay where they are: recover moves them. On a
-full disk nothing is changed.
+		Description: describe(`Removes for good every record that the limits do not keep. The limits apply to
+each system and category by itself; ages are measured from one moment, --at. With
+--dedupe it then removes exact duplicates: of the records that are left and have
+the same bytes and the same number of a run, only the newest copy stays. A record
+without a number has no duplicates. Give a limit, or --dedupe, or both.
 
-The store must not be held by a sink meanwhile.`,
+Before the first byte goes, what is removed is written down in the store. Kept
+lines are copied as they are. Damaged lines stay where they are: recover moves
+them. If the disk is full, nothing is changed.
+
+`+notHeld,
 			[]string{
 				"papyra-ctl compact --backend " + exampleStore + " --keep-age 30d --dry-run",
 				"papyra-ctl compact --backend " + exampleStore + " --keep-records 100000 --keep dead_letters.keep_age=90d",
@@ -40,27 +43,16 @@ The store must not be held by a sink meanwhile.`,
 }
 
 func dedupeFlag() urfave.Flag {
-	return &urfave.BoolFlag{Name: "dedupe", Usage: "of exact duplicates keep only the newest copy"}
+	return &urfave.BoolFlag{Name: "dedupe", Usage: "keep only the newest copy of exact duplicates"}
 }
 
 // compactResult is the JSON of a compaction.
 type compactResult struct {
 	papyra.CompactReport
-	Backend   string                `json:"backend,omitempty"`
-	Dedupe    bool                  `json:"dedupe"`
-	Streams   []streamChange        `json:"streams"`
-	Retention map[string]limitsJSON `json:"retention"`
-}
-
-// streamChange is one stream before and after.
-type streamChange struct {
-	System        string `json:"system"`
-	Category      string `json:"category"`
-	RecordsBefore int64  `json:"records_before"`
-	RecordsAfter  int64  `json:"records_after"`
-	BytesBefore   int64  `json:"bytes_before"`
-	BytesAfter    int64  `json:"bytes_after"`
-	Duplicates    int64  `json:"duplicates,omitempty"` // removed as such
+	Backend   string                    `json:"backend,omitempty"`
+	Dedupe    bool                      `json:"dedupe"`
+	Streams   []inspect.StreamChange    `json:"streams"`
+	Retention map[string]inspect.Limits `json:"retention"`
 }
 
 func (c *call) compact() error {
@@ -76,7 +68,7 @@ func (c *call) compact() error {
 	if err != nil {
 		return err
 	}
-	defer closeAll([]sink.Backend{store})
+	defer closeAll([]papyra.Store{store})
 
 	before, err := c.runScan(c.ctx, store, papyra.ScanOptions{})
 	if err != nil {
@@ -87,14 +79,14 @@ func (c *call) compact() error {
 		return explain(store, err)
 	}
 	if report.Damaged > 0 {
-		c.note(cli.CodeAnomalies, "%s: %s left in place", store.URL(), plural(report.Damaged, "damaged line was", "damaged lines were"))
+		c.noteCondition(cli.CodeAnomalies, "%s: %s left in place", store.URL(), human.Plural(report.Damaged, "damaged line was", "damaged lines were"))
 	}
 	if before.Incomplete {
-		c.note(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
+		c.noteCondition(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
 	}
 	result := &compactResult{
 		CompactReport: *report, Dedupe: dedupe,
-		Streams: streamChanges(before.Streams, report), Retention: retentionJSON(retention),
+		Streams: inspect.StreamChanges(before.Streams, report), Retention: inspect.RetentionLimits(retention),
 	}
 	if result.Removed == nil {
 		result.Removed = []papyra.StreamSummary{}
@@ -103,51 +95,29 @@ func (c *call) compact() error {
 	if !c.json {
 		c.showCompaction(result, cli.ShowRetention(retention))
 		if report.Damaged > 0 {
-			c.showNext("recover --backend "+shellQuote(store.URL())+" --dry-run", "shows what would be moved away")
+			c.showNext("recover --backend "+human.ShellQuote(store.URL())+" --dry-run", "shows what would be moved away")
 		}
 	}
 	return nil
 }
 
-func (c *call) runCompact(store sink.Backend, o papyra.CompactOptions) (*papyra.CompactReport, error) {
+func (c *call) runCompact(store papyra.Store, o papyra.CompactOptions) (*papyra.CompactReport, error) {
 	progress, done := c.progress("compacting")
 	o.Progress = progress
 	defer done()
 	return store.Compact(c.ctx, o)
 }
 
-// streamChanges sets what was removed against what the scan before found. The
-// reports that the compaction itself appends are not in it.
-func streamChanges(before []papyra.StreamSummary, report *papyra.CompactReport) []streamChange {
-	sortStreams(before)
-	of := func(list []papyra.StreamSummary, b *papyra.StreamSummary) (s papyra.StreamSummary) {
-		if i := slices.IndexFunc(list, func(o papyra.StreamSummary) bool { return o.System == b.System && o.Category == b.Category }); i >= 0 {
-			s = list[i]
-		}
-		return s
-	}
-	out := []streamChange{}
-	for i := range before {
-		b := &before[i]
-		removed := of(report.Removed, b)
-		out = append(out, streamChange{
-			System: b.System, Category: b.Category, RecordsBefore: b.Records, RecordsAfter: b.Records - removed.Records,
-			BytesBefore: b.Bytes, BytesAfter: b.Bytes - removed.Bytes, Duplicates: of(report.Deduped, b).Records,
-		})
-	}
-	return out
-}
-
 func (c *call) showCompaction(r *compactResult, retention string) {
 	s := c.out
 	removed, bytes := sumStreams(r.Removed)
 	copies, _ := sumStreams(r.Deduped)
-	what := plural(removed, "record", "records") + ", " + showBytes(bytes)
+	what := human.Plural(removed, "record", "records") + ", " + human.Bytes(bytes)
 	switch {
 	case copies == removed && copies > 0:
-		what = plural(copies, "exact duplicate", "exact duplicates") + ", " + showBytes(bytes)
+		what = human.Plural(copies, "exact duplicate", "exact duplicates") + ", " + human.Bytes(bytes)
 	case copies > 0:
-		what += ", " + plural(copies, "of them an exact duplicate", "of them exact duplicates")
+		what += ", " + human.Plural(copies, "of them an exact duplicate", "of them exact duplicates")
 	}
 	backend := r.CompactReport.Backend
 	switch {
@@ -165,12 +135,12 @@ func (c *call) showCompaction(r *compactResult, retention string) {
 	case retention != "":
 		kept = retention + ", then each numbered record once"
 	}
-	s.printf("kept by  %s, at %s UTC\n", kept, showSeconds(r.At))
+	s.printf("kept by  %s, at %s UTC\n", kept, human.Seconds(r.At))
 	for _, limit := range r.CompactReport.Limits {
 		s.printf("%s  %s\n", s.paint(yellow, "PARTLY"), limit)
 	}
 	if r.Damaged > 0 {
-		s.printf("%s  %s left in place\n", s.paint(red, "DAMAGED"), plural(r.Damaged, "damaged line is", "damaged lines are"))
+		s.printf("%s  %s left in place\n", s.paint(red, "DAMAGED"), human.Plural(r.Damaged, "damaged line is", "damaged lines are"))
 	}
 	c.showStreamChanges(r)
 	c.showGroupLosses(r.CompactReport.Groups, r.DryRun)
@@ -199,17 +169,17 @@ func (c *call) showStreamChanges(r *compactResult) {
 		columns = slices.Insert(columns, 4, column{title: "DUPLICATES", right: true})
 	}
 	g := newGrid(s, columns...)
-	var total streamChange
-	row := func(system, category string, ch streamChange) {
+	var total inspect.StreamChange
+	row := func(system, category string, ch inspect.StreamChange) {
 		cells := []string{
 			system, category,
-			showCount(ch.RecordsBefore), showCount(ch.RecordsBefore - ch.RecordsAfter), showCount(ch.RecordsAfter),
-			showBytes(ch.BytesBefore), showBytes(ch.BytesAfter),
+			human.Count(ch.RecordsBefore), human.Count(ch.RecordsBefore - ch.RecordsAfter), human.Count(ch.RecordsAfter),
+			human.Bytes(ch.BytesBefore), human.Bytes(ch.BytesAfter),
 		}
 		if r.Dedupe {
-			cells = slices.Insert(cells, 4, showCount(ch.Duplicates))
+			cells = slices.Insert(cells, 4, human.Count(ch.Duplicates))
 		}
-		_ = g.add(cells...)
+		_ = g.addRow(cells...)
 	}
 	for _, ch := range r.Streams {
 		row(ch.System, ch.Category, ch)
@@ -222,5 +192,5 @@ func (c *call) showStreamChanges(r *compactResult) {
 	if len(r.Streams) > 1 {
 		row("total", "", total)
 	}
-	_ = g.end()
+	_ = g.writePage()
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
-	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/transfer"
 )
@@ -17,19 +17,19 @@ func (t *tool) copyCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "copy",
 		Usage: "Copy a store into another, of any kind, and verify it",
-		Description: describe(`Copies every valid stored line as it is, each system and category in its append
-order, exact duplicates too, and reads the target back: the count and the
-SHA-256 of every stream must be those of the source. Damaged lines are counted
-and stay where they are. The source is not changed.
+		Description: describe(`Copies every valid line as it is, also exact duplicates, each system and category
+in its append order. Then it reads the target back: every stream must have the
+count and the SHA-256 of the source. Damaged lines are counted and not copied. The
+source is not changed.
 
-An interrupted copy is resumed by the same command: what the target holds of a
-stream must be nothing, or the beginning of the source's stream, and is not
-copied again. A target that holds anything else is refused and not changed; so
-is a rotating one whose bound would drop records. What is written to the source
-meanwhile may be left out, and is taken by the next copy.
+To resume an interrupted copy, give the same command again. Of each stream the
+target may hold nothing, or the beginning of the source's stream, which is not
+copied again. A target that holds anything else is refused and not changed. So is
+a rotating target whose bound would drop records. Records that are written to the
+source meanwhile may be left out; the next copy takes them.
 
-The target must not be held by a sink meanwhile. On Redis, which nobody can
-hold, nobody else may write under its prefix.`,
+No sink may hold the target meanwhile. A target on Redis cannot be held: make sure
+that nobody else writes under its prefix.`,
 			[]string{
 				"papyra-ctl copy --from " + exampleStore + " --to redis://127.0.0.1/0 --dry-run",
 				"papyra-ctl copy --from " + exampleStore + " --to 'rotating:/srv/papyra/records?max_bytes=1GB&max_files=20'",
@@ -64,12 +64,12 @@ func (c *call) copy() error {
 	if err != nil {
 		return fmt.Errorf("--from %s: %w", backend.Redact(from), err)
 	}
-	defer closeAll([]sink.Backend{source})
+	defer closeAll([]papyra.Store{source})
 	target, err := c.open(to)
 	if err != nil {
 		return fmt.Errorf("--to %s: %w", backend.Redact(to), err)
 	}
-	defer closeAll([]sink.Backend{target})
+	defer closeAll([]papyra.Store{target})
 	if backend.Overlap(from, to) {
 		return usagef("--from and --to name the same store")
 	}
@@ -80,7 +80,7 @@ func (c *call) copy() error {
 	}
 	if err != nil {
 		if report != nil && report.Copied > 0 && !report.DryRun {
-			c.messages = append(c.messages, fmt.Sprintf("%s copied before it ended, not verified", plural(report.Copied, "record was", "records were")))
+			c.messages = append(c.messages, fmt.Sprintf("%s copied before it ended, not verified", human.Plural(report.Copied, "record was", "records were")))
 			if c.interrupted() {
 				c.messages = append(c.messages, "the same command goes on from there")
 			}
@@ -94,7 +94,7 @@ func (c *call) copy() error {
 	return nil
 }
 
-func (c *call) runCopy(source, target sink.Backend) (*transfer.Report, error) {
+func (c *call) runCopy(source, target papyra.Store) (*transfer.Report, error) {
 	var (
 		step     transfer.Step
 		progress papyra.Progress
@@ -116,31 +116,31 @@ func (c *call) runCopy(source, target sink.Backend) (*transfer.Report, error) {
 	})
 }
 
-// explainCopy adds to an error what the operator can do about it, where the
-// error, which names the store, does not say it.
+// explainCopy adds to an error what the operator can do about it, unless the error
+// says that already. The error names the store.
 func explainCopy(err error) error {
 	var placed *papyra.StoreError
 	if errors.Is(err, papyra.ErrNotFound) && (!errors.As(err, &placed) || placed.Hint == "") {
-		return fmt.Errorf("%w (check the URL; nothing was made)", err)
+		return fmt.Errorf("%w (check the URL; nothing was created)", err)
 	}
 	return err
 }
 
 func (c *call) noteCopy(r *transfer.Report) {
 	if r.Damaged > 0 {
-		c.note(cli.CodeAnomalies, "%s: %s not copied", r.Source, plural(r.Damaged, "damaged line was", "damaged lines were"))
+		c.noteCondition(cli.CodeAnomalies, "%s: %s not copied", r.Source, human.Plural(r.Damaged, "damaged line was", "damaged lines were"))
 	}
 	if r.TargetDamaged > 0 {
-		c.note(cli.CodeAnomalies, "%s: %s of an interrupted copy left", r.Target, plural(r.TargetDamaged, "torn line is", "torn lines are"))
+		c.noteCondition(cli.CodeAnomalies, "%s: %s of an interrupted copy left", r.Target, human.Plural(r.TargetDamaged, "torn line is", "torn lines are"))
 	}
 	if r.Incomplete {
-		c.note(cli.CodeIncomplete, "%s: a part could not be read", r.Source)
+		c.noteCondition(cli.CodeIncomplete, "%s: a part could not be read", r.Source)
 	}
 }
 
 func (c *call) showCopy(r *transfer.Report) {
 	s := c.out
-	what := plural(r.Copied, "record", "records") + ", " + showBytes(r.CopiedBytes)
+	what := human.Plural(r.Copied, "record", "records") + ", " + human.Bytes(r.CopiedBytes)
 	switch {
 	case r.DryRun && r.Copied == 0:
 		s.printf("%s  %s: nothing to copy, it holds everything\n", s.paint(yellow, "dry run"), r.Target)
@@ -152,16 +152,16 @@ func (c *call) showCopy(r *transfer.Report) {
 		s.printf("%s  %s: copied %s; verified\n", s.paint(green, "done"), r.Target, what)
 	}
 	if r.Present > 0 && r.Copied > 0 {
-		s.printf("resumed  %s, %s of an earlier copy were there\n", plural(r.Present, "record", "records"), showBytes(r.PresentBytes))
+		s.printf("resumed  %s, %s of an earlier copy were there\n", human.Plural(r.Present, "record", "records"), human.Bytes(r.PresentBytes))
 	}
 	if r.Incomplete {
 		s.printf("%s  a part of %s could not be read\n", s.paint(red, "INCOMPLETE"), r.Source)
 	}
 	if r.Damaged > 0 {
-		s.printf("%s  %s: %s not copied\n", s.paint(red, "DAMAGED"), r.Source, plural(r.Damaged, "damaged line was", "damaged lines were"))
+		s.printf("%s  %s: %s not copied\n", s.paint(red, "DAMAGED"), r.Source, human.Plural(r.Damaged, "damaged line was", "damaged lines were"))
 	}
 	if r.TargetDamaged > 0 {
-		s.printf("%s  %s: %s of an interrupted copy left\n", s.paint(red, "DAMAGED"), r.Target, plural(r.TargetDamaged, "torn line is", "torn lines are"))
+		s.printf("%s  %s: %s of an interrupted copy left\n", s.paint(red, "DAMAGED"), r.Target, human.Plural(r.TargetDamaged, "torn line is", "torn lines are"))
 	}
 	if len(r.Streams) > 0 {
 		s.printf("\n")
@@ -174,14 +174,14 @@ func (c *call) showCopy(r *transfer.Report) {
 			column{title: "RECORDS", right: true}, column{title: copied, right: true}, column{title: "SIZE", right: true},
 			column{title: "SHA-256", cut: true})
 		for _, st := range r.Streams {
-			_ = g.add(st.System, st.Category, showCount(st.Records), showCount(st.Copied), showBytes(st.Bytes), st.SHA256)
+			_ = g.addRow(st.System, st.Category, human.Count(st.Records), human.Count(st.Copied), human.Bytes(st.Bytes), st.SHA256)
 		}
-		_ = g.end()
+		_ = g.writePage()
 	}
 	if r.Damaged > 0 {
-		c.showNext("recover --backend "+shellQuote(r.Source)+" --dry-run", "shows what would be moved away")
+		c.showNext("recover --backend "+human.ShellQuote(r.Source)+" --dry-run", "shows what would be moved away")
 	}
 	if r.TargetDamaged > 0 {
-		c.showNext("recover --backend "+shellQuote(r.Target), "moves away what is torn")
+		c.showNext("recover --backend "+human.ShellQuote(r.Target), "moves away what is torn")
 	}
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/papyra/papyra/internal/terminal"
 )
 
 // column is one column of a grid.
@@ -13,9 +15,9 @@ type column struct {
 	color func(cell string) string // colour of a cell; nil for none
 }
 
-// grid is a quiet table: aligned columns, no lines. Rows are written in pages,
-// so that a table of any length needs little memory; a page is never narrower
-// than the one before. Cells are escaped.
+// grid is a table with aligned columns and without lines. It escapes its cells.
+// Rows are written in pages, so that a table of any length needs little memory; a
+// page is never narrower than the page before.
 type grid struct {
 	s       *screen
 	columns []column
@@ -25,8 +27,8 @@ type grid struct {
 	printed bool
 }
 
-// A page of a grid: so many rows, or fewer when they are long, because every
-// row is padded to the longest of its page.
+// A page of a grid has at most so many rows, and fewer when rows are long: every
+// row is padded to the longest row of its page.
 const (
 	pageRows  = 512
 	pageBytes = 8 << 20
@@ -36,28 +38,29 @@ func newGrid(s *screen, columns ...column) *grid {
 	return &grid{s: s, columns: columns, widths: make([]int, len(columns))}
 }
 
-// add appends a row. It returns the error of an earlier write, so that a reader
+// addRow appends a row. It returns the error of an earlier write, so that a reader
 // of a long store stops when nobody listens any more.
-func (g *grid) add(cells ...string) error {
+func (g *grid) addRow(cells ...string) error {
 	size := 0
 	for i, cell := range cells {
 		if g.columns[i].cut && g.s.width > 0 {
-			cells[i] = escapeCut(cell, g.s.width)
+			cells[i] = terminal.EscapeCut(cell, g.s.width)
 		} else {
-			cells[i] = escape(cell)
+			cells[i] = terminal.Escape(cell)
 		}
 		size += len(cells[i])
 	}
 	g.longest = max(g.longest, size)
 	g.rows = append(g.rows, cells)
 	if len(g.rows) >= pageRows || len(g.rows)*g.longest > pageBytes {
-		return g.end()
+		return g.writePage()
 	}
 	return nil
 }
 
-// end writes what was added.
-func (g *grid) end() error {
+// writePage writes the rows that were added and are not written yet. Whoever has
+// added the last row calls it once more.
+func (g *grid) writePage() error {
 	if len(g.rows) == 0 {
 		return nil
 	}
@@ -98,7 +101,8 @@ func (g *grid) end() error {
 	g.rows, g.longest = g.rows[:0], 0
 	t.SetOutputMirror(g.s.w)
 	t.Render()
-	// A bufio.Writer keeps its first error; writing nothing returns it.
+	// A bufio.Writer keeps its first error, and returns it also when nothing is
+	// written.
 	_, err := g.s.w.Write(nil)
 	return err
 }

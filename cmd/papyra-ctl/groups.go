@@ -4,7 +4,8 @@ import (
 	"slices"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/sink/backend"
+	"github.com/papyra/papyra/internal/human"
+	"github.com/papyra/papyra/sink/inspect"
 )
 
 // showGroupLosses shows which consumer groups of other programs lose entries by
@@ -23,47 +24,20 @@ func (c *call) showGroupLosses(groups []papyra.RemovedGroup, dry bool) {
 		if i == maxShown {
 			break
 		}
-		_ = g.add(r.Stream, r.Group, showCount(r.Pending), showCount(r.Undelivered))
+		_ = g.addRow(r.Stream, r.Group, human.Count(r.Pending), human.Count(r.Undelivered))
 	}
-	_ = g.end()
+	_ = g.writePage()
 	if more := len(groups) - maxShown; more > 0 {
-		c.out.printf("and %s more: --output json lists them\n", showCount(int64(more)))
+		c.out.printf("and %s more: --output json lists them\n", human.Count(int64(more)))
 	}
-}
-
-// groupState is a consumer group in the JSON of a summary.
-type groupState struct {
-	Backend string `json:"backend"`
-	papyra.ConsumerGroup
-}
-
-// groups lists the consumer groups of the stores that have some, of systems or,
-// with none, of all. A store that exists and does not tell them makes the
-// summary incomplete.
-func (c *call) groups(sources []*source, systems []string) (list []groupState) {
-	for _, s := range sources {
-		if s.err != nil {
-			continue // what could not be read was noted
-		}
-		groups, err := s.store.Groups(c.ctx)
-		if err != nil {
-			c.fail(explain(s.store, err))
-		}
-		for _, g := range groups {
-			if len(systems) == 0 || slices.Contains(systems, g.System) {
-				list = append(list, groupState{backend.Redact(s.store.URL()), g})
-			}
-		}
-	}
-	return list
 }
 
 // showGroups shows consumer groups, with their stores where there are several.
-func (c *call) showGroups(list []groupState) {
+func (c *call) showGroups(list []inspect.Group) {
 	if len(list) == 0 {
 		return
 	}
-	several := slices.ContainsFunc(list, func(g groupState) bool { return g.Backend != list[0].Backend })
+	several := slices.ContainsFunc(list, func(g inspect.Group) bool { return g.Backend != list[0].Backend })
 	columns := []column{
 		{title: "STREAM"}, {title: "GROUP"}, {title: "CONSUMERS", right: true},
 		{title: "PENDING", right: true}, {title: "LAG", right: true},
@@ -77,21 +51,21 @@ func (c *call) showGroups(list []groupState) {
 		if i == maxShown {
 			break
 		}
-		lag := "?" // not known to the server
+		lag := "?" // the server does not know it
 		if group.Lag != nil {
-			lag = showCount(*group.Lag)
+			lag = human.Count(*group.Lag)
 		}
-		cells := []string{group.Stream, group.Group, showCount(group.Consumers), showCount(group.Pending), lag}
+		cells := []string{group.Stream, group.Group, human.Count(group.Consumers), human.Count(group.Pending), lag}
 		if several {
 			cells = append([]string{group.Backend}, cells...)
 		}
-		_ = g.add(cells...)
+		_ = g.addRow(cells...)
 	}
-	_ = g.end()
+	_ = g.writePage()
 	if more := len(list) - maxShown; more > 0 {
-		c.out.printf("and %s more: --output json lists them\n", showCount(int64(more)))
+		c.out.printf("and %s more: --output json lists them\n", human.Count(int64(more)))
 	}
-	if slices.ContainsFunc(list[:min(len(list), maxShown)], func(g groupState) bool { return g.Lag == nil }) {
+	if slices.ContainsFunc(list[:min(len(list), maxShown)], func(g inspect.Group) bool { return g.Lag == nil }) {
 		c.out.printf("?: the server does not know, because entries behind the last one delivered were removed, or it is older than Redis 7\n")
 	}
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/internal/human"
+	"github.com/papyra/papyra/sink/inspect"
 )
 
 func (t *tool) inspectCommand() *urfave.Command {
@@ -39,11 +41,11 @@ func (t *tool) inspectKind(kind papyra.Kind, name, usage string) *urfave.Command
 		Name:  name,
 		Usage: usage,
 		Description: describe(`Shows the `+strings.ReplaceAll(name, "-", " ")+` of a store in the order in which they were appended, the
-newest last; several stores are merged by timestamp. Filters come before
---limit, which keeps the newest matches. A flag that may be given more than once
-chooses records that match any of its values. Damaged lines are passed over and
-counted on stderr; scan names them. Retention flags show what a compaction with
-the same flags would keep. Nothing is changed.`+columnHelp(kind),
+newest last. Several stores are merged by timestamp. The filters are applied
+first; --limit then keeps the newest matches. A flag that may be given more than
+once chooses the records that match any of its values. Damaged lines are passed
+over and counted on stderr; scan names them. With retention flags it shows only
+what a compaction with the same flags would keep. Nothing is changed.`+columnHelp(kind),
 			[]string{
 				"papyra-ctl inspect " + name + " --backend " + exampleStore + example,
 				"papyra-ctl inspect " + name + " --backend " + exampleStore + " --output json | jq '.records[].payload'",
@@ -59,12 +61,12 @@ func columnHelp(kind papyra.Kind) string {
 	case papyra.KindAudit:
 		return `
 
-NAMES are registered names, ORPHANS of them without an actor, DEAD of them whose
-actor is not alive; LETTERS are the dead letters that the system has seen.`
+NAMES counts the registered names, ORPHANS the names without an actor, DEAD the
+names whose actor is not alive, LETTERS the dead letters that the system has seen.`
 	case papyra.KindReport:
 		return `
 
-The table says in words what a report tells; --output json has all of it.`
+The table says in words what a report tells; --output json shows the whole report.`
 	}
 	return ""
 }
@@ -79,19 +81,19 @@ func inspectCodes() []exit {
 
 func filterFlags() []urfave.Flag {
 	return slices.Concat(timeFlags(), []urfave.Flag{
-		&urfave.IntFlag{Name: "limit", Aliases: []string{"n"}, Usage: "the newest `N` matches; 0 is all"},
-		&urfave.StringSliceFlag{Name: "type", Usage: "`TYPE` of event, message or report; may be given more than once"},
-		&urfave.StringSliceFlag{Name: "system", Usage: "`SYSTEM` id; may be given more than once"},
-		&urfave.StringSliceFlag{Name: "actor", Usage: "`ADDRESS` as system:id, or only the id; may be given more than once"},
-		&urfave.StringSliceFlag{Name: "node", Usage: "`NODE` that sealed the record; may be given more than once"},
+		&urfave.IntFlag{Name: "limit", Aliases: []string{"n"}, Usage: "show only the newest `N` matches; 0 shows all"},
+		&urfave.StringSliceFlag{Name: "type", Usage: "only records of this `TYPE` of event, message or report; may be given more than once"},
+		&urfave.StringSliceFlag{Name: "system", Usage: "only records of the system with this id, `SYSTEM`; may be given more than once"},
+		&urfave.StringSliceFlag{Name: "actor", Usage: "only records of the actor with this `ADDRESS`: system:id, or only the id; may be given more than once"},
+		&urfave.StringSliceFlag{Name: "node", Usage: "only records whose publisher ran on this `NODE`; may be given more than once"},
 		&urfave.BoolFlag{Name: "reverse", Aliases: []string{"r"}, Usage: "show the newest first"},
 	})
 }
 
 func timeFlags() []urfave.Flag {
 	return []urfave.Flag{
-		&urfave.StringFlag{Name: "since", Usage: "from this `TIME` on: 2h or 7d (ago), 2024-05-31, 2024-05-31T14:00:00Z, Unix seconds; UTC"},
-		&urfave.StringFlag{Name: "until", Usage: "before this `TIME`, as --since"},
+		&urfave.StringFlag{Name: "since", Usage: "only records from this `TIME` on: 2h or 7d (ago), 2024-05-31, 2024-05-31T14:00:00Z, or Unix seconds; in UTC"},
+		&urfave.StringFlag{Name: "until", Usage: "only records before this `TIME`, written as for --since"},
 	}
 }
 
@@ -111,12 +113,12 @@ func (c *call) query() (papyra.Query, error) {
 	var err error
 	now := c.now()
 	if s := c.flags.String("since"); s != "" {
-		if q.Since, err = parseTime(s, now); err != nil {
+		if q.Since, err = human.ParseTime(s, now); err != nil {
 			return q, usagef("--since: %v", err)
 		}
 	}
 	if s := c.flags.String("until"); s != "" {
-		if q.Until, err = parseTime(s, now); err != nil {
+		if q.Until, err = human.ParseTime(s, now); err != nil {
 			return q, usagef("--until: %v", err)
 		}
 	}
@@ -127,11 +129,11 @@ func (c *call) query() (papyra.Query, error) {
 	return q, err
 }
 
-// inspectResult is the JSON that follows the records.
+// inspectResult is the part of the JSON that follows the records.
 type inspectResult struct {
-	Shown     int64                 `json:"shown"`
-	Damaged   int64                 `json:"damaged"` // lines passed over
-	Retention map[string]limitsJSON `json:"retention"`
+	Shown     int64                     `json:"shown"`
+	Damaged   int64                     `json:"damaged"` // lines passed over
+	Retention map[string]inspect.Limits `json:"retention"`
 }
 
 func (c *call) inspect(kind papyra.Kind) error {
@@ -152,22 +154,22 @@ func (c *call) inspect(kind papyra.Kind) error {
 	}
 	defer closeAll(stores)
 
-	result := &inspectResult{Retention: retentionJSON(q.Retention)}
+	result := &inspectResult{Retention: inspect.RetentionLimits(q.Retention)}
 	show := c.recordTable(kind)
 	if c.json {
 		show = c.recordJSON()
 	}
-	sources, err := readAll(c.ctx, stores, q, func(rec *papyra.Record) error {
+	sources, err := inspect.Read(c.ctx, stores, q, func(rec *papyra.Record) error {
 		result.Shown++
-		return show.add(rec)
+		return show.addRecord(rec)
 	})
 	if err == nil {
-		err = show.end()
+		err = show.finish()
 	}
 	c.result = result
 	result.Damaged = c.noteSources(sources)
 	if !q.Retention.IsZero() && !c.json {
-		// It may come from the environment, and nobody remembers that at night.
+		// It may come from the environment, where it is easily forgotten.
 		c.messages = append(c.messages, "shown under retention "+cli.ShowRetention(q.Retention))
 	}
 	if result.Shown == 0 && len(c.conditions) == 0 && !c.json {
@@ -176,7 +178,8 @@ func (c *call) inspect(kind papyra.Kind) error {
 	return writeError(err)
 }
 
-// writeError is the error of a reading that ended early: only stdout ends one.
+// writeError returns the error of a reading that was ended early. Only a failed
+// write to stdout ends one.
 func writeError(err error) error {
 	if err == nil {
 		return nil
@@ -184,52 +187,44 @@ func writeError(err error) error {
 	return outputError(err)
 }
 
-// noteSources notes what happened to the stores that were read and returns how
+// noteSources notes what happened to the stores that were read, and returns how
 // many damaged lines were passed over.
-func (c *call) noteSources(sources []*source) (damaged int64) {
+func (c *call) noteSources(sources []*inspect.Source) (damaged int64) {
 	for _, s := range sources {
-		damaged += s.damaged
-		if s.err == nil {
+		damaged += s.Damaged
+		if s.Err == nil {
 			continue
 		}
 		if c.interrupted() {
-			c.fail(s.err)
+			c.noteError(s.Err)
 			return damaged
 		}
-		c.fail(explain(s.store, s.err))
+		c.noteError(explain(s.Store, s.Err))
 	}
 	if damaged > 0 {
-		c.messages = append(c.messages, plural(damaged, "damaged line was", "damaged lines were")+" passed over: papyra-ctl scan names them")
+		c.messages = append(c.messages, human.Plural(damaged, "damaged line was", "damaged lines were")+" passed over: papyra-ctl scan names them")
 	}
 	return damaged
 }
 
-// shower shows records one by one.
-type shower struct {
-	add func(*papyra.Record) error
-	end func() error
+// recordShower shows records one by one.
+type recordShower struct {
+	addRecord func(*papyra.Record) error
+	finish    func() error
 }
 
 // recordJSON writes the beginning of the object and the records in it, byte for
-// byte; the end of the call writes the rest.
-func (c *call) recordJSON() shower {
-	c.openArray("records")
-	first := true
-	return shower{
-		add: func(rec *papyra.Record) error {
-			if !first {
-				_ = c.out.w.WriteByte(',')
-			}
-			first = false
-			_ = c.out.w.WriteByte('\n')
-			_, err := c.out.w.Write(c.jsonText(rec.Line))
-			return err
-		},
-		end: func() error { return nil },
+// byte; finish writes the rest.
+func (c *call) recordJSON() recordShower {
+	c.beginObject()
+	_ = c.object.BeginRows("records") // Row returns a failed write
+	return recordShower{
+		addRecord: func(rec *papyra.Record) error { return c.object.Row(rec.Line) },
+		finish:    c.object.EndRows,
 	}
 }
 
-func (c *call) recordTable(kind papyra.Kind) shower {
+func (c *call) recordTable(kind papyra.Kind) recordShower {
 	when := column{title: "TIME (UTC)"}
 	payload := column{title: "PAYLOAD", cut: true}
 	var g *grid
@@ -243,10 +238,10 @@ func (c *call) recordTable(kind papyra.Kind) shower {
 			column{title: "DEAD", right: true}, column{title: "LETTERS", right: true})
 		cells = auditCells
 	case papyra.KindReport:
-		// Not cut: these are sentences, and their end may be what matters.
+		// These are sentences. They are not cut, because the end may matter most.
 		g = newGrid(c.out, when, column{title: "SYSTEM"}, column{title: "REPORT"}, column{title: "NODE"}, column{title: "SAYS"})
 		cells = func(rec *papyra.Record) []string {
-			return []string{showMicros(rec.Time), string(rec.System), string(rec.Type), showNode(rec), sayReport(rec)}
+			return []string{human.Micros(rec.Time), string(rec.System), string(rec.Type), showNode(rec), inspect.ReportInWords(rec)}
 		}
 	case papyra.KindDeadLetter:
 		g = newGrid(c.out, when, column{title: "MESSAGE"}, column{title: "TO"}, column{title: "NODE"}, payload)
@@ -255,13 +250,13 @@ func (c *call) recordTable(kind papyra.Kind) shower {
 		g = newGrid(c.out, when, column{title: "EVENT", color: eventColor}, column{title: "ACTOR"}, column{title: "NODE"}, payload)
 		cells = factCells
 	}
-	return shower{
-		add: func(rec *papyra.Record) error { return g.add(cells(rec)...) },
-		end: g.end,
+	return recordShower{
+		addRecord: func(rec *papyra.Record) error { return g.addRow(cells(rec)...) },
+		finish:    g.writePage,
 	}
 }
 
-// eventColor lets the eye find what went wrong.
+// eventColor is the colour of events that tell that something went wrong.
 func eventColor(event string) string {
 	switch event {
 	case papyra.ActorCrashed:
@@ -273,11 +268,12 @@ func eventColor(event string) string {
 }
 
 func factCells(rec *papyra.Record) []string {
-	return []string{showMicros(rec.Time), string(rec.Type), showActor(rec), showNode(rec), string(rec.Payload)}
+	return []string{human.Micros(rec.Time), string(rec.Type), showActor(rec), showNode(rec), string(rec.Payload)}
 }
 
-// showActor is system:id. The record's system is the one that permissions
-// bind; an address that claims another is shown with both.
+// showActor shows an address as system:id. Permissions bind a publisher to the
+// system of its records, not to the system in an address: where they differ, both
+// are shown.
 func showActor(rec *papyra.Record) string {
 	a, ok := rec.Address()
 	if !ok {
@@ -300,23 +296,23 @@ func showNode(rec *papyra.Record) string {
 }
 
 func auditCells(rec *papyra.Record) []string {
-	// A map, because a struct's members match without regard to case.
+	// A map, because the members of a struct would match in any case.
 	var members map[string]json.RawMessage
-	_ = json.Unmarshal(rec.Line, &members) // the store has parsed the line
+	_ = json.Unmarshal(rec.Line, &members) // it is valid: the store has parsed the line
 	number := func(name string) string {
 		var n int64
 		if json.Unmarshal(members[name], &n) != nil {
 			return string(members[name])
 		}
-		return showCount(n)
+		return human.Count(n)
 	}
 	length := func(name string) string {
 		var list []json.RawMessage
 		_ = json.Unmarshal(members[name], &list)
-		return showCount(int64(len(list)))
+		return human.Count(int64(len(list)))
 	}
 	return []string{
-		showMicros(rec.Time), string(rec.System), showNode(rec),
+		human.Micros(rec.Time), string(rec.System), showNode(rec),
 		number("total_actors"), number("alive_actors"), number("stopping_actors"), number("restarting_actors"),
 		number("registry_size"), length("registry_orphans"), length("registry_dead"), number("dead_letters_count"),
 	}

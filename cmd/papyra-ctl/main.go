@@ -3,7 +3,9 @@
 // Command papyra-ctl is the operator's tool: it scans, recovers, compacts and
 // reads the stores that hold a fleet's records.
 //
-//	main ── cli.Run ── one verb ─┬─ backend.Open ── the store (or several, merged)
+//	main ── cli.Run ── one verb ─┬─ backend.Open: the store, or several
+//	                             ├─ inspect, doctor, account, transfer: what they
+//	                             │  hold and how they are, as values
 //	                             ├─ stdout: the result, a table or one JSON object
 //	                             └─ stderr: progress on a terminal, messages
 package main
@@ -21,7 +23,7 @@ import (
 func main() {
 	// A panic must not look like exit code 2, which means anomalies.
 	debug.SetTraceback("crash")
-	// What the Redis client library would print is in our own messages.
+	// Our own messages say what the Redis client library would print.
 	redis.DiscardClientLogs()
 	t := &tool{open: backend.Open, now: time.Now}
 	os.Exit(cli.Run(t.app(), os.Args, os.Stdout, os.Stderr))

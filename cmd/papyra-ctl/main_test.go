@@ -19,6 +19,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/sink/backend"
 )
 
@@ -108,7 +109,7 @@ func cmdRecords(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		return n
 	}
-	at, err := parseTime(o["at"], testClock())
+	at, err := human.ParseTime(o["at"], testClock())
 	ts.Check(err)
 	step, err := time.ParseDuration(o["step"])
 	ts.Check(err)

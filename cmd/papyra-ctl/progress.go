@@ -1,9 +1,13 @@
 package main
 
-import "time"
+import (
+	"time"
 
-// progressLine is one line on a terminal that says how far long work is. It
-// appears after a moment, so that short work shows nothing, and is wiped when
+	"github.com/papyra/papyra/internal/human"
+)
+
+// progressLine is one line on a terminal that says how far long work has come. It
+// appears after progressAfter, so that short work shows nothing, and is wiped when
 // the work is done.
 type progressLine struct {
 	s     *screen
@@ -28,9 +32,9 @@ func (p *progressLine) report(done, total int64) {
 	p.last, p.shown = now, true
 	rate := int64(float64(done) / now.Sub(p.began).Seconds())
 	if total > 0 {
-		p.s.printf("\r\x1b[K%s  %3d%%  %s of %s, %s/s", p.doing, min(100, done*100/total), showBytes(done), showBytes(total), showBytes(rate))
+		p.s.printf("\r\x1b[K%s  %3d%%  %s of %s, %s/s", p.doing, min(100, done*100/total), human.Bytes(done), human.Bytes(total), human.Bytes(rate))
 	} else {
-		p.s.printf("\r\x1b[K%s  %s, %s/s", p.doing, showBytes(done), showBytes(rate))
+		p.s.printf("\r\x1b[K%s  %s, %s/s", p.doing, human.Bytes(done), human.Bytes(rate))
 	}
 	_ = p.s.flush()
 }

@@ -8,22 +8,23 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
-	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/internal/human"
 )
 
 func (t *tool) recoverCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "recover",
 		Usage: "Move damage out of a store, every byte of it into quarantine",
-		Description: describe(`Moves what scan calls damaged into a quarantine directory of its own and scans
-again. No byte is lost: kept and quarantined bytes together are the original.
-Undamaged records stay as they are. Run again after a crash it finishes.
+		Description: describe(`Moves everything that scan calls damaged into a new quarantine directory, and
+scans again. No byte is lost: the kept and the quarantined bytes together are the
+original. Undamaged records stay as they are. After a crash run it again: it
+finishes what was begun.
 
-With --mode repair the quarantine lies beside the store, with --mode quarantine
-in --quarantine-dir, which may be on another file system. Without --mode it is
+With --mode repair the quarantine lies beside the store. With --mode quarantine it
+lies in --quarantine-dir, which may be on another file system. The default is
 repair, or quarantine when --quarantine-dir is given.
 
-The store must not be held by a sink meanwhile.`,
+`+notHeld,
 			[]string{
 				"papyra-ctl recover --backend " + exampleStore + " --dry-run",
 				"papyra-ctl recover --backend " + exampleStore + " --mode quarantine --quarantine-dir /srv/quarantine",
@@ -36,7 +37,7 @@ The store must not be held by a sink meanwhile.`,
 		),
 		Flags: []urfave.Flag{
 			backendFlag(false),
-			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_RECOVER_MODE"}, Usage: "where damage goes: repair (beside the store) or quarantine `MODE`"},
+			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_RECOVER_MODE"}, Usage: "where damage goes, `MODE`: repair (beside the store) or quarantine (into --quarantine-dir)"},
 			quarantineDirFlag(),
 			dryRunFlag(),
 			outputFlag(),
@@ -46,7 +47,7 @@ The store must not be held by a sink meanwhile.`,
 }
 
 func quarantineDirFlag() urfave.Flag {
-	return &urfave.StringFlag{Name: "quarantine-dir", EnvVars: []string{"PAPYRA_QUARANTINE_DIR"}, Usage: "`DIR` that takes the damaged bytes; made if it is missing"}
+	return &urfave.StringFlag{Name: "quarantine-dir", EnvVars: []string{"PAPYRA_QUARANTINE_DIR"}, Usage: "`DIR` that takes the damaged bytes; it is made if it does not exist"}
 }
 
 // recoverResult is the JSON of a recovery.
@@ -75,7 +76,7 @@ func (c *call) recover() error {
 	if err != nil {
 		return err
 	}
-	defer closeAll([]sink.Backend{store})
+	defer closeAll([]papyra.Store{store})
 	report, err := c.runRecover(store, papyra.RecoverOptions{QuarantineDir: dir, DryRun: c.flags.Bool("dry-run"), Now: c.now()})
 	if err != nil {
 		return explain(store, err)
@@ -85,7 +86,7 @@ func (c *call) recover() error {
 	if !c.json {
 		c.showRecovery(report)
 		if report.DryRun && report.Moved > 0 {
-			c.showNext("recover --backend "+shellQuote(store.URL())+recoverFlags(dir), "moves it")
+			c.showNext("recover --backend "+human.ShellQuote(store.URL())+recoverFlags(dir), "moves it")
 		}
 	}
 	return nil
@@ -95,18 +96,19 @@ func recoverFlags(dir string) string {
 	if dir == "" {
 		return ""
 	}
-	return " --mode quarantine --quarantine-dir " + shellQuote(dir)
+	return " --mode quarantine --quarantine-dir " + human.ShellQuote(dir)
 }
 
-func (c *call) runRecover(store sink.Backend, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
+func (c *call) runRecover(store papyra.Store, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
 	progress, done := c.progress("recovering")
 	o.Progress = progress
 	defer done()
 	return store.Recover(c.ctx, o)
 }
 
-// noteRecovery notes what a recovery left and reports whether that is nothing.
-func (c *call) noteRecovery(store sink.Backend, r *papyra.RecoverReport) bool {
+// noteRecovery notes the damage that a recovery left, and reports whether the
+// store is clean.
+func (c *call) noteRecovery(store papyra.Store, r *papyra.RecoverReport) bool {
 	last := r.After
 	if last == nil { // a dry run, or nothing to do
 		last = r.Before
@@ -114,17 +116,18 @@ func (c *call) noteRecovery(store sink.Backend, r *papyra.RecoverReport) bool {
 	if last == nil {
 		return true
 	}
-	if n := damagedPlaces(last); n > 0 {
-		c.note(cli.CodeAnomalies, "%s: %s left", store.URL(), plural(n, "damaged place", "damaged places"))
+	if n := last.Damaged(); n > 0 {
+		c.noteCondition(cli.CodeAnomalies, "%s: %s left", store.URL(), human.Plural(n, "damaged place", "damaged places"))
 	}
 	if last.Incomplete {
-		c.note(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
+		c.noteCondition(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
 	}
 	return last.Clean() && !last.Incomplete
 }
 
-// absolute is a path that can be found from anywhere. The quarantine of a store
-// that is not of files is no path, and stays.
+// absolute returns a path as an absolute one, because whoever reads it does not
+// know the working directory. What is no path, such as the quarantine stream of a
+// Redis store, stays as it is.
 func absolute(path string) string {
 	if _, err := os.Lstat(path); err != nil {
 		return path
@@ -137,25 +140,25 @@ func absolute(path string) string {
 
 func (c *call) showRecovery(r *papyra.RecoverReport) {
 	s := c.out
-	places := plural(r.Moved, "damaged place", "damaged places")
+	places := human.Plural(r.Moved, "damaged place", "damaged places")
 	switch {
 	case r.Moved == 0 && (r.Before == nil || r.Before.Clean()):
 		s.printf("%s  %s: nothing to recover\n", s.paint(green, "clean"), r.Backend)
 	case r.DryRun:
-		s.printf("%s  %s: would move %s, %s; nothing was changed\n", s.paint(yellow, "dry run"), r.Backend, places, plural(r.MovedBytes, "byte", "bytes"))
+		s.printf("%s  %s: would move %s, %s; nothing was changed\n", s.paint(yellow, "dry run"), r.Backend, places, human.Plural(r.MovedBytes, "byte", "bytes"))
 	case r.After != nil && r.After.Clean():
-		s.printf("%s  %s: moved %s, %s\n", s.paint(green, "recovered"), r.Backend, places, plural(r.MovedBytes, "byte", "bytes"))
+		s.printf("%s  %s: moved %s, %s\n", s.paint(green, "recovered"), r.Backend, places, human.Plural(r.MovedBytes, "byte", "bytes"))
 	default:
-		s.printf("%s  %s: moved %s, %s; some is left\n", s.paint(red, "DAMAGED"), r.Backend, places, plural(r.MovedBytes, "byte", "bytes"))
+		s.printf("%s  %s: moved %s, %s; some is left\n", s.paint(red, "DAMAGED"), r.Backend, places, human.Plural(r.MovedBytes, "byte", "bytes"))
 	}
 	if r.Quarantine != "" {
 		s.printf("quarantine   %s\n", absolute(r.Quarantine))
 	}
 	if r.After != nil {
-		s.printf("kept         %s, %s\n", plural(r.After.Records, "record", "records"), showBytes(r.After.Bytes))
+		s.printf("kept         %s, %s\n", human.Plural(r.After.Records, "record", "records"), human.Bytes(r.After.Bytes))
 	}
 	if r.DryRun && r.Before != nil {
-		s.printf("would keep   %s\n", plural(r.Before.Records, "record", "records"))
+		s.printf("would keep   %s\n", human.Plural(r.Before.Records, "record", "records"))
 	}
 	switch {
 	case r.After != nil && r.After.Clean() && !r.After.Incomplete:
@@ -163,12 +166,12 @@ func (c *call) showRecovery(r *papyra.RecoverReport) {
 	case r.After != nil:
 		s.printf("second scan  ")
 		c.showVerdict(r.After)
-		c.showAnomalies(r.After.Anomalies, damagedPlaces(r.After))
+		c.showAnomalies(r.After.Anomalies, r.After.Damaged())
 		c.showGroupLosses(r.Groups, r.DryRun)
 		return
 	}
 	if r.Before != nil {
-		c.showAnomalies(r.Before.Anomalies, damagedPlaces(r.Before))
+		c.showAnomalies(r.Before.Anomalies, r.Before.Damaged())
 	}
 	c.showGroupLosses(r.Groups, r.DryRun)
 }

@@ -4,22 +4,22 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"strconv"
 
-	"github.com/dustin/go-humanize"
 	"golang.org/x/term"
+
+	"github.com/papyra/papyra/internal/terminal"
 )
 
-// screen writes for people. What printf is given as an argument is escaped, so
-// that no record, file name or error can reach the terminal raw. The first
-// failed write is kept, and nothing is written after it.
+// screen writes for people. printf escapes its arguments, so that no record, file
+// name or error reaches the terminal as it is. The first error of a write is kept;
+// nothing is written after it.
 type screen struct {
 	w     *bufio.Writer
 	tty   bool
 	color bool
-	width int // columns; 0 where lines are never cut
+	width int // columns of the terminal; 0: lines are never cut
 }
 
 func newScreen(w io.Writer) *screen {
@@ -36,29 +36,29 @@ func newScreen(w io.Writer) *screen {
 	return s
 }
 
-// printf is fmt.Fprintf with every text among args escaped.
+// printf is fmt.Fprintf, and escapes every text among args that is not raw.
 func (s *screen) printf(format string, args ...any) {
 	for i, arg := range args {
 		switch v := arg.(type) {
 		case raw:
 			args[i] = string(v)
 		case string:
-			args[i] = escape(v)
+			args[i] = terminal.Escape(v)
 		case error:
-			args[i] = escape(v.Error())
+			args[i] = terminal.Escape(v.Error())
 		case fmt.Stringer:
-			args[i] = escape(v.String())
+			args[i] = terminal.Escape(v.String())
 		case []byte:
-			args[i] = escape(string(v))
+			args[i] = terminal.Escape(string(v))
 		}
 	}
 	fmt.Fprintf(s.w, format, args...)
 }
 
-// raw is text that is known to be safe: colour codes, or escaped before.
+// raw is text that is safe to show: colour codes, or text that was escaped.
 type raw string
 
-// Colours, for the few words that decide.
+// Colours of the few words that matter most.
 const (
 	red    = "31"
 	green  = "32"
@@ -68,27 +68,10 @@ const (
 )
 
 func (s *screen) paint(color, text string) raw {
-	if text = escape(text); !s.color || color == "" {
+	if text = terminal.Escape(text); !s.color || color == "" {
 		return raw(text)
 	}
 	return raw("\x1b[" + color + "m" + text + "\x1b[0m")
 }
 
 func (s *screen) flush() error { return s.w.Flush() }
-
-// showBytes is a size that is easy to read: "12 MB".
-func showBytes(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }
-
-// showCount is a number with its thousands apart: "45,678".
-func showCount(n int64) string { return humanize.Comma(n) }
-
-// showUnsigned is showCount of a sequence number or counter.
-func showUnsigned(n uint64) string { return showCount(int64(min(n, math.MaxInt64))) }
-
-// plural is "1 record", "45,678 records".
-func plural(n int64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return showCount(n) + " " + many
-}

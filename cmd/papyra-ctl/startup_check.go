@@ -9,23 +9,25 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/sink/inspect"
 )
 
 func (t *tool) startupCheckCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "startup-check",
 		Usage: "Decide whether a sink may start on a store, for ExecStartPre and init containers",
-		Description: describe(`Prints one line and exits 0 when the sink may start. What it does with the store
-is --mode:
+		Description: describe(`Prints one line, and exits 0 when the sink may start. --mode says what it does
+with the store:
 
-   ignore           nothing: the store is not looked at
+   ignore           nothing: it does not look at the store
    scan_only        scans, tells what is damaged, and lets the sink start
    fail_on_anomaly  scans, and refuses when anything is damaged (exit 1)
-   recover          scans, moves damage into quarantine, scans again
+   recover          scans, moves damage into quarantine, and scans again
 
 A store that does not exist is an error, because a mistyped path must not look
-healthy; --allow-missing accepts it for the first start.`,
+healthy. Give --allow-missing for the first start.`,
 			[]string{
 				"papyra-ctl startup-check --backend " + exampleStore + " --mode recover --allow-missing",
 				"ExecStartPre=papyra-ctl startup-check --mode fail_on_anomaly --backend " + exampleStore,
@@ -40,7 +42,7 @@ healthy; --allow-missing accepts it for the first start.`,
 		Flags: []urfave.Flag{
 			backendFlag(false),
 			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_STARTUP_CHECK"}, Value: "fail_on_anomaly", Usage: "`MODE`: ignore, scan_only, fail_on_anomaly or recover"},
-			&urfave.BoolFlag{Name: "allow-missing", EnvVars: []string{"PAPYRA_ALLOW_MISSING"}, Usage: "a store that does not exist yet is fine"},
+			&urfave.BoolFlag{Name: "allow-missing", EnvVars: []string{"PAPYRA_ALLOW_MISSING"}, Usage: "accept a store that does not exist yet"},
 			quarantineDirFlag(),
 			dryRunFlag(),
 			outputFlag(),
@@ -53,7 +55,7 @@ healthy; --allow-missing accepts it for the first start.`,
 type startupResult struct {
 	Mode          string                 `json:"mode"`
 	MayStart      bool                   `json:"may_start"`
-	Exists        bool                   `json:"exists"` // false also with ignore: it was not looked at
+	Exists        bool                   `json:"exists"` // false also with mode ignore, which does not look
 	Records       int64                  `json:"records"`
 	Damaged       int64                  `json:"damaged"` // places, at the end
 	AnomalyCounts map[papyra.Class]int64 `json:"anomaly_counts"`
@@ -78,7 +80,7 @@ func (c *call) startupCheck() error {
 	if err != nil {
 		return err
 	}
-	defer closeAll([]sink.Backend{store})
+	defer closeAll([]papyra.Store{store})
 	result := &startupResult{Mode: mode, DryRun: c.flags.Bool("dry-run"), AnomalyCounts: map[papyra.Class]int64{}}
 	c.result = result
 	progress, done := c.progress("checking")
@@ -93,21 +95,21 @@ func (c *call) startupCheck() error {
 		return explain(store, papyra.ErrNotFound)
 	}
 	c.noteStartup(store, result, err)
-	result.MayStart = c.code() == cli.CodeOK
+	result.MayStart = c.exitCode() == cli.CodeOK
 	if !c.json {
 		c.showStartup(store, result, err)
 	}
 	return nil
 }
 
-// quarantineIn is a store whose recovery goes where the flags say.
+// quarantineIn is a store whose Recover uses the options that the flags give.
 type quarantineIn struct {
-	sink.Maintainer
+	papyra.Maintainer
 	dir    string
 	dryRun bool
 }
 
-// Recover is that of the store with the flags' options.
+// Recover is Recover of the store with the options of the flags.
 func (q quarantineIn) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
 	o.QuarantineDir, o.DryRun = q.dir, q.dryRun
 	return q.Maintainer.Recover(ctx, o)
@@ -120,36 +122,36 @@ func (r *startupResult) fill(report *sink.CheckReport) {
 	}
 	if last != nil {
 		r.Exists = true
-		r.Records, r.Damaged, r.Incomplete = last.Records, damagedPlaces(last), last.Incomplete
-		addCounts(r.AnomalyCounts, last.AnomalyCounts)
+		r.Records, r.Damaged, r.Incomplete = last.Records, last.Damaged(), last.Incomplete
+		inspect.AddCounts(r.AnomalyCounts, last.AnomalyCounts)
 	}
 	if rec := report.Recovered; rec != nil {
 		r.Moved, r.MovedBytes, r.Quarantine = rec.Moved, rec.MovedBytes, rec.Quarantine
 	}
 }
 
-func (c *call) noteStartup(store sink.Backend, r *startupResult, err error) {
-	places := plural(r.Damaged, "damaged place", "damaged places")
+func (c *call) noteStartup(store papyra.Store, r *startupResult, err error) {
+	places := human.Plural(r.Damaged, "damaged place", "damaged places")
 	switch {
 	case errors.Is(err, sink.ErrAnomalies):
-		c.note(cli.CodeRefused, "%s: %s", store.URL(), places)
+		c.noteCondition(cli.CodeRefused, "%s: %s", store.URL(), places)
 	case errors.Is(err, sink.ErrNotClean):
-		c.note(cli.CodeAnomalies, "%s: %s left", store.URL(), places)
+		c.noteCondition(cli.CodeAnomalies, "%s: %s left", store.URL(), places)
 	}
 	if r.Incomplete {
-		c.note(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
+		c.noteCondition(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
 	}
 }
 
-// showStartup prints the one line.
-func (c *call) showStartup(store sink.Backend, r *startupResult, err error) {
+// showStartup prints the one line that the check is for.
+func (c *call) showStartup(store papyra.Store, r *startupResult, err error) {
 	line := func(color, verdict, format string, args ...any) {
 		c.out.printf("%s  %s: ", c.out.paint(color, verdict), store.URL())
 		c.out.printf(format+"\n", args...)
 	}
-	places := plural(r.Damaged, "damaged place", "damaged places")
-	moved := plural(r.Moved, "damaged place", "damaged places")
-	classes := showClasses(r.AnomalyCounts)
+	places := human.Plural(r.Damaged, "damaged place", "damaged places")
+	moved := human.Plural(r.Moved, "damaged place", "damaged places")
+	classes := human.Counts(r.AnomalyCounts)
 	switch {
 	case r.Mode == string(sink.CheckIgnore):
 		line(yellow, "not checked", "the store was not looked at")
@@ -158,7 +160,7 @@ func (c *call) showStartup(store sink.Backend, r *startupResult, err error) {
 	case r.Incomplete:
 		line(red, "INCOMPLETE", "a part could not be read: %s, %s", places, classes)
 	case errors.Is(err, sink.ErrAnomalies):
-		line(red, "REFUSED", "%s: %s; next: papyra-ctl recover --backend %s --dry-run", places, classes, shellQuote(store.URL()))
+		line(red, "REFUSED", "%s: %s; next: papyra-ctl recover --backend %s --dry-run", places, classes, human.ShellQuote(store.URL()))
 	case r.DryRun && r.Moved > 0:
 		line(yellow, "dry run", "would move %s: %s; nothing was changed", moved, classes)
 	case errors.Is(err, sink.ErrNotClean):
@@ -168,6 +170,6 @@ func (c *call) showStartup(store sink.Backend, r *startupResult, err error) {
 	case r.Damaged > 0:
 		line(red, "DAMAGED", "%s: %s; the sink may start all the same", places, classes)
 	default:
-		line(green, "clean", "%s", plural(r.Records, "record", "records"))
+		line(green, "clean", "%s", human.Plural(r.Records, "record", "records"))
 	}
 }

@@ -2,31 +2,31 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/version"
-	"github.com/papyra/papyra/sink"
 )
 
-// tool is what the verbs need from outside.
+// tool holds what the verbs get from outside, and tests replace.
 type tool struct {
-	open func(rawURL string) (sink.Backend, error)
+	open func(rawURL string) (papyra.Store, error)
 	now  func() time.Time
 }
 
 const appDescription = `Papyra is the flight recorder of a fleet of actor runtimes. papyra-ctl works
-on the storage itself: it finds damage (scan), moves it into quarantine
-(recover), removes what is no longer wanted (compact), moves a store into one of
-another kind (copy), shows what was recorded (inspect), says what became of every
-record (account), and whether a store is fit to be written to (startup-check,
-doctor).
+on the storage itself. It finds damage (scan), moves damage into quarantine
+(recover), removes what is no longer wanted (compact), copies a store into another
+of any kind (copy), shows what was recorded (inspect), says what became of every
+record (account), and whether a store can be written to (startup-check, doctor).
 
-Nothing is changed by scan, inspect, account, doctor and every --dry-run.
+scan, inspect, account, doctor and every --dry-run change nothing.
 
-At night begin with:
+If something is wrong, begin with:
    papyra-ctl doctor --backend json:/var/lib/papyra/records.ndjson`
 
 func (t *tool) app() *urfave.App {
@@ -50,13 +50,14 @@ func (t *tool) app() *urfave.App {
 	}
 }
 
-// exit is one row of a verb's help about its exit codes.
+// exit is an exit code in the help of a verb.
 type exit struct {
 	code    string
 	meaning string
 }
 
-// describe composes the help of a verb: what it does, an example, its codes.
+// describe composes the help of a verb: what it does, examples, its exit codes
+// and those that every verb has.
 func describe(text string, examples []string, codes ...exit) string {
 	var b strings.Builder
 	b.WriteString(text)
@@ -64,17 +65,27 @@ func describe(text string, examples []string, codes ...exit) string {
 	for _, e := range examples {
 		b.WriteString("   " + e + "\n")
 	}
-	b.WriteString("\nExit codes (with several, the first of 64, 78, 69, 4, 3, 5, 2, 1):\n")
-	for _, c := range append(codes,
-		exit{"64", "wrong usage"},
-		exit{"69", "the backend cannot be reached"},
-		exit{"78", "wrong configuration, as an unknown option in the URL"},
-		exit{"130, 143", "interrupted: the step at hand was finished or abandoned whole"},
-	) {
+	b.WriteString("\nExit codes (if several apply: the first of 64, 78, 69, 4, 3, 5, 2, 1):\n")
+	for _, every := range []exit{
+		{"64", "wrong usage"},
+		{"69", "the backend cannot be reached"},
+		{"78", "wrong configuration, such as an unknown option in the URL"},
+		{"130, 143", "interrupted: the current step was finished, or nothing of it was done"},
+	} {
+		if i := slices.IndexFunc(codes, func(own exit) bool { return own.code == every.code }); i >= 0 {
+			every.meaning = codes[i].meaning + ", or " + every.meaning
+			codes = slices.Delete(codes, i, i+1)
+		}
+		codes = append(codes, every)
+	}
+	for _, c := range codes {
 		fmt.Fprintf(&b, "   %-8s  %s\n", c.code, c.meaning)
 	}
 	return strings.TrimRight(b.String(), "\n")
 }
+
+// notHeld is the last paragraph of the help of verbs that change a store.
+const notHeld = `No sink may hold the store meanwhile: stop the sink first, or the exit code is 4.`
 
 const exampleStore = "json:/var/lib/papyra/records.ndjson"
 

@@ -26,9 +26,10 @@ Examples:
 
 Exit codes: 0 stopped, everything stored; 1 the startup check found anomalies;
 2 anomalies are left after its recovery; 3 the store failed, or records were
-dropped when the time to stop was over; 4 somebody else holds the store;
+dropped because --stop-timeout was over; 4 somebody else holds the store;
 64 wrong usage; 69 NATS or the backend cannot be reached, or the address of
---http or --listen is taken; 78 wrong configuration; 130 or 143 interrupted before it received.`
+--http or --listen is taken; 78 wrong configuration; 130 or 143 interrupted before
+it received anything.`
 
 func newApp(stderr io.Writer) *urfave.App {
 	const filters, store, server, stop, output, watch = "What to receive", "Store", "Embedded NATS server", "Running", "Output", "Metrics and health"
@@ -50,13 +51,13 @@ func newApp(stderr io.Writer) *urfave.App {
 			&urfave.StringSliceFlag{Name: "category", Aliases: []string{"categories"}, EnvVars: []string{"PAPYRA_CATEGORIES"}, Category: filters, Usage: "receive only this `CATEGORY`: events, audits, dead_letters; may be given more than once; reports always come"},
 			&urfave.StringFlag{Name: "validate", EnvVars: []string{"PAPYRA_VALIDATE"}, Value: "full", Category: filters, Usage: "how to check lines, `MODE`: full, or seal (trust a line whose seal verifies)"},
 
-			&urfave.StringFlag{Name: "buffer", EnvVars: []string{"PAPYRA_BUFFER"}, Value: "64MiB", Category: stop, Usage: "`SIZE` of what may wait for the store; more is dropped and counted"},
+			&urfave.StringFlag{Name: "buffer", EnvVars: []string{"PAPYRA_BUFFER"}, Value: "64MiB", Category: stop, Usage: "`SIZE` of the records that may wait for the store; more are dropped and counted"},
 			&urfave.StringFlag{Name: "stop-timeout", EnvVars: []string{"PAPYRA_STOP_TIMEOUT"}, Value: "30s", Category: stop, Usage: "how long stopping may take, a `DURATION`"},
 
 			&urfave.StringFlag{Name: "listen", EnvVars: []string{"PAPYRA_LISTEN"}, Category: server, DefaultText: "127.0.0.1:4222", Usage: "`ADDRESS` of the embedded server"},
 			&urfave.StringFlag{Name: "max-payload", EnvVars: []string{"PAPYRA_MAX_PAYLOAD"}, Category: server, DefaultText: "1MiB", Usage: "largest message of the embedded server, a `SIZE`"},
 
-			&urfave.StringFlag{Name: "http", EnvVars: []string{"PAPYRA_HTTP"}, Category: watch, DefaultText: "none", Usage: "serve /metrics, /livez and /readyz at `ADDRESS`, such as 127.0.0.1:9464; another for each sink of a host"},
+			&urfave.StringFlag{Name: "http", EnvVars: []string{"PAPYRA_HTTP"}, Category: watch, DefaultText: "none", Usage: "serve /metrics, /livez and /readyz at `ADDRESS`, such as 127.0.0.1:9464; each sink on a host needs its own"},
 
 			&urfave.StringFlag{Name: "log-level", EnvVars: []string{"PAPYRA_LOG_LEVEL"}, Value: "info", Category: output, Usage: "`LEVEL`: debug, info, warn, error"},
 			&urfave.StringFlag{Name: "log-format", EnvVars: []string{"PAPYRA_LOG_FORMAT"}, Value: "auto", Category: output, Usage: "`FORMAT`: text, json, or auto (text on a terminal)"},

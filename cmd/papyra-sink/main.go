@@ -23,7 +23,7 @@ import (
 func main() {
 	// A panic must not look like exit code 2, which means anomalies.
 	debug.SetTraceback("crash")
-	// What the Redis client library would print is in our own messages.
+	// Our own messages say what the Redis client library would print.
 	redis.DiscardClientLogs()
 	os.Exit(cli.Run(newApp(os.Stderr), os.Args, os.Stdout, os.Stderr))
 }

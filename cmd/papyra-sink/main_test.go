@@ -333,6 +333,11 @@ func TestUsageAndConfiguration(t *testing.T) {
 		{"http is a URL", []string{"--http", "http://127.0.0.1:9464"}, 78, "host:port"},
 		{"no server", []string{"--server", "nats://u:canary@" + nobody, "--timeout", "200ms"}, 69, "connect to the NATS server"},
 		{"server is no URL", []string{"--server", "nats://u:can%zzary@x", "--timeout", "200ms"}, 78, ""},
+		{"password with a comma", []string{"--server", "nats://u:a,canary@" + nobody, "--timeout", "200ms"}, 78, ""},
+		{"token", []string{"--server", "nats://canary@" + nobody, "--timeout", "200ms"}, 69, "connect to the NATS server"},
+		{"server without a scheme", []string{"--server", "u:canary@" + nobody, "--timeout", "200ms"}, 69, "connect to the NATS server"},
+		{"password of a store with a question mark", []string{"--backend", "redis://u:a?canary@" + nobody}, 78, "%3F"},
+		{"URL without its flag", []string{"redis://u:a,canary@" + nobody}, 64, "unexpected argument"},
 		{"rejects is a directory", []string{"--rejects", dir}, 78, "is a directory"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -456,8 +461,8 @@ func TestSIGTERMInAFloodLosesNothing(t *testing.T) {
 	}
 }
 
-// Lesson 1: after kill -9 the next start heals the tail and merges nothing.
-func TestLesson01KillInAFloodLeavesNothingButATornLine(t *testing.T) {
+// After kill -9 the next start heals the end of the file and merges nothing.
+func TestKillInAFloodLeavesNothingButATornLine(t *testing.T) {
 	b, err := broker.Start(broker.Config{Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
@@ -529,8 +534,8 @@ func TestLesson01KillInAFloodLeavesNothingButATornLine(t *testing.T) {
 	}
 }
 
-// Lesson 67: a stderr that is closed, or that nobody reads, stops nothing.
-func TestLesson67StderrThatIsClosedOrStuck(t *testing.T) {
+// A stderr that is closed, or that nobody reads, stops nothing.
+func TestStderrThatIsClosedOrStuck(t *testing.T) {
 	b, err := broker.Start(broker.Config{Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)

@@ -6,9 +6,9 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// notify tells the service manager how the sink is, if it is one that listens
-// (Type=notify): ready when records that are published reach the sink, stopping
-// from the signal on.
+// notify tells the service manager the state of the sink, if there is one that
+// listens (Type=notify): ready as soon as published records reach the sink,
+// stopping from the signal on.
 func notify(log *slog.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		log.Warn("the service manager could not be told", "state", state, "error", err)

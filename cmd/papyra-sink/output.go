@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +13,8 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/papyra/papyra/internal/human"
+	"github.com/papyra/papyra/internal/terminal"
 	"github.com/papyra/papyra/internal/version"
 	"github.com/papyra/papyra/sink"
 )
@@ -59,7 +60,7 @@ func (o *output) started(attrs []slog.Attr) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "papyra-sink %s is receiving. Ctrl-C stops it; what it has received is stored first.\n", version.Get().Label())
 	for _, a := range attrs {
-		fmt.Fprintf(&b, "  %-10s %s\n", a.Key, printable(a.Value.String()))
+		fmt.Fprintf(&b, "  %-10s %s\n", a.Key, terminal.Escape(a.Value.String()))
 	}
 	_, _ = io.WriteString(o.w, b.String())
 }
@@ -103,42 +104,19 @@ func (o *output) numbers(st, last sink.Stats, took time.Duration) {
 		return
 	}
 	line := fmt.Sprintf("%s  %s records/s  stored %s  rejected %s  dropped %s  pending %s",
-		time.Now().Format(time.TimeOnly), group(uint64(rate)), group(st.Stored), group(st.RejectedTotal()),
-		group(st.DroppedTotal()), group(uint64(st.Pending)))
+		time.Now().Format(time.TimeOnly), human.Count(uint64(rate)), human.Count(st.Stored), human.Count(st.RejectedTotal()),
+		human.Count(st.DroppedTotal()), human.Count(uint64(st.Pending)))
 	if st.LostMessages > 0 {
-		line += "  lost messages " + group(st.LostMessages)
+		line += "  lost messages " + human.Count(st.LostMessages)
 	}
 	if st.Files.DroppedRecords > 0 {
-		line += "  rotated away " + group(uint64(st.Files.DroppedRecords))
+		line += "  rotated away " + human.Count(uint64(st.Files.DroppedRecords))
 	}
 	_, _ = io.WriteString(o.w, line+"\n")
 }
 
 // ended shows the last numbers.
 func (o *output) ended(st sink.Stats) { o.log.Info("ended", numbers(st)...) }
-
-// group writes a number with commas between thousands.
-func group(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// printable replaces what could move the cursor or hide text: names come from
-// flags, but also from other places by way of scripts.
-func printable(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if !strconv.IsPrint(r) {
-			fmt.Fprintf(&b, `\u%04x`, r)
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
 
 // asyncWriter writes to a reader that may be slow, stuck or gone, without ever
 // making its callers wait: a terminal that is stopped must not stop the sink.

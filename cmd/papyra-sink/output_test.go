@@ -8,20 +8,6 @@ import (
 	"time"
 )
 
-func TestGroup(t *testing.T) {
-	for n, want := range map[uint64]string{0: "0", 7: "7", 999: "999", 1000: "1,000", 123456: "123,456", 12345678: "12,345,678"} {
-		if got := group(n); got != want {
-			t.Errorf("group(%d) = %q, want %q", n, got, want)
-		}
-	}
-}
-
-func TestPrintableShowsNoControlCharacters(t *testing.T) {
-	if got, want := printable("a\x1b[31m\u202eé\n"), `a\u001b[31m\u202eé\u000a`; got != want {
-		t.Errorf("printable = %q, want %q", got, want)
-	}
-}
-
 // gated is a writer that blocks until it is opened.
 type gated struct {
 	gate chan struct{}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/internal/redact"
 	"github.com/papyra/papyra/internal/version"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/broker"
@@ -26,11 +27,12 @@ const quiesceTime = 5 * time.Second
 
 // run receives until ctx ends.
 //
-// The order of the start: the embedded server without its door, the store, the
-// subscription, and then the door, so that nobody publishes to nobody. The order
-// of the stop is the reverse: the door and the publishers, whose last messages
-// the server has then handed on; the subscription and the store; the server.
-// Metrics and health are served from before the start until after the stop.
+// The start goes in this order: the embedded server without its listener, the
+// store, the subscription, and then the listener, so that no publisher finds a
+// server without a sink. The stop goes in the reverse order: the listener and the
+// publishers' connections, whose last messages the server has then handed on; the
+// subscription and the store; the server. Metrics and health are served from
+// before the start until after the stop.
 func (s *settings) run(ctx context.Context, stderr io.Writer) (err error) {
 	out := newOutput(stderr, s.format, s.level)
 	defer out.close()
@@ -42,8 +44,8 @@ func (s *settings) run(ctx context.Context, stderr io.Writer) (err error) {
 
 	var web *web
 	if s.http != "" {
-		// Before anything is touched: a port that is taken is found out now, and a
-		// start that scans for minutes is seen to live.
+		// It comes first, so that a port that is taken is found out before anything
+		// is touched, and /livez answers during a start that scans for minutes.
 		if web, err = listenHTTP(s.http); err != nil {
 			return err
 		}
@@ -86,13 +88,13 @@ func (s *settings) run(ctx context.Context, stderr io.Writer) (err error) {
 	go func() { ended <- w.Run(running) }()
 	select {
 	case err := <-ended:
-		return exit(err)
+		return withExitCode(err)
 	case <-w.Receiving():
 	}
 	if b != nil && ctx.Err() == nil { // not after Quiesce
 		if err := b.Open(); err != nil {
 			stop()
-			return errors.Join(err, exit(<-ended))
+			return errors.Join(err, withExitCode(<-ended))
 		}
 	}
 	out.started(s.banner(w, b, web))
@@ -101,7 +103,7 @@ func (s *settings) run(ctx context.Context, stderr io.Writer) (err error) {
 	err = <-ended
 	stopProgress()
 	out.ended(w.Stats())
-	return exit(err)
+	return withExitCode(err)
 }
 
 func cause(ctx context.Context) string {
@@ -112,8 +114,8 @@ func cause(ctx context.Context) string {
 	return ctx.Err().Error()
 }
 
-// exit gives the errors of a sink their codes.
-func exit(err error) error {
+// withExitCode gives an error of a sink its exit code.
+func withExitCode(err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -127,10 +129,10 @@ func exit(err error) error {
 	return err
 }
 
-// banner says what the sink does and where, as pairs of a name and a value.
+// banner returns what the sink does and where, as pairs of a name and a value.
 func (s *settings) banner(w *sink.Sink, b *broker.Broker, web *web) []slog.Attr {
 	c := w.Config()
-	server := slog.String("server", cli.RedactURL(s.nats.URL))
+	server := slog.String("server", redact.URL(s.nats.URL))
 	if b != nil {
 		server = slog.String("listens", b.URL()+" (embedded)")
 	}
@@ -177,7 +179,8 @@ func (s *settings) banner(w *sink.Sink, b *broker.Broker, web *web) []slog.Attr 
 	return attrs
 }
 
-// numbers are what progress and the end tell of.
+// numbers returns the counts that the log shows while the sink runs and at its
+// end.
 func numbers(st sink.Stats) []any {
 	list := []any{
 		"received", st.Received, "stored", st.Stored, "rejected", st.RejectedTotal(), "dropped", st.DroppedTotal(),

@@ -10,12 +10,13 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/broker"
 )
 
-// settings are what the command line says.
+// settings are what the flags say.
 type settings struct {
 	sink      sink.Config
 	backend   sink.Backend
@@ -26,11 +27,11 @@ type settings struct {
 	retention papyra.Retention
 	level     slog.Level
 	format    string
-	http      string // where to listen; "" does not
+	http      string // address of metrics and health; "" serves none
 }
 
-// readSettings reads the flags. Nothing is opened but secrets' files. Errors
-// wrap papyra.ErrUsage or papyra.ErrConfig.
+// readSettings reads the flags, and the files that hold secrets. Nothing else is
+// opened. Errors wrap papyra.ErrUsage or papyra.ErrConfig.
 func readSettings(c *urfave.Context) (*settings, error) {
 	s := &settings{format: c.String("log-format")}
 	if err := s.level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
@@ -58,8 +59,9 @@ func readSettings(c *urfave.Context) (*settings, error) {
 	return s, s.readBackend(c)
 }
 
-// readServer decides between the embedded server and another one. A context
-// that is merely selected does not count: with no flags the server is ours.
+// readServer decides between the embedded server and another one. The selected
+// context of the nats command does not count: without flags the server is the
+// embedded one.
 func (s *settings) readServer(c *urfave.Context) error {
 	s.embedded = c.String("server") == "" && c.String("context") == ""
 	if !s.embedded {
@@ -77,7 +79,7 @@ func (s *settings) readServer(c *urfave.Context) error {
 	}
 	s.broker.Listen = c.String("listen")
 	if size := c.String("max-payload"); size != "" {
-		n, err := cli.ParseSize(size)
+		n, err := human.ParseSize(size)
 		if err != nil || n == 0 {
 			return fmt.Errorf("%w: --max-payload %q: write it like 1MiB", papyra.ErrUsage, size)
 		}
@@ -100,12 +102,12 @@ func (s *settings) readSink(c *urfave.Context) error {
 		}
 		s.sink.Kinds = append(s.sink.Kinds, kind)
 	}
-	size, err := cli.ParseSize(c.String("buffer"))
+	size, err := human.ParseSize(c.String("buffer"))
 	if err != nil {
 		return fmt.Errorf("%w: --buffer: %w", papyra.ErrUsage, err)
 	}
 	s.sink.BufferBytes = int(size)
-	if s.sink.StopTimeout, err = cli.ParseDuration(c.String("stop-timeout")); err != nil {
+	if s.sink.StopTimeout, err = human.ParseDuration(c.String("stop-timeout")); err != nil {
 		return fmt.Errorf("%w: --stop-timeout: %w", papyra.ErrUsage, err)
 	}
 	if s.sink.StopTimeout == 0 || size == 0 {

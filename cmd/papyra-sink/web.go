@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	// maxConns bounds the clients at one time: a flood of them must leave the sink
-	// the descriptors that it needs. One more waits.
+	// maxConns bounds the connections at one time, so that a flood of clients leaves
+	// the sink the descriptors that it needs. Further clients wait.
 	maxConns      = 64
 	maxHeader     = 16 << 10
 	requestWithin = 10 * time.Second
 	idleFor       = 30 * time.Second
-	// webGrace is how long a request at hand may take when everything else has
+	// webGrace is how long a request may still take when everything else has
 	// stopped.
 	webGrace = 500 * time.Millisecond
 )
@@ -46,23 +46,23 @@ func httpAddress(value string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// web is what answers about the sink over HTTP. It only reads, and it ends after
-// everything else.
+// web serves metrics and health over HTTP. It only reads the sink, and it stops
+// after everything else.
 type web struct {
 	listener net.Listener
 	server   *http.Server
 	ended    chan struct{} // nil until serve
 }
 
-// listenHTTP takes the address. Its error exits as an address that is not to be
-// had.
+// listenHTTP begins to listen at the address. Its error has the exit code of an
+// address that cannot be had.
 func listenHTTP(address string) (*web, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, cli.Exit(cli.CodeUnavailable,
 			fmt.Errorf("serve metrics and health at %s: %w: choose another address with --http; each sink of a host needs its own", address, err))
 	}
-	return &web{listener: newLimited(l, maxConns)}, nil
+	return &web{listener: newLimitedListener(l, maxConns)}, nil
 }
 
 func (w *web) url() string { return "http://" + w.listener.Addr().String() }
@@ -93,8 +93,8 @@ func (w *web) serve(h http.Handler, log *slog.Logger) {
 	}()
 }
 
-// close lets requests at hand end, for a moment, and returns when nothing is
-// served any more.
+// close gives running requests webGrace to end, and returns when nothing is served
+// any more.
 func (w *web) close() {
 	if w.ended == nil {
 		w.listener.Close()
@@ -108,19 +108,19 @@ func (w *web) close() {
 	<-w.ended
 }
 
-// limited accepts no more connections than it has slots.
-type limited struct {
+// limitedListener has no more open connections than slots.
+type limitedListener struct {
 	net.Listener
 	slots chan struct{}
 	once  sync.Once
 	done  chan struct{}
 }
 
-func newLimited(l net.Listener, n int) *limited {
-	return &limited{Listener: l, slots: make(chan struct{}, n), done: make(chan struct{})}
+func newLimitedListener(l net.Listener, n int) *limitedListener {
+	return &limitedListener{Listener: l, slots: make(chan struct{}, n), done: make(chan struct{})}
 }
 
-func (l *limited) Accept() (net.Conn, error) {
+func (l *limitedListener) Accept() (net.Conn, error) {
 	select {
 	case l.slots <- struct{}{}:
 	case <-l.done:
@@ -131,22 +131,22 @@ func (l *limited) Accept() (net.Conn, error) {
 		<-l.slots
 		return nil, err
 	}
-	return &slot{Conn: c, free: func() { <-l.slots }}, nil
+	return &limitedConn{Conn: c, free: func() { <-l.slots }}, nil
 }
 
-func (l *limited) Close() error {
+func (l *limitedListener) Close() error {
 	l.once.Do(func() { close(l.done) })
 	return l.Listener.Close()
 }
 
-// slot is a connection that holds a slot until it is closed.
-type slot struct {
+// limitedConn is a connection that holds a slot until it is closed.
+type limitedConn struct {
 	net.Conn
 	once sync.Once
 	free func()
 }
 
-func (s *slot) Close() error {
+func (s *limitedConn) Close() error {
 	err := s.Conn.Close()
 	s.once.Do(s.free)
 	return err

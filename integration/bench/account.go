@@ -13,13 +13,13 @@ import (
 	"github.com/papyra/papyra/sink/backend/jsonfile"
 )
 
-// account reads what the store says of every run.
-func (b *bench) account() (*account.Result, error) {
+// readAccount reads what the store says of every run.
+func (b *bench) readAccount() (*account.Result, error) {
 	s, err := jsonfile.Open(b.sink.path, jsonfile.Config{})
 	if err != nil {
 		return nil, fmt.Errorf("account for the store: %w", err)
 	}
-	defer func() { _ = s.Close() }() // of a store that was only read
+	defer func() { _ = s.Close() }() // the store was only read
 	r, err := account.Read(b.ctx, account.Options{Settle: -time.Second, Gaps: true}, nil, s)
 	if err != nil {
 		return nil, fmt.Errorf("account for the store: %w", err)
@@ -33,7 +33,7 @@ func (b *bench) verifyRuns() error {
 	if len(b.runs) == 0 {
 		return nil
 	}
-	r, err := b.account()
+	r, err := b.readAccount()
 	if err != nil {
 		return err
 	}
@@ -56,6 +56,7 @@ func (b *bench) verifyRuns() error {
 
 var errUnbalanced = errors.New("an account does not add up")
 
+// eventsOf returns the account of a run's events, or nil if the store has none.
 func eventsOf(r *account.Result, run string) *account.Category {
 	for i := range r.Runs {
 		for j := range r.Runs[i].Categories {
@@ -67,9 +68,9 @@ func eventsOf(r *account.Result, run string) *account.Category {
 	return nil
 }
 
-// explain returns, as an error, what each part of the line counted, so that a
-// failure names who lost what. The sink has ended.
-func (b *bench) explain() error {
+// explainLoss returns, as an error, what each part of the pipeline counted, so
+// that a failure names who lost what. The sink has ended.
+func (b *bench) explainLoss() error {
 	var out strings.Builder
 	out.WriteString("the account of the line:")
 	for _, run := range b.runs {
@@ -83,7 +84,7 @@ func (b *bench) explain() error {
 	for _, line := range b.sinkReports() {
 		fmt.Fprintf(&out, "\nsink: %s", line)
 	}
-	r, err := b.account()
+	r, err := b.readAccount()
 	if err == nil {
 		var text []byte
 		text, err = json.MarshalIndent(r, "", "  ")
@@ -98,7 +99,7 @@ func (b *bench) sinkReports() (payloads []string) {
 	if err != nil {
 		return nil
 	}
-	defer func() { _ = s.Close() }() // of a store that was only read
+	defer func() { _ = s.Close() }() // the store was only read
 	_, err = s.Read(b.ctx, papyra.Query{Types: []string{papyra.ReportSink}}, func(rec *papyra.Record, _ papyra.Place) error {
 		payloads = append(payloads, string(rec.Payload))
 		return nil
@@ -109,7 +110,8 @@ func (b *bench) sinkReports() (payloads []string) {
 	return payloads
 }
 
-// printRuns says what the publishers of the table dropped, if they did.
+// printRuns says what the publishers of the table dropped or handed over once
+// more, if they did.
 func (b *bench) printRuns(w io.Writer) {
 	for i, run := range b.runs {
 		if n := run.events.Dropped(); n > 0 {

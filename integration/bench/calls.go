@@ -17,35 +17,36 @@ import (
 
 const (
 	callers  = 8
-	callRate = 100_000 // calls a second in all
+	callRate = 100_000 // calls a second, of all callers together
 
-	// What a record call promises at this rate, whatever the broker does.
+	// What the record call promises at this rate, whatever the broker does.
 	promisedP999  = 5 * time.Microsecond
 	promisedP9999 = 100 * time.Microsecond
 
-	// busyCall is about what a record call needs of a processor: a call that takes
-	// so long and shares nothing with anybody is taken off it as often.
+	// busyCall is about the processor time of a record call. A call that only counts
+	// for so long shares nothing with anybody; the system takes it off the processor
+	// as often as it takes a record call off.
 	busyCall = 200 * time.Nanosecond
 
 	throttledRate = 100 << 10 // bytes a second
 	flapEvery     = 500 * time.Millisecond
 )
 
-// callRow is one row of the table of calls: a process of its own that records,
-// beside a broker with a subscriber, processes of their own too.
+// callRow is one row of the table of calls. A process of its own records, beside a
+// broker and a subscriber, which are processes of their own too.
 type callRow struct {
 	name  string
-	floor bool          // calls that record nothing
+	floor bool          // its calls record nothing
 	busy  time.Duration // what a call of a floor takes
-	full  bool          // no schedule
-	// around sets the scene before the process starts: it may change where it
-	// connects to and returns what to do at the end.
+	full  bool          // as many calls as possible: there is no schedule
+	// around prepares the scene before the process starts: it may change the URL
+	// that the process connects to. undo is called at the end.
 	around func(*callScene) (undo func(), err error)
-	// during goes on while calls are measured, until ctx ends.
+	// during runs while calls are measured, until ctx ends.
 	during   func(ctx context.Context, s *callScene) error
 	deaf     bool // it never connects
-	closeMid bool
-	long     bool // takes the time of -stopped
+	closeMid bool // the publisher is closed halfway
+	long     bool // it takes the time of -stopped instead of -calls
 }
 
 func callRows() []callRow {
@@ -66,13 +67,13 @@ func callRows() []callRow {
 	}
 }
 
-// callScene is what a row's process has around it.
+// callScene is what a row's process runs beside.
 type callScene struct {
 	ctx      context.Context
 	port     int
 	broker   *child
 	drain    *child
-	url      string // for the process that is measured
+	url      string // that the measured process connects to
 	measured recording
 }
 
@@ -83,13 +84,14 @@ func newCallScene(ctx context.Context) (*callScene, error) {
 		return nil, err
 	}
 	if err := s.startDrain(); err != nil {
-		s.end()
+		s.endScene()
 		return nil, err
 	}
 	s.url = s.address()
 	return s, nil
 }
 
+// startDrain starts the subscriber.
 func (s *callScene) startDrain() (err error) {
 	if s.drain, err = spawn(s.ctx, roleDrain, "nats://sink:"+sinkPassword+"@127.0.0.1:"+strconv.Itoa(s.port)); err == nil {
 		_, err = s.drain.hear()
@@ -97,12 +99,12 @@ func (s *callScene) startDrain() (err error) {
 	return err
 }
 
-// address is the broker's, with a login that it takes.
+// address returns the broker's URL with a login that it takes.
 func (s *callScene) address() string {
 	return "nats://pub:" + pubPassword + "@127.0.0.1:" + strconv.Itoa(s.port)
 }
 
-// startBroker starts a server, at the port that it had before if it had one.
+// startBroker starts a server, at the same port as before if there was one.
 func (s *callScene) startBroker() (err error) {
 	if s.broker, err = spawn(s.ctx, roleServer, strconv.Itoa(s.port), "login"); err != nil {
 		return err
@@ -119,7 +121,8 @@ func (s *callScene) startBroker() (err error) {
 	return nil
 }
 
-func (s *callScene) end() {
+// endScene ends the processes of the scene.
+func (s *callScene) endScene() {
 	for _, c := range []*child{s.drain, s.broker} {
 		if c != nil {
 			c.kill()
@@ -135,33 +138,33 @@ func measureCalls(ctx context.Context, c config, out io.Writer) error {
 	t := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "calls\tp50\tp99\tp99.9\tp99.99\tmax\tdropped\trefused\tkept\t ")
 	for _, row := range callRows() {
-		progress("calls: %s", row.name)
+		showProgress("calls: %s", row.name)
 		r, err := row.measure(ctx, c)
-		progress("")
+		showProgress("")
 		if err != nil {
-			t.Flush() //nolint:errcheck // standard output; nobody is left to tell
+			t.Flush() //nolint:errcheck // an error of standard output cannot be told anybody
 			return fmt.Errorf("measure %q: %w", row.name, err)
 		}
 		dropped, refused, kept := "", "", ""
 		if !row.floor {
-			dropped, refused = reasons(r.Stopped.Events), thousands(float64(r.Stopped.Events.Refused))
+			dropped, refused = dropReasons(r.Stopped.Events), thousands(float64(r.Stopped.Events.Refused))
 			if kept = "yes"; r.P999 > promisedP999 || r.P9999 > promisedP9999 {
 				kept = "no"
 			}
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t   %s\n", thousands(float64(r.Calls)),
-			short(r.P50), short(r.P99), short(r.P999), short(r.P9999), short(r.Max), dropped, refused, kept, row.name)
+			shortDuration(r.P50), shortDuration(r.P99), shortDuration(r.P999), shortDuration(r.P9999), shortDuration(r.Max), dropped, refused, kept, row.name)
 	}
 	return t.Flush()
 }
 
-// measure runs the row's process.
+// measure runs the row's process and returns its result.
 func (row *callRow) measure(ctx context.Context, c config) (*recorded, error) {
 	s, err := newCallScene(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer s.end()
+	defer s.endScene()
 	s.measured = recording{Goroutines: callers, Rate: callRate, Duration: c.callTime, Connected: !row.deaf, Busy: row.busy}
 	if row.full {
 		s.measured.Rate = 0
@@ -182,7 +185,7 @@ func (row *callRow) measure(ctx context.Context, c config) (*recorded, error) {
 	if !row.floor {
 		s.measured.URL = s.url
 	}
-	p, err := s.measured.start(ctx)
+	p, err := s.measured.startRecorder(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +200,7 @@ func (row *callRow) measure(ctx context.Context, c config) (*recorded, error) {
 		}
 		ended <- row.during(during, s)
 	}()
-	r, err := p.measure()
+	r, err := p.result()
 	stop()
 	if err = errors.Join(err, <-ended); err != nil {
 		return nil, err
@@ -208,7 +211,7 @@ func (row *callRow) measure(ctx context.Context, c config) (*recorded, error) {
 	return r, r.balanced()
 }
 
-// balanced returns an error unless every call is in exactly one count.
+// balanced returns an error unless every call is counted exactly once.
 func (r *recorded) balanced() error {
 	for _, s := range []publisher.Stats{r.Stopped, r.Closed} {
 		e := s.Events
@@ -225,8 +228,8 @@ func (r *recorded) balanced() error {
 // recorder is the process that is measured.
 type recorder struct{ *child }
 
-// start starts the process and waits until it is warm.
-func (r *recording) start(ctx context.Context) (recorder, error) {
+// startRecorder starts the process and waits until it is warm.
+func (r *recording) startRecorder(ctx context.Context) (recorder, error) {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return recorder{}, err
@@ -242,8 +245,8 @@ func (r *recording) start(ctx context.Context) (recorder, error) {
 	return recorder{c}, nil
 }
 
-// measure lets it begin and waits for its result.
-func (p recorder) measure() (*recorded, error) {
+// result lets the process begin and waits for its result.
+func (p recorder) result() (*recorded, error) {
 	if err := p.tell("go"); err != nil {
 		return nil, err
 	}
@@ -258,12 +261,12 @@ func (p recorder) measure() (*recorded, error) {
 	return r, nil
 }
 
-// besideRecorder lets another process record through the broker meanwhile.
+// besideRecorder starts another process that records through the broker meanwhile.
 func besideRecorder(s *callScene) (func(), error) {
 	other := s.measured
 	other.URL = s.url
-	other.Duration += time.Minute // until it is ended
-	p, err := other.start(s.ctx)
+	other.Duration += time.Minute // it is killed before
+	p, err := other.startRecorder(s.ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -276,10 +279,10 @@ func saturated(s *callScene) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.end, nil
+	return c.endProcess, nil
 }
 
-// throttled puts a slow link before the broker.
+// throttled makes the process connect through a slow link.
 func throttled(s *callScene) (func(), error) {
 	c, err := spawn(s.ctx, roleThrottle, "127.0.0.1:"+strconv.Itoa(s.port), strconv.Itoa(throttledRate))
 	if err != nil {
@@ -296,6 +299,7 @@ func refused(s *callScene) (func(), error) {
 	return func() {}, nil
 }
 
+// stopped stops the broker's process with SIGSTOP.
 func stopped(ctx context.Context, s *callScene) error {
 	if err := s.broker.pause(); err != nil {
 		return err
@@ -304,12 +308,14 @@ func stopped(ctx context.Context, s *callScene) error {
 	return nil
 }
 
+// killed kills the broker.
 func killed(ctx context.Context, s *callScene) error {
 	s.broker.kill()
 	<-ctx.Done()
 	return nil
 }
 
+// flapping kills the broker and starts it again, again and again.
 func flapping(ctx context.Context, s *callScene) error {
 	wait := func() bool {
 		select {
@@ -333,8 +339,8 @@ func flapping(ctx context.Context, s *callScene) error {
 	}
 }
 
-// reasons writes what was dropped, by reason.
-func reasons(e publisher.CategoryStats) string {
+// dropReasons writes what was dropped, by reason.
+func dropReasons(e publisher.CategoryStats) string {
 	var parts []string
 	for _, r := range []struct {
 		name string
@@ -350,8 +356,8 @@ func reasons(e publisher.CategoryStats) string {
 	return strings.Join(parts, ", ")
 }
 
-// short writes a duration with three digits or so.
-func short(d time.Duration) string {
+// shortDuration writes a duration with about three digits.
+func shortDuration(d time.Duration) string {
 	switch {
 	case d < 10*time.Microsecond:
 		return fmt.Sprintf("%.2f µs", d.Seconds()*1e6)

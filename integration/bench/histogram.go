@@ -5,27 +5,27 @@ import (
 	"time"
 )
 
-// histogram counts durations in buckets whose width is at most a 32nd of what
-// they hold, as HdrHistogram does, so that a quantile is at most 3 % too high.
-// Adding takes no memory. It is not safe for concurrent use.
+// histogram counts durations in buckets, as HdrHistogram does. A bucket is at most
+// as wide as a 32nd of the durations in it, so that a quantile is at most 3 % too
+// high. To add a duration allocates nothing. It is not safe for concurrent use.
 type histogram struct {
 	buckets [64 * steps]uint64
 	n       uint64
 	max     time.Duration
 }
 
-// steps is how many buckets a power of two has.
+// steps is the number of buckets for each power of two.
 const steps = 32
 
-// add counts one duration; a negative one counts as 0.
-func (h *histogram) add(d time.Duration) {
+// addDuration counts one duration; a negative one counts as 0.
+func (h *histogram) addDuration(d time.Duration) {
 	h.buckets[bucketOf(uint64(max(d, 0)))]++
 	h.n++
 	h.max = max(h.max, d)
 }
 
-// merge adds what o has counted.
-func (h *histogram) merge(o *histogram) {
+// addHistogram adds what o has counted.
+func (h *histogram) addHistogram(o *histogram) {
 	for i, n := range o.buckets {
 		h.buckets[i] += n
 	}
@@ -33,7 +33,7 @@ func (h *histogram) merge(o *histogram) {
 	h.max = max(h.max, o.max)
 }
 
-// quantile returns a duration that the share q of all does not exceed.
+// quantile returns a duration that the share q of all durations does not exceed.
 func (h *histogram) quantile(q float64) time.Duration {
 	want := uint64(q * float64(h.n))
 	var seen uint64
@@ -45,14 +45,14 @@ func (h *histogram) quantile(q float64) time.Duration {
 	return h.max
 }
 
-// bucketOf returns the bucket of a number: below steps each has its own, then
-// each power of two has so many.
+// bucketOf returns the bucket of a number. Each number below steps has a bucket of
+// its own; above, each power of two has so many.
 func bucketOf(v uint64) int {
 	shift := max(bits.Len64(v)-bits.Len64(steps), 0)
 	return shift*steps + int(v>>shift)
 }
 
-// highest is the largest number of a bucket.
+// highest returns the largest number of a bucket.
 func highest(bucket int) uint64 {
 	if bucket < 2*steps {
 		return uint64(bucket)

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// newest is how many records are asked for.
+// newest is the number of records that are asked for.
 const newest = 10
 
 // measureLook prints how long it takes to see the newest records of a large
@@ -26,12 +26,12 @@ func measureLook(ctx context.Context, c config, out io.Writer) error {
 		return fmt.Errorf("make work directory: %w", err)
 	}
 	defer os.RemoveAll(work)
-	ctl, err := build(ctx, work, "papyra-ctl")
+	ctl, err := buildProgram(ctx, work, "papyra-ctl")
 	if err != nil {
 		return err
 	}
-	progress("writing %d MiB of records", c.look)
-	defer progress("")
+	showProgress("writing %d MiB of records", c.look)
+	defer showProgress("")
 	files, err := createRecords(work, "records.ndjson")
 	if err != nil {
 		return err
@@ -67,11 +67,11 @@ func measureLook(ctx context.Context, c config, out io.Writer) error {
 		}},
 		{"papyra-ctl --version: the start of the program", []string{ctl, "--version"}, func([]byte) error { return nil }},
 	}
-	uses := make([][]use, len(rows))
-	for round := range 3 * c.rounds { // each is short
+	uses := make([][]usage, len(rows))
+	for round := range 3 * c.rounds { // more rounds, because each is short
 		for i, r := range rows {
-			progress("round %d: %s", round+1, r.name)
-			u, err := meter(ctx, roleMeter, r.args...)
+			showProgress("round %d: %s", round+1, r.name)
+			u, err := meterProgram(ctx, roleMeter, r.args...)
 			if err == nil {
 				err = r.check(u.Output)
 			}
@@ -81,18 +81,19 @@ func measureLook(ctx context.Context, c config, out io.Writer) error {
 			uses[i] = append(uses[i], u)
 		}
 	}
-	progress("")
+	showProgress("")
 	fmt.Fprintf(out, "The newest %d of %d records, of a file of %d MiB in the page cache: the time of the whole command. Medians of %d rounds.\n\n",
 		newest, file.records, file.bytes>>20, 3*c.rounds)
 	t := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "median\tlowest\thighest\t ")
 	for i, r := range rows {
-		slices.SortFunc(uses[i], func(a, b use) int { return cmp.Compare(a.Took, b.Took) })
-		of := func(i int, list []use) string { return milliseconds(list[i].Took) }
+		slices.SortFunc(uses[i], func(a, b usage) int { return cmp.Compare(a.Took, b.Took) })
+		of := func(i int, list []usage) string { return milliseconds(list[i].Took) }
 		last := len(uses[i]) - 1
 		fmt.Fprintf(t, "%s\t%s\t%s\t   %s\n", of(last/2, uses[i]), of(0, uses[i]), of(last, uses[i]), r.name)
 	}
 	return t.Flush()
 }
 
+// milliseconds writes a duration with one digit after the point.
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%.1f ms", d.Seconds()*1e3) }

@@ -1,13 +1,15 @@
-// Command bench measures what Papyra promises, each number beside one that says
-// what it is worth. It is what "make bench" runs, in about eight minutes; -part
+// Command bench measures what Papyra promises. Beside each number it shows another
+// one to compare it with. "make bench" runs it, in about eight minutes; -part
 // chooses some of its tables:
 //
 //   - pipeline: how many records a second go from a publisher through a broker and
-//     a sink into a file, next to two floors in the same run: the same messages to
-//     a subscriber that throws them away, and the same bytes appended to a file.
-//   - calls: how long a record call takes, to the 10,000th, while the broker is
-//     well, stopped, killed, flapping, slow, or refuses the login, with every core
-//     busy, and as fast as the callers can; next to a call that does nothing.
+//     a sink into a file. It is compared with two floors in the same run: the same
+//     messages to a subscriber that throws them away, and the same bytes appended to
+//     a file.
+//   - calls: how long a record call takes, up to the slowest in 10,000, while the
+//     broker is well, stopped, killed, flapping, slow, or refuses the login, with
+//     every core busy, and as fast as the callers can; next to a call that does
+//     nothing.
 //   - upkeep: how long appends wait while the store is compacted or drops a file,
 //     next to appends with nothing beside them.
 //   - look: how soon papyra-ctl shows the newest records of a large file, next to
@@ -21,14 +23,14 @@
 //	           ├─► NATS server ─► a subscriber             floor
 //	           └─► file                                    floor
 //
-// The parts of pipeline and calls are processes of their own, as in production;
-// they share the cores. Where there are rounds, each measures everything once, in
-// the same order, and the median of the rounds is shown.
+// The parts of pipeline and calls are processes of their own, as in production.
+// They share the cores. Where there are rounds, each round measures everything
+// once, in the same order, and the median of the rounds is shown.
 //
-// What is counted must add up, or the run ends with an error: at the end of
-// pipeline the file is read back, and each record of which a publisher says that
-// it was confirmed is there, each other one was dropped and counted; after each
-// row of calls, every call is confirmed, dropped, buffered or refused.
+// What is counted must add up, or the run ends with an error. At the end of
+// pipeline the file is read back: each record that a publisher calls confirmed must
+// be there, and each other one must be counted as dropped. After each row of calls,
+// every call must be confirmed, dropped, buffered or refused.
 package main
 
 import (
@@ -59,7 +61,7 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	if role := os.Getenv(roleVariable); role != "" {
-		return play(role, args)
+		return playRole(role, args)
 	}
 	c := config{}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -103,14 +105,14 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// part is a table, or what belongs together with it.
-type part struct {
+// benchPart is a table, or several that belong together.
+type benchPart struct {
 	name    string
 	measure func(ctx context.Context, c config, out io.Writer) error
 }
 
-func parts() []part {
-	return []part{
+func parts() []benchPart {
+	return []benchPart{
 		{"pipeline", measurePipeline},
 		{"calls", measureCalls},
 		{"upkeep", measureUpkeep},

@@ -27,15 +27,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// small are flags with which each part is short. Its numbers say nothing; what the
-// bench itself checks, as that every record was stored once, holds all the same.
-// The buffer is so small that the publisher drops records.
+// small returns flags with which a part is short. Its numbers say nothing, but what
+// the bench checks itself must hold all the same, for example that every record was
+// stored once. The buffer is so small that the publisher drops records.
 func small(dir string, part string) []string {
 	return []string{"-part", part, "-rounds", "1", "-single", "1000", "-batched", "40000", "-buffer", "64", "-calls", "100ms", "-stopped", "100ms",
 		"-scan", "1", "-store", "2", "-look", "1", "-dir", dir}
 }
 
-// TestEveryRowIsMeasured runs a round of each part.
+// TestEveryRowIsMeasured runs a round of each part and looks for each row.
 func TestEveryRowIsMeasured(t *testing.T) {
 	rows := map[string][]string{
 		"pipeline": nil,
@@ -50,7 +50,7 @@ func TestEveryRowIsMeasured(t *testing.T) {
 	for _, row := range callRows() {
 		rows["calls"] = append(rows["calls"], row.name)
 	}
-	for _, row := range (&scans{}).readings() {
+	for _, row := range (&scans{}).scanRows() {
 		if _, err := exec.LookPath(row.program); row.program == "" || err == nil {
 			rows["scan"] = append(rows["scan"], row.name)
 		}
@@ -92,7 +92,7 @@ func TestLossWithoutACountIsAnError(t *testing.T) {
 		var e papyra.Encoder
 		var lines []byte
 		for _, seq := range seqs {
-			ev, fields := event(int(seq))
+			ev, fields := nthEvent(int(seq))
 			if err := e.Event(id, benchSystem, &ev, fields[:], moment); err != nil {
 				t.Fatal(err)
 			}
@@ -102,7 +102,7 @@ func TestLossWithoutACountIsAnError(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b := &bench{config: config{batched: 3}, ctx: t.Context(), sink: &worker{path: path},
+	b := &bench{config: config{batched: 3}, ctx: t.Context(), sink: &sinkProcess{path: path},
 		runs: []publisherRun{{run: id.Run(), events: publisher.CategoryStats{Accepted: 3, Confirmed: 3}}}}
 	write(1, 2, 3)
 	if err := b.verifyRuns(); err != nil {
@@ -118,7 +118,7 @@ func TestLossWithoutACountIsAnError(t *testing.T) {
 	}
 }
 
-// TestCallsThatDoNotAddUp: every call has one count, before Close and after.
+// TestCallsThatDoNotAddUp: every call is counted once, before Close and after.
 func TestCallsThatDoNotAddUp(t *testing.T) {
 	good := publisher.Stats{Events: publisher.CategoryStats{Accepted: 9, Confirmed: 4, Buffered: 2, DroppedQueueFull: 3, Refused: 1}}
 	closed := publisher.Stats{Events: publisher.CategoryStats{Accepted: 9, Confirmed: 4, Unconfirmed: 1, DroppedQueueFull: 3, DroppedClosed: 1, Refused: 1}}
@@ -141,10 +141,10 @@ func TestCallsThatDoNotAddUp(t *testing.T) {
 func TestHistogram(t *testing.T) {
 	var h, o histogram
 	for i := range 1000 {
-		h.add(time.Duration(i + 1))
+		h.addDuration(time.Duration(i + 1))
 	}
-	o.add(5 * time.Second)
-	h.merge(&o)
+	o.addDuration(5 * time.Second)
+	h.addHistogram(&o)
 	for q, want := range map[float64]time.Duration{0: 1, 0.5: 500, 0.99: 990, 1: 5 * time.Second} {
 		if got := h.quantile(q); got < want || float64(got) > 1.04*float64(want)+1 {
 			t.Errorf("quantile %v: got %d, want %d and at most 4 %% more", q, got, want)
@@ -166,9 +166,9 @@ func TestWrongArguments(t *testing.T) {
 	}
 }
 
-// TestRespell wants the same record, unsealed and with spaces.
+// TestRespell: the result is the same record, unsealed and with spaces.
 func TestRespell(t *testing.T) {
-	l, err := newLoad(1)
+	l, err := generateLoad(1)
 	if err != nil {
 		t.Fatal(err)
 	}

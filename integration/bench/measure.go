@@ -15,11 +15,12 @@ import (
 	"github.com/papyra/papyra/publisher"
 )
 
+// config is what the flags say.
 type config struct {
 	rounds   int
 	single   int
 	batched  int
-	buffer   int // KiB, of the publisher
+	buffer   int // KiB that the publisher may buffer
 	callTime time.Duration
 	stopped  time.Duration
 	scan     int // MiB
@@ -28,16 +29,16 @@ type config struct {
 	dir      string
 }
 
-// bench is what all measurements share.
+// bench is what the measurements of the pipeline share.
 type bench struct {
 	config
 	ctx    context.Context
-	work   string // a directory of the bench's own, removed at the end
-	sink   *worker
-	line   *server // what the sink is connected to
-	floor  *server // an equal one without it
-	alone  *load   // for one record a message
-	packed *load   // for batches
+	work   string // a directory that is removed at the end
+	sink   *sinkProcess
+	line   *server        // the server that the sink is connected to
+	floor  *server        // another one without a sink
+	alone  *generatedLoad // sent as one record a message
+	packed *generatedLoad // sent in batches
 	runs   []publisherRun
 }
 
@@ -58,12 +59,12 @@ type measurement struct {
 // measurements are the rows of the table, in the order of a round.
 func measurements() []measurement {
 	return []measurement{
-		0: {"one record a message, thrown away by a subscriber", 0, func(b *bench) (sample, error) { return b.discard(b.alone, b.alone.single) }},
-		1: {"one record a message → papyra-sink → file", 0, func(b *bench) (sample, error) { return b.store(b.alone, b.alone.single) }},
-		2: {"16 KiB messages, thrown away by a subscriber", 2, func(b *bench) (sample, error) { return b.discard(b.packed, b.packed.batch) }},
-		3: {"16 KiB messages → papyra-sink → file", 2, func(b *bench) (sample, error) { return b.store(b.packed, b.packed.batch) }},
-		4: {"publisher → papyra-sink → file", 2, (*bench).publisher},
-		5: {"the same bytes appended to a file", 5, (*bench).appendFile},
+		0: {"one record a message, thrown away by a subscriber", 0, func(b *bench) (sample, error) { return b.measureDiscard(b.alone, b.alone.single) }},
+		1: {"one record a message → papyra-sink → file", 0, func(b *bench) (sample, error) { return b.measureStore(b.alone, b.alone.single) }},
+		2: {"16 KiB messages, thrown away by a subscriber", 2, func(b *bench) (sample, error) { return b.measureDiscard(b.packed, b.packed.batch) }},
+		3: {"16 KiB messages → papyra-sink → file", 2, func(b *bench) (sample, error) { return b.measureStore(b.packed, b.packed.batch) }},
+		4: {"publisher → papyra-sink → file", 2, (*bench).measurePublisher},
+		5: {"the same bytes appended to a file", 5, (*bench).measureAppend},
 	}
 }
 
@@ -74,45 +75,45 @@ func measurePipeline(ctx context.Context, c config, out io.Writer) (err error) {
 		return fmt.Errorf("make work directory: %w", err)
 	}
 	defer os.RemoveAll(b.work)
-	if b.alone, err = newLoad(c.single); err != nil {
+	if b.alone, err = generateLoad(c.single); err != nil {
 		return fmt.Errorf("make records: %w", err)
 	}
-	if b.packed, err = newLoad(c.batched); err != nil {
+	if b.packed, err = generateLoad(c.batched); err != nil {
 		return fmt.Errorf("make records: %w", err)
 	}
 	if b.line, err = startServer(ctx); err != nil {
 		return err
 	}
-	defer b.line.end()
+	defer b.line.endServer()
 	if b.floor, err = startServer(ctx); err != nil {
 		return err
 	}
-	defer b.floor.end()
+	defer b.floor.endServer()
 	if b.sink, err = startSink(b); err != nil {
 		return err
 	}
-	defer b.sink.stop() //nolint:errcheck // of a run that failed for another reason
+	defer b.sink.stop() //nolint:errcheck // after a failure the first error counts
 
 	printPipeline(out, c)
 	rows := measurements()
 	samples := make([][]sample, len(rows))
 	for round := range c.rounds {
 		for i, row := range rows {
-			progress("round %d of %d: %s", round+1, c.rounds, row.name)
+			showProgress("round %d of %d: %s", round+1, c.rounds, row.name)
 			s, err := row.do(b)
 			if err != nil {
-				progress("")
+				showProgress("")
 				err = fmt.Errorf("measure %q: %w", row.name, err)
-				return errors.Join(err, b.sink.stop(), b.sink.said(), b.explain())
+				return errors.Join(err, b.sink.stop(), b.sink.logText(), b.explainLoss())
 			}
 			samples[i] = append(samples[i], s)
 		}
 	}
-	progress("reading the store back")
-	err = errors.Join(b.sink.stop(), b.verify())
-	progress("")
+	showProgress("reading the store back")
+	err = errors.Join(b.sink.stop(), b.verifyStore())
+	showProgress("")
 	if err != nil {
-		return errors.Join(err, b.sink.said(), b.explain())
+		return errors.Join(err, b.sink.logText(), b.explainLoss())
 	}
 	printTable(out, rows, samples)
 	b.printRuns(out)
@@ -133,24 +134,24 @@ func startServer(ctx context.Context) (*server, error) {
 	}
 	s := &server{child: c}
 	if s.url, err = c.hear(); err != nil {
-		c.end()
+		c.endProcess()
 		return nil, err
 	}
 	if s.nc, err = nats.Connect(s.url); err != nil {
-		c.end()
+		c.endProcess()
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return s, nil
 }
 
-// end closes the connection and stops the server.
-func (s *server) end() {
+// endServer closes the connection and stops the server.
+func (s *server) endServer() {
 	s.nc.Close()
-	s.child.end()
+	s.child.endProcess()
 }
 
 // send publishes messages with a plain client and returns when the server has
-// them. pace is told of the bytes sent so far.
+// them. pace is called with the number of bytes sent so far.
 func (s *server) send(messages [][]byte, pace func(sent int)) error {
 	subject := papyra.RecordsSubject(benchSystem, papyra.KindEvent)
 	sent := 0
@@ -161,22 +162,23 @@ func (s *server) send(messages [][]byte, pace func(sent int)) error {
 		sent += len(m)
 		pace(sent)
 	}
-	if err := s.nc.FlushTimeout(hang); err != nil {
+	if err := s.nc.FlushTimeout(longestWait); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
 	return nil
 }
 
-// hang bounds every wait: something is broken when it is over.
-const hang = time.Minute
+// longestWait bounds every wait. When it is over, something is broken.
+const longestWait = time.Minute
 
-// discard measures the floor: messages to a subscriber that throws them away.
-func (b *bench) discard(l *load, messages [][]byte) (sample, error) {
+// measureDiscard measures the floor: messages to a subscriber that throws them
+// away.
+func (b *bench) measureDiscard(l *generatedLoad, messages [][]byte) (sample, error) {
 	sub, err := spawn(b.ctx, roleSubscriber, b.floor.url)
 	if err != nil {
 		return sample{}, err
 	}
-	defer sub.end()
+	defer sub.endProcess()
 	if _, err := sub.hear(); err != nil {
 		return sample{}, err
 	}
@@ -193,9 +195,9 @@ func (b *bench) discard(l *load, messages [][]byte) (sample, error) {
 	return sample{len(l.single), len(l.lines), time.Since(began)}, nil
 }
 
-// store measures messages of a plain client through a sink into a file.
-func (b *bench) store(l *load, messages [][]byte) (sample, error) {
-	return b.pipeline(flow{
+// measureStore measures messages of a plain client through a sink into a file.
+func (b *bench) measureStore(l *generatedLoad, messages [][]byte) (sample, error) {
+	return b.measureFlow(flow{
 		records: len(l.single), size: len(l.lines),
 		send: func(pace func(int)) error { return b.line.send(messages, pace) },
 	})
@@ -208,26 +210,27 @@ type publisherRun struct {
 	errors publisher.Errors
 }
 
-// publisher measures the whole line. Records that the publisher drops and counts
-// are no failure: they are in no rate, and verify holds them against the store.
-func (b *bench) publisher() (sample, error) {
+// measurePublisher measures the whole pipeline. It is no failure if the publisher
+// drops records and counts them: they are in no rate, and verifyStore compares the
+// counts with the store.
+func (b *bench) measurePublisher() (sample, error) {
 	p, err := publisher.Connect(b.line.url, publisher.Config{
-		System: benchSystem, Node: benchNode, Now: clock,
+		System: benchSystem, Node: benchNode, Now: momentClock,
 		Buffers: publisher.Buffers{Events: b.buffer << 10},
 	})
 	if err != nil {
 		return sample{}, err
 	}
-	for deadline := time.Now().Add(hang); !p.Stats().Connected; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(longestWait); !p.Stats().Connected; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			return sample{}, errors.New("the publisher does not connect")
 		}
 	}
 	perRecord := len(b.packed.lines) / b.batched
-	s, err := b.pipeline(flow{
+	s, err := b.measureFlow(flow{
 		records: b.batched, size: len(b.packed.lines),
 		send: func(pace func(int)) error {
-			publish(p, b.batched, func(records int) { pace(records * perRecord) })
+			publishPaced(p, b.batched, func(records int) { pace(records * perRecord) })
 			return nil
 		},
 		dropped: func() int {
@@ -238,7 +241,7 @@ func (b *bench) publisher() (sample, error) {
 			return int(e.Dropped())
 		},
 	})
-	ctx, cancel := context.WithTimeout(b.ctx, hang)
+	ctx, cancel := context.WithTimeout(b.ctx, longestWait)
 	defer cancel()
 	err = errors.Join(err, p.Close(ctx))
 	stats := p.Stats()
@@ -246,9 +249,9 @@ func (b *bench) publisher() (sample, error) {
 	return s, err
 }
 
-// appendFile measures the other floor: the bytes of the batches, appended to a
-// file in writes of a megabyte, not synced.
-func (b *bench) appendFile() (sample, error) {
+// measureAppend measures the other floor: it appends the bytes of the batches to a
+// file in writes of a megabyte, and does not sync it.
+func (b *bench) measureAppend() (sample, error) {
 	path := filepath.Join(b.work, "floor")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -267,34 +270,35 @@ func (b *bench) appendFile() (sample, error) {
 	return sample{b.batched, len(b.packed.lines), time.Since(began)}, nil
 }
 
-// ahead bounds how far, in bytes, a generator runs ahead of the file. Nothing in
-// the line holds it back for long: a sink that is overrun for more than its
-// buffer drops and counts, and the point is what is stored.
-const ahead = 32 << 20
+// maxAhead bounds how many bytes a generator may be ahead of the file. Nothing in
+// the pipeline holds it back for long: when more comes than a sink's buffer holds,
+// the sink drops and counts, and what is measured is what is stored.
+const maxAhead = 32 << 20
 
-// flow is what goes through the line in one measurement.
+// flow is what goes through the pipeline in one measurement.
 type flow struct {
 	records, size int
 	send          func(pace func(sent int)) error
-	// dropped is how many records will not come because the sender has dropped
-	// and counted them; 0 while more may come. Nil: never any.
+	// dropped returns how many records will not come, because the sender has
+	// dropped and counted them. It returns 0 while more may come. If it is nil, the
+	// sender drops none.
 	dropped func() int
 }
 
-// rest is how long the file must not grow to have come to rest.
-const rest = 500 * time.Millisecond
+// restTime is how long a file must not have grown to count as at rest.
+const restTime = 500 * time.Millisecond
 
-// pipeline sends, and measures until the sink's file has grown by all that was
-// sent and not dropped.
-func (b *bench) pipeline(f flow) (sample, error) {
-	base, err := b.sink.settled()
+// measureFlow sends, and measures until the sink's file has grown by everything
+// that was sent and not dropped.
+func (b *bench) measureFlow(f flow) (sample, error) {
+	base, err := b.sink.awaitRest()
 	if err != nil {
 		return sample{}, err
 	}
-	stored := 0 // when last looked
+	stored := 0 // bytes, at the last look
 	pace := func(sent int) {
-		for sent-stored > ahead/2 {
-			if stored = b.sink.size() - base; sent-stored <= ahead || b.ctx.Err() != nil {
+		for sent-stored > maxAhead/2 {
+			if stored = b.sink.fileSize() - base; sent-stored <= maxAhead || b.ctx.Err() != nil {
 				return
 			}
 			time.Sleep(200 * time.Microsecond)
@@ -305,21 +309,21 @@ func (b *bench) pipeline(f flow) (sample, error) {
 		return sample{}, err
 	}
 	grew := time.Now()
-	for deadline := began.Add(hang); ; time.Sleep(500 * time.Microsecond) {
-		size := b.sink.size() - base
+	for deadline := began.Add(longestWait); ; time.Sleep(500 * time.Microsecond) {
+		size := b.sink.fileSize() - base
 		if size != stored {
 			stored, grew = size, time.Now()
 		}
 		if size >= f.size {
 			return sample{f.records, f.size, time.Since(began)}, nil
 		}
-		if f.dropped != nil && time.Since(grew) > rest {
+		if f.dropped != nil && time.Since(grew) > restTime {
 			if n := f.dropped(); n > 0 {
 				return sample{f.records - n, size, grew.Sub(began)}, nil
 			}
 		}
 		if time.Now().After(deadline) || b.ctx.Err() != nil {
-			return sample{}, fmt.Errorf("the file has %d of %d bytes after %s: %w", size, f.size, hang, errIncomplete)
+			return sample{}, fmt.Errorf("the file has %d of %d bytes after %s: %w", size, f.size, longestWait, errIncomplete)
 		}
 	}
 }

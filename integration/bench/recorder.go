@@ -16,20 +16,20 @@ import (
 	"github.com/papyra/papyra/publisher"
 )
 
-// recording is what the process of a row of the table of calls is asked to do.
+// recording is what the process of a row of the table of calls has to do.
 type recording struct {
-	URL        string        // "" measures calls that record nothing: the harness itself
-	Busy       time.Duration // how long such a call counts
+	URL        string        // if it is "", the calls record nothing: that measures the bench itself
+	Busy       time.Duration // how long a call that records nothing counts
 	Goroutines int
 	Rate       int // calls a second in all; 0: as fast as they can
 	Duration   time.Duration
-	CloseAfter time.Duration // 0: after everything else
+	CloseAfter time.Duration // 0: after all calls
 	Connected  bool          // wait for a connection first
 }
 
-// recorded is what it prints.
+// recorded is what that process prints.
 type recorded struct {
-	Calls                      uint64 // that were measured
+	Calls                      uint64 // the calls that were measured
 	P50, P99, P999, P9999, Max time.Duration
 	Made                       uint64          // all calls
 	Took                       time.Duration   // of the measured ones
@@ -38,19 +38,18 @@ type recorded struct {
 }
 
 const (
-	// warmUp is how long calls go on before they are measured, at most.
+	// warmUp bounds how long calls are made before they are measured.
 	warmUp = 500 * time.Millisecond
-	// nap is how long a goroutine sleeps when no call of its schedule is due: a
-	// sleep takes far longer than the calls, so that they come in small groups.
+	// nap is how long a goroutine sleeps when no call of its schedule is due. A
+	// sleep takes far longer than a call, so the calls come in small groups.
 	nap = time.Millisecond
-	// closeWithin is what Close may take; a broker that is down does not get
-	// longer.
+	// closeWithin is the deadline of Close, also while the broker is down.
 	closeWithin = time.Second
 )
 
-// record is the process of one row. It warms up, prints a line, waits for one,
-// and prints what it has measured.
-func record(text string) error {
+// runRecorder is the process of one row. It warms up, prints a line, waits for
+// one, measures, and prints the result.
+func runRecorder(text string) error {
 	var r recording
 	if err := json.Unmarshal([]byte(text), &r); err != nil {
 		return fmt.Errorf("read what to record: %w", err)
@@ -62,7 +61,7 @@ func record(text string) error {
 		if err != nil {
 			return err
 		}
-		for deadline := time.Now().Add(hang); r.Connected && !p.Stats().Connected; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(longestWait); r.Connected && !p.Stats().Connected; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				return errors.New("the publisher does not connect")
 			}
@@ -72,7 +71,7 @@ func record(text string) error {
 				slog.String("error", "dial bank: connection reset by peer"), slog.Int("attempt", i&7))
 		}
 	}
-	warm := r.run(min(warmUp, r.Duration), call)
+	warm := r.runCalls(min(warmUp, r.Duration), call)
 	fmt.Println("ready")
 	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
 		return fmt.Errorf("wait for the start: %w", err)
@@ -82,7 +81,7 @@ func record(text string) error {
 		time.AfterFunc(r.CloseAfter, func() { closePublisher(p); close(closed) })
 	}
 	began := time.Now()
-	h := r.run(r.Duration, call)
+	h := r.runCalls(r.Duration, call)
 	out := recorded{
 		Calls: h.n, P50: h.quantile(0.5), P99: h.quantile(0.99), P999: h.quantile(0.999), P9999: h.quantile(0.9999), Max: h.max,
 		Made: warm.n + h.n, Took: time.Since(began),
@@ -99,31 +98,32 @@ func record(text string) error {
 	return json.NewEncoder(os.Stdout).Encode(out)
 }
 
-// closePublisher leaves records behind where the broker is down; Stats count
-// them, and the bench looks at these.
+// closePublisher closes p. If the broker is down, records are left behind: Stats
+// count them, and the bench checks these numbers.
 func closePublisher(p *publisher.Publisher) {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
 	defer cancel()
 	_ = p.Close(ctx)
 }
 
-// countingCall returns a call that takes what a record call takes, records
+// countingCall returns a call that has the arguments of a record call, records
 // nothing, and counts for so long.
 func countingCall(long time.Duration) func(int) {
 	const trial = 1 << 20
 	began := time.Now()
-	spent.Store(count(trial))
+	spent.Store(countSteps(trial))
 	steps := int(float64(trial) * float64(long) / float64(time.Since(began)))
 	return func(i int) {
-		nothing(steps, papyra.Event{Actor: papyra.Address{ID: int64(i)}, Type: papyra.ActorCrashed},
+		recordNothing(steps, papyra.Event{Actor: papyra.Address{ID: int64(i)}, Type: papyra.ActorCrashed},
 			slog.String("error", "dial bank: connection reset by peer"), slog.Int("attempt", i&7))
 	}
 }
 
-// spent keeps the counting from being left out.
+// spent uses the result of countSteps, so that the compiler does not leave it out.
 var spent atomic.Uint64
 
-func count(steps int) (n uint64) {
+// countSteps computes something that takes time in proportion to steps.
+func countSteps(steps int) (n uint64) {
 	for range steps {
 		n = n*6364136223846793005 + 1442695040888963407
 	}
@@ -131,23 +131,24 @@ func count(steps int) (n uint64) {
 }
 
 //go:noinline
-func nothing(steps int, _ papyra.Event, _ ...slog.Attr) {
-	if count(steps) == 1 {
-		spent.Add(1) // never, but who compiles this does not know
+func recordNothing(steps int, _ papyra.Event, _ ...slog.Attr) {
+	if countSteps(steps) == 1 {
+		spent.Add(1) // never happens, but the compiler does not know that
 	}
 }
 
-// run lets every goroutine call by its schedule and returns how long the calls
-// took. A goroutine that was held up makes the calls that it owes at once, so
-// that nothing that delays a call makes it measure fewer.
-func (r *recording) run(d time.Duration, call func(i int)) *histogram {
+// runCalls lets every goroutine make calls by its schedule, and returns how long
+// the calls took. A goroutine that was held up makes all calls that are due at
+// once, so that a delay does not make it measure fewer calls.
+func (r *recording) runCalls(d time.Duration, call func(i int)) *histogram {
 	each := make([]histogram, r.Goroutines)
 	var running sync.WaitGroup
 	began := time.Now()
 	for g := range each {
 		running.Go(func() {
 			h := &each[g]
-			// Their schedules are shifted, so that they do not all begin at once.
+			// The schedules are shifted against each other, so that the goroutines do
+			// not all begin at once.
 			shift := nap * time.Duration(g) / time.Duration(r.Goroutines)
 			perSecond := float64(r.Rate) / float64(r.Goroutines)
 			for i := 0; ; {
@@ -160,7 +161,7 @@ func (r *recording) run(d time.Duration, call func(i int)) *histogram {
 				for ; i < due; i++ {
 					start := time.Now()
 					call(i)
-					h.add(time.Since(start))
+					h.addDuration(time.Since(start))
 				}
 				if over {
 					return
@@ -175,7 +176,7 @@ func (r *recording) run(d time.Duration, call func(i int)) *histogram {
 	running.Wait()
 	all := &each[0]
 	for g := range each[1:] {
-		all.merge(&each[g+1])
+		all.addHistogram(&each[g+1])
 	}
 	return all
 }

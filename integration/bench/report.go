@@ -15,21 +15,21 @@ import (
 	"golang.org/x/term"
 )
 
-// printMachine names what the numbers depend on.
+// printMachine prints what the numbers depend on: machine, versions, file system.
 func printMachine(w io.Writer, c config) {
 	fmt.Fprintf(w, "%s, %d cores, Linux %s, %s, %s\n", cpuModel(), runtime.NumCPU(), kernel(), runtime.Version(),
 		time.Now().UTC().Format("2006-01-02"))
 	fmt.Fprintf(w, "Files in %s (%s).\n", c.dir, fileSystem(c.dir))
 }
 
-// printPipeline says what the first table is about.
+// printPipeline prints what the table of the pipeline is about.
 func printPipeline(w io.Writer, c config) {
 	fmt.Fprintf(w, "Medians of %d rounds; %d records in one-record messages, %d in batches.\n", c.rounds, c.single, c.batched)
 	fmt.Fprintln(w, "Generator, NATS server and receiver are processes of their own on these cores.")
 	fmt.Fprintln(w)
 }
 
-// printTable shows medians, and the pipeline's share of its floor.
+// printTable prints medians, and the share that a pipeline reaches of its floor.
 func printTable(w io.Writer, rows []measurement, samples [][]sample) {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "records/s\tlowest\thighest\tMB/s\tof the floor\t ")
@@ -45,10 +45,10 @@ func printTable(w io.Writer, rows []measurement, samples [][]sample) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%.0f\t%s\t   %s\n", thousands(median), thousands(rates[0]), thousands(rates[len(rates)-1]),
 			median*float64(s.bytes)/float64(s.records)/1e6, share, row.name)
 	}
-	t.Flush() //nolint:errcheck // standard output; nobody is left to tell
+	t.Flush() //nolint:errcheck // an error of standard output cannot be told anybody
 }
 
-// ratesOf returns the records a second of each round, ascending.
+// ratesOf returns the records a second of each round, in ascending order.
 func ratesOf(samples []sample) []float64 {
 	var rates []float64
 	for _, s := range samples {
@@ -67,13 +67,14 @@ func thousands(rate float64) string {
 	return s
 }
 
-// progress shows what is going on, on a terminal only; "" wipes it away.
-func progress(format string, args ...any) {
+// showProgress shows what is going on, on a terminal only. "" removes the text.
+func showProgress(format string, args ...any) {
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		fmt.Fprintf(os.Stderr, "\r\x1b[K"+format, args...)
 	}
 }
 
+// cpuModel returns the name of the processor, or its architecture.
 func cpuModel() string {
 	f, err := os.Open("/proc/cpuinfo")
 	if err == nil {
@@ -87,6 +88,7 @@ func cpuModel() string {
 	return runtime.GOARCH
 }
 
+// kernel returns the release of the kernel.
 func kernel() string {
 	data, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {
@@ -95,7 +97,7 @@ func kernel() string {
 	return strings.TrimSpace(string(data))
 }
 
-// fileSystem names the type of a directory's file system.
+// fileSystem returns the name of a directory's file system.
 func fileSystem(dir string) string {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {

@@ -20,43 +20,44 @@ import (
 	"github.com/papyra/papyra"
 )
 
-// The generator starts this executable again for its other processes. They talk
-// in lines on standard input and output, and end when their input does: also when
-// the generator is killed.
+// The bench starts this executable again for its other processes, in one of these
+// roles. They read and write lines on standard input and output. They end when
+// their input ends, also when the bench is killed.
 const (
 	roleVariable   = "PAPYRA_BENCH_ROLE"
-	roleServer     = "server"     // args: a port or 0, and "login" if it wants one; prints its URL, and for each line that it reads its numbers
-	roleMeter      = "meter"      // args: a program and its own; prints what it used, and what it printed
+	roleServer     = "server"     // args: a port or 0, and "login" if it requires one; prints its URL, and for each line that it reads its numbers
+	roleMeter      = "meter"      // args: a program and its arguments; prints what it used, and what it printed
 	roleMeterQuiet = "meterquiet" // the same; what it prints goes to /dev/null
-	roleSubscriber = "subscriber" // args: the URL; prints a line when ready, and one for each N it is given and has received
-	roleDrain      = "drain"      // args: the URL; prints a line when ready, throws everything away, comes back whenever it can
-	roleRecorder   = "recorder"   // args: a recording; see record
-	roleBurner     = "burner"     // args: how many loops
+	roleSubscriber = "subscriber" // args: the URL; prints a line when it is ready; then it reads a number, and prints a line when it has received so many messages
+	roleDrain      = "drain"      // args: the URL; prints a line when it is ready, throws everything away, reconnects for ever
+	roleRecorder   = "recorder"   // args: a recording; see runRecorder
+	roleBurner     = "burner"     // args: the number of loops
 	roleThrottle   = "throttle"   // args: an address, bytes a second; prints its own address
 )
 
-func play(role string, args []string) error {
+// playRole runs the process of a role.
+func playRole(role string, args []string) error {
 	switch role {
 	case roleServer:
-		return serve(args)
+		return runServer(args)
 	case roleSubscriber:
-		return subscribe(args[0])
+		return runSubscriber(args[0])
 	case roleDrain:
-		return drain(args[0])
+		return runDrain(args[0])
 	case roleRecorder:
-		return record(args[0])
+		return runRecorder(args[0])
 	case roleBurner:
-		return burn(args[0])
+		return runBurner(args[0])
 	case roleThrottle:
-		return throttle(args[0], args[1])
+		return runThrottle(args[0], args[1])
 	case roleMeter, roleMeterQuiet:
 		return runMetered(args, role == roleMeterQuiet)
 	}
 	return fmt.Errorf("unknown role %q", role)
 }
 
-// serve is a NATS server as papyra-sink embeds it: the defaults.
-func serve(args []string) error {
+// runServer runs a NATS server with the defaults, as papyra-sink embeds it.
+func runServer(args []string) error {
 	o := &natsserver.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true}
 	if len(args) > 0 && args[0] != "0" {
 		port, err := strconv.Atoi(args[0])
@@ -91,17 +92,18 @@ func serve(args []string) error {
 	return nil
 }
 
-// The logins of a server that wants one.
+// The passwords of a server that requires a login.
 const pubPassword, sinkPassword = "pub-password", "sink-password"
 
-// serverNumbers is what a NATS server counts, of all clients together.
+// serverNumbers are counts of a NATS server, of all clients together.
 type serverNumbers struct {
 	InMsgs, InBytes, OutMsgs, OutBytes, SlowConsumers int64
 	Connections                                       uint64
 }
 
-// subscribe takes messages in a queue group as a sink does, and throws them away.
-func subscribe(url string) error {
+// runSubscriber takes messages in a queue group as a sink does, and throws them
+// away.
+func runSubscriber(url string) error {
 	nc, err := nats.Connect(url)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
@@ -133,9 +135,9 @@ func subscribe(url string) error {
 	return input.Err()
 }
 
-// drain takes messages in a queue group and throws them away, also after the
-// server was away.
-func drain(url string) error {
+// runDrain takes messages in a queue group and throws them away. It reconnects
+// when the server comes back.
+func runDrain(url string) error {
 	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0),
 		nats.PingInterval(time.Second))
 	if err != nil {
@@ -157,8 +159,8 @@ func drain(url string) error {
 	return err
 }
 
-// burn keeps so many cores busy.
-func burn(loops string) error {
+// runBurner keeps so many cores busy.
+func runBurner(loops string) error {
 	n, err := strconv.Atoi(loops)
 	if err != nil {
 		return fmt.Errorf("read how many loops: %w", err)
@@ -173,9 +175,9 @@ func burn(loops string) error {
 	return err
 }
 
-// throttle passes connections on to an address and lets so many bytes a second
-// through to it. What comes back is not held up.
-func throttle(target, bytesPerSecond string) error {
+// runThrottle passes connections on to an address and lets so many bytes a second
+// through to it. What comes back is not slowed down.
+func runThrottle(target, bytesPerSecond string) error {
 	rate, err := strconv.Atoi(bytesPerSecond)
 	if err != nil {
 		return fmt.Errorf("read the rate: %w", err)
@@ -194,7 +196,7 @@ func throttle(target, bytesPerSecond string) error {
 		if err != nil {
 			return err
 		}
-		// What the kernel buffers passes at once: little.
+		// What the kernel buffers is not throttled, so keep that little.
 		_ = down.(*net.TCPConn).SetReadBuffer(16 << 10)
 		up, err := net.Dial("tcp", target)
 		if err != nil {
@@ -237,7 +239,7 @@ func runMetered(args []string, quiet bool) error {
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
-	u := use{Took: time.Since(began), Output: printed.Bytes()}
+	u := usage{Took: time.Since(began), Output: printed.Bytes()}
 	u.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if r, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		u.PeakKiB = r.Maxrss // in KiB on Linux
@@ -261,7 +263,7 @@ func spawn(ctx context.Context, role string, args ...string) (*child, error) {
 	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.Env = append(os.Environ(), roleVariable+"="+role)
 	cmd.Stderr = os.Stderr
-	// One that is stopped would not see the end of its input.
+	// A child that is stopped would not see the end of its input.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	c := &child{cmd: cmd}
 	if c.in, err = cmd.StdinPipe(); err != nil {
@@ -278,7 +280,7 @@ func spawn(ctx context.Context, role string, args ...string) (*child, error) {
 	return c, nil
 }
 
-// tell sends a line.
+// tell sends the child a line.
 func (c *child) tell(line string) error {
 	if _, err := fmt.Fprintln(c.in, line); err != nil {
 		return fmt.Errorf("tell %s: %w", c.cmd.Path, err)
@@ -286,7 +288,7 @@ func (c *child) tell(line string) error {
 	return nil
 }
 
-// hear waits for a line.
+// hear waits for a line of the child.
 func (c *child) hear() (string, error) {
 	line, err := c.out.ReadString('\n')
 	if err != nil {
@@ -295,7 +297,7 @@ func (c *child) hear() (string, error) {
 	return strings.TrimSpace(line), nil
 }
 
-// pause stops the child where it is.
+// pause stops the child with SIGSTOP.
 func (c *child) pause() error {
 	if err := c.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("stop %s: %w", c.cmd.Path, err)
@@ -303,7 +305,7 @@ func (c *child) pause() error {
 	return nil
 }
 
-// kill ends the child as a crash would and waits until it is gone. It is safe to
+// kill ends the child as a crash would and waits until it has ended. It is safe to
 // call twice.
 func (c *child) kill() {
 	_ = c.cmd.Process.Kill()
@@ -311,8 +313,8 @@ func (c *child) kill() {
 	_ = c.cmd.Wait()
 }
 
-// end closes the child's input and waits until it is gone.
-func (c *child) end() {
+// endProcess closes the child's input and waits until it has ended.
+func (c *child) endProcess() {
 	c.in.Close()
 	_ = c.cmd.Wait()
 }

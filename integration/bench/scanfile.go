@@ -17,34 +17,35 @@ type recordsFile struct {
 	path    string
 	bytes   int64
 	records int
-	sealed  int // of records
+	sealed  int // so many of the records are sealed
 }
 
-// recordsWriter writes one.
+// recordsWriter writes a file of records.
 type recordsWriter struct {
 	recordsFile
 	file *os.File
 	out  *bufio.Writer
 }
 
-// recordsWriters are several that are written together.
+// recordsWriters are several files that are written together.
 type recordsWriters []*recordsWriter
 
+// createRecords makes empty files in dir.
 func createRecords(dir string, names ...string) (recordsWriters, error) {
 	var all recordsWriters
 	for _, name := range names {
 		path := filepath.Join(dir, name)
 		file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("make file: %w", err), all.close())
+			return nil, errors.Join(fmt.Errorf("make file: %w", err), all.closeAll())
 		}
 		all = append(all, &recordsWriter{recordsFile{path: path}, file, bufio.NewWriterSize(file, 1<<20)})
 	}
 	return all, nil
 }
 
-// add writes a line with its newline.
-func (w *recordsWriter) add(line []byte, sealed bool) error {
+// addLine writes a line, which has its newline.
+func (w *recordsWriter) addLine(line []byte, sealed bool) error {
 	w.bytes += int64(len(line))
 	w.records++
 	if sealed {
@@ -54,7 +55,8 @@ func (w *recordsWriter) add(line []byte, sealed bool) error {
 	return err
 }
 
-func (all recordsWriters) close() error {
+// closeAll writes out what is buffered and closes the files.
+func (all recordsWriters) closeAll() error {
 	var errs []error
 	for _, w := range all {
 		errs = append(errs, w.out.Flush(), w.file.Close())
@@ -62,8 +64,8 @@ func (all recordsWriters) close() error {
 	return errors.Join(errs...)
 }
 
-// eachSealed makes sealed lines, each with its newline, until yield wants no
-// more.
+// eachSealed makes sealed lines, each with its newline, and calls yield with them
+// until it wants no more.
 func eachSealed(ctx context.Context, yield func(line []byte) (more bool, err error)) error {
 	id, err := papyra.NewIdentityRun(benchNode, clientRun)
 	if err != nil {
@@ -72,7 +74,7 @@ func eachSealed(ctx context.Context, yield func(line []byte) (more bool, err err
 	var e papyra.Encoder
 	var line []byte
 	for n := 0; ; n++ {
-		ev, fields := event(n)
+		ev, fields := nthEvent(n)
 		if err := e.Event(id, benchSystem, &ev, fields[:], moment); err != nil {
 			return err
 		}
@@ -86,13 +88,14 @@ func eachSealed(ctx context.Context, yield func(line []byte) (more bool, err err
 	}
 }
 
-// fillSealed writes sealed records into one file until it has its size.
+// fillSealed writes sealed records into the first file until it has its size, and
+// closes all.
 func fillSealed(ctx context.Context, f recordsWriters, size int64) (recordsFile, error) {
 	err := eachSealed(ctx, func(line []byte) (bool, error) {
-		err := f[0].add(line, true)
+		err := f[0].addLine(line, true)
 		return f[0].bytes < size, err
 	})
-	if err = errors.Join(err, f.close()); err != nil {
+	if err = errors.Join(err, f.closeAll()); err != nil {
 		return recordsFile{}, fmt.Errorf("write records: %w", err)
 	}
 	return f[0].recordsFile, nil

@@ -15,11 +15,11 @@ import (
 	"github.com/papyra/papyra"
 )
 
-// worker is the papyra-sink process of the bench: one for all rounds, as in
-// production, so that the first round warms it up.
-type worker struct {
+// sinkProcess is the papyra-sink process of the bench. There is one for all rounds,
+// as in production, and the first round warms it up.
+type sinkProcess struct {
 	b      *bench
-	path   string // of its file
+	path   string // of the sink's file
 	cmd    *exec.Cmd
 	log    bytes.Buffer // complete when ended is closed
 	ended  chan struct{}
@@ -27,12 +27,12 @@ type worker struct {
 }
 
 // startSink builds papyra-sink, starts it, and waits until it listens.
-func startSink(b *bench) (*worker, error) {
-	program, err := build(b.ctx, b.work, "papyra-sink")
+func startSink(b *bench) (*sinkProcess, error) {
+	program, err := buildProgram(b.ctx, b.work, "papyra-sink")
 	if err != nil {
 		return nil, err
 	}
-	s := &worker{b: b, path: filepath.Join(b.work, "records.ndjson"), ended: make(chan struct{})}
+	s := &sinkProcess{b: b, path: filepath.Join(b.work, "records.ndjson"), ended: make(chan struct{})}
 	s.cmd = exec.CommandContext(b.ctx, program, "--server", b.line.url, "--backend", "json:"+s.path)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	if err := s.cmd.Start(); err != nil {
@@ -42,10 +42,10 @@ func startSink(b *bench) (*worker, error) {
 		defer close(s.ended)
 		s.result = s.cmd.Wait()
 	}()
-	// An empty message is no record; the server answers it when nobody listens,
-	// and a sink never does.
+	// An empty message is no record. While nobody listens the server answers it; a
+	// sink never does, so the sink is there when the request times out.
 	subject := papyra.RecordsSubject(benchSystem, papyra.KindEvent)
-	for deadline := time.Now().Add(hang); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(longestWait); ; time.Sleep(10 * time.Millisecond) {
 		if _, err := b.line.nc.Request(subject, nil, 100*time.Millisecond); errors.Is(err, nats.ErrTimeout) {
 			return s, nil
 		}
@@ -62,7 +62,7 @@ func startSink(b *bench) (*worker, error) {
 
 // stop ends the process with SIGTERM, and returns an error unless it exits with
 // 0. It is safe to call twice.
-func (s *worker) stop() error {
+func (s *sinkProcess) stop() error {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	<-s.ended
 	if s.result != nil {
@@ -71,11 +71,11 @@ func (s *worker) stop() error {
 	return nil
 }
 
-// said is the log of a sink that has ended, for people.
-func (s *worker) said() error { return fmt.Errorf("papyra-sink said:\n%s", s.log.String()) }
+// logText returns, as an error, the log of a sink that has ended.
+func (s *sinkProcess) logText() error { return fmt.Errorf("papyra-sink said:\n%s", s.log.String()) }
 
-// size returns the length of the file.
-func (s *worker) size() int {
+// fileSize returns the length of the sink's file.
+func (s *sinkProcess) fileSize() int {
 	info, err := os.Stat(s.path)
 	if err != nil {
 		return 0
@@ -83,16 +83,16 @@ func (s *worker) size() int {
 	return int(info.Size())
 }
 
-// settled waits until the file has come to rest, and returns its length.
-func (s *worker) settled() (int, error) {
+// awaitRest waits until the file has come to rest, and returns its length.
+func (s *sinkProcess) awaitRest() (int, error) {
 	last := -1
-	for deadline := time.Now().Add(hang); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(longestWait); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		select {
 		case <-s.ended:
 			return 0, fmt.Errorf("papyra-sink ended: %w\n%s", s.result, s.log.String())
 		default:
 		}
-		now := s.size()
+		now := s.fileSize()
 		if now > 0 && now == last {
 			return now, nil
 		}
@@ -101,9 +101,9 @@ func (s *worker) settled() (int, error) {
 	return 0, errors.New("the sink's file does not come to rest")
 }
 
-// verify reads the store back and returns an error unless it holds every record
-// of every measurement once.
-func (b *bench) verify() error {
+// verifyStore reads the store back. It returns an error unless the store holds
+// every record of every measurement once.
+func (b *bench) verifyStore() error {
 	f, err := os.Open(b.sink.path)
 	if err != nil {
 		return fmt.Errorf("read the store back: %w", err)
@@ -130,8 +130,8 @@ func (b *bench) verify() error {
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("read the store back: %w", err)
 	}
-	// The plain client sends the same lines in every round, alone and in
-	// batches; a publisher has a run of its own.
+	// The plain client sends the same lines in every round, alone and in batches.
+	// Each publisher has a run of its own.
 	for seq := 1; seq < max(b.single, b.batched)+1; seq++ {
 		want := 0
 		if seq <= b.single {
@@ -141,13 +141,14 @@ func (b *bench) verify() error {
 			want += b.rounds
 		}
 		if got := stored[clientRun]; got == nil || got[seq] != want {
-			return fmt.Errorf("the store has record %d of the plain client %d times instead of %d: %w", seq, at(got, seq), want, errIncomplete)
+			return fmt.Errorf("the store has record %d of the plain client %d times instead of %d: %w", seq, countAt(got, seq), want, errIncomplete)
 		}
 	}
 	return b.verifyRuns()
 }
 
-func at(n []int, seq int) int {
+// countAt returns n[seq], or 0 of no list.
+func countAt(n []int, seq int) int {
 	if n == nil {
 		return 0
 	}

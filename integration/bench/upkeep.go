@@ -16,22 +16,22 @@ import (
 )
 
 const (
-	// appendBytes is about what each Append of the upkeep is given.
+	// appendBytes is about how many bytes each Append of the upkeep gets.
 	appendBytes = 256 << 10
-	// rotations is how many rotations that drop a file are measured.
+	// rotations is the number of measured rotations that drop a file.
 	rotations = 4
 )
 
-// upkeep is a store that is appended to while something else happens to it.
+// upkeep is a store that is appended to while it is compacted or rotated.
 type upkeep struct {
 	store  sink.Backend
 	out    sink.Appender
-	lines  feed
+	lines  batchFeed
 	pauses pauses
 }
 
-// feed makes batches of records without end.
-type feed struct {
+// batchFeed makes batches of records without end.
+type batchFeed struct {
 	id    *papyra.Identity
 	enc   papyra.Encoder
 	batch papyra.Batch
@@ -39,12 +39,13 @@ type feed struct {
 	made  int
 }
 
-// next returns a batch of about so many bytes, valid until the next call.
-func (f *feed) next(bytes int) (*papyra.Batch, error) {
+// nextBatch returns a batch of about so many bytes. It is valid until the next
+// call.
+func (f *batchFeed) nextBatch(bytes int) (*papyra.Batch, error) {
 	f.batch.Reset()
 	stream := f.batch.StreamIndex(papyra.Stream{System: benchSystem, Kind: papyra.KindEvent})
 	for len(f.batch.Bytes()) < bytes {
-		ev, fields := event(f.made)
+		ev, fields := nthEvent(f.made)
 		if err := f.enc.Event(f.id, benchSystem, &ev, fields[:], moment); err != nil {
 			return nil, err
 		}
@@ -55,11 +56,11 @@ func (f *feed) next(bytes int) (*papyra.Batch, error) {
 	return &f.batch, nil
 }
 
-// pauses is how long appends took. What was not spent in an Append, as the time
-// to make records, is in no rate.
+// pauses is how long appends took. The time between them, in which the records are
+// made, is in no rate.
 type pauses struct {
 	records int
-	in      time.Duration // all Appends together
+	in      time.Duration // of all Appends together
 	longest time.Duration
 }
 
@@ -67,8 +68,8 @@ func (p *pauses) rate() float64 {
 	return float64(p.records) / max(p.in, time.Microsecond).Seconds()
 }
 
-// openUpkeep makes a store of a size. What its pauses are then is of appends with
-// nothing beside them.
+// openUpkeep makes a store and fills it to a size. Its pauses are then those of
+// appends with nothing beside them.
 func openUpkeep(ctx context.Context, url string, size int64) (_ *upkeep, err error) {
 	u := &upkeep{}
 	if u.lines.id, err = papyra.NewIdentityRun(benchNode, clientRun); err != nil {
@@ -81,19 +82,20 @@ func openUpkeep(ctx context.Context, url string, size int64) (_ *upkeep, err err
 		return nil, errors.Join(err, u.store.Close())
 	}
 	for written := int64(0); written < size; {
-		if err := u.append(ctx); err != nil {
-			return nil, errors.Join(err, u.close())
+		if err := u.appendOnce(ctx); err != nil {
+			return nil, errors.Join(err, u.closeStore())
 		}
 		written += appendBytes
 	}
 	return u, u.out.Sync(ctx)
 }
 
-func (u *upkeep) close() error { return u.store.Close() }
+// closeStore closes the store with its appender.
+func (u *upkeep) closeStore() error { return u.store.Close() }
 
-// append appends once.
-func (u *upkeep) append(ctx context.Context) error {
-	b, err := u.lines.next(appendBytes)
+// appendOnce appends one batch.
+func (u *upkeep) appendOnce(ctx context.Context) error {
+	b, err := u.lines.nextBatch(appendBytes)
 	if err != nil {
 		return err
 	}
@@ -110,20 +112,20 @@ func (u *upkeep) append(ctx context.Context) error {
 	return nil
 }
 
-// appendUntil appends as fast as it can until done, and returns what was
-// measured meanwhile.
+// appendUntil appends as fast as it can until done returns true, and returns the
+// pauses of these appends.
 func (u *upkeep) appendUntil(ctx context.Context, done func() bool) (pauses, error) {
 	u.pauses = pauses{}
 	for !done() {
-		if err := u.append(ctx); err != nil {
+		if err := u.appendOnce(ctx); err != nil {
 			return pauses{}, err
 		}
 	}
 	return u.pauses, nil
 }
 
-// verify returns an error unless the store is whole.
-func (u *upkeep) verify(ctx context.Context) error {
+// verifyClean returns an error if the store is damaged.
+func (u *upkeep) verifyClean(ctx context.Context) error {
 	r, err := u.store.Scan(ctx, papyra.ScanOptions{})
 	if err == nil && !r.Clean() {
 		err = fmt.Errorf("the store is damaged: %v", r.AnomalyCounts)
@@ -146,37 +148,37 @@ func measureUpkeep(ctx context.Context, c config, out io.Writer) error {
 		{"json", "json:" + backend.EscapePath(filepath.Join(work, "json.ndjson"))},
 		{"rotating", "rotating:" + backend.EscapePath(filepath.Join(work, "rotating.ndjson")) + fmt.Sprintf("?max_bytes=%d&max_files=1000", max(c.store/8, 1)<<20)},
 	} {
-		progress("compacting: %s", row.name)
-		r, err := compaction(ctx, row.url, int64(c.store)<<20)
-		progress("")
+		showProgress("compacting: %s", row.name)
+		r, err := measureCompaction(ctx, row.url, int64(c.store)<<20)
+		showProgress("")
 		if err != nil {
 			return fmt.Errorf("compact %s: %w", row.name, err)
 		}
-		fmt.Fprintf(t, "%d\t%d MiB\t%s\t%s\t%s\t%s\t%s\t%s\t   %s\n", r.size>>20, r.meanwhile>>20, short(r.took), short(r.pause),
-			short(r.during.longest), short(r.alone.longest), thousands(r.during.rate()), thousands(r.alone.rate()), row.name)
+		fmt.Fprintf(t, "%d\t%d MiB\t%s\t%s\t%s\t%s\t%s\t%s\t   %s\n", r.size>>20, r.meanwhile>>20, shortDuration(r.took), shortDuration(r.pause),
+			shortDuration(r.during.longest), shortDuration(r.alone.longest), thousands(r.during.rate()), thousands(r.alone.rate()), row.name)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	progress("rotating")
-	defer progress("")
+	showProgress("rotating")
+	defer showProgress("")
 	return measureRotation(ctx, c, filepath.Join(work, "bounded.ndjson"), out)
 }
 
-// compacted is what one compaction found.
+// compacted is what was measured of one compaction.
 type compacted struct {
 	size, meanwhile int64
 	took, pause     time.Duration
 	alone, during   pauses
 }
 
-// compaction compacts a store of a size while it is appended to.
-func compaction(ctx context.Context, url string, size int64) (c compacted, err error) {
+// measureCompaction compacts a store of a size while it is appended to.
+func measureCompaction(ctx context.Context, url string, size int64) (c compacted, err error) {
 	u, err := openUpkeep(ctx, url, size)
 	if err != nil {
 		return c, err
 	}
-	defer func() { err = errors.Join(err, u.close()) }()
+	defer func() { err = errors.Join(err, u.closeStore()) }()
 	c.alone = u.pauses
 	half := int64(u.lines.made / 2)
 	before := u.lines.made
@@ -214,28 +216,28 @@ func compaction(ctx context.Context, url string, size int64) (c compacted, err e
 	c.pause = time.Duration(r.report.Pause)
 	c.size = r.report.BytesBefore
 	c.meanwhile = int64(c.during.records) * (size / int64(before))
-	return c, u.verify(ctx)
+	return c, u.verifyClean(ctx)
 }
 
-// measureRotation prints how long the appends take that rotate a full set.
+// measureRotation prints how long appends take that rotate a full set of files.
 func measureRotation(ctx context.Context, c config, path string, out io.Writer) (err error) {
 	bound := int64(max(c.store/4, 1)) << 20
 	u, err := openUpkeep(ctx, "rotating:"+backend.EscapePath(path)+fmt.Sprintf("?max_bytes=%d&max_files=3", bound), 3*bound)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, u.close()) }()
+	defer func() { err = errors.Join(err, u.closeStore()) }()
 	var with, without pauses
 	for seen := u.out.Stats().DroppedFiles; seen < u.out.Stats().DroppedFiles+1; {
 		u.pauses = pauses{}
-		if err := u.append(ctx); err != nil {
+		if err := u.appendOnce(ctx); err != nil {
 			return err
 		}
 		to := &without
 		if now := u.out.Stats().DroppedFiles; now != seen {
 			seen, to = now, &with
 		}
-		to.records++ // appends here
+		to.records++ // here it counts appends
 		to.in += u.pauses.in
 		to.longest = max(to.longest, u.pauses.longest)
 		if with.records == rotations {
@@ -249,10 +251,10 @@ func measureRotation(ctx context.Context, c config, path string, out io.Writer) 
 		name string
 		p    pauses
 	}{{"append that does not rotate", without}, {"append that rotates, and drops the oldest file", with}} {
-		fmt.Fprintf(t, "%d\t%s\t%s\t   %s\n", row.p.records, short(row.p.in/time.Duration(max(row.p.records, 1))), short(row.p.longest), row.name)
+		fmt.Fprintf(t, "%d\t%s\t%s\t   %s\n", row.p.records, shortDuration(row.p.in/time.Duration(max(row.p.records, 1))), shortDuration(row.p.longest), row.name)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	return u.verify(ctx)
+	return u.verifyClean(ctx)
 }

@@ -1,7 +1,7 @@
-// Command peers measures what one record costs the caller, beside what logging
-// libraries take to write the same one as JSON to nowhere. All contenders take
-// turns in each round, so that a machine that changes its speed changes it for
-// all; the median round counts.
+// Command peers measures what one record costs the caller, and compares it with
+// logging libraries that write the same record as JSON to nowhere. All contenders
+// take turns in each round, so that a machine that changes its speed changes it for
+// all. The median of the rounds counts.
 package main
 
 import (
@@ -39,14 +39,14 @@ func main() {
 	}
 }
 
-// contender writes n records of the same content and returns how long its
-// caller was held up.
+// contender is one way to write a record. run writes n records of the same content
+// and returns how long the caller was held up.
 type contender struct {
-	name string
-	note string
-	run  func(n int) time.Duration
-	took []float64 // nanoseconds a record, one for each round
-	mem  []float64 // allocations a record
+	name   string
+	note   string
+	run    func(n int) time.Duration
+	times  []float64 // nanoseconds a record, one for each round
+	allocs []float64 // allocations a record
 }
 
 func run(out io.Writer, rounds, count int) error {
@@ -56,22 +56,23 @@ func run(out io.Writer, rounds, count int) error {
 	}
 	defer stop()
 	typed := typedContenders(p)
-	if err := measure(typed, rounds, count); err != nil {
+	if err := measureRounds(typed, rounds, count); err != nil {
 		return err
 	}
 	fmt.Fprintln(out, "\nOne typed event: actor, type, two fields, the time from the clock.")
-	table(out, typed)
+	printTable(out, typed)
 	for _, free := range anyContenders() {
-		if err := measure(free.list, rounds, count); err != nil {
+		if err := measureRounds(free.list, rounds, count); err != nil {
 			return err
 		}
 		fmt.Fprintf(out, "\nA %s as a value of type any, encoding alone.\n", free.what)
-		table(out, free.list)
+		printTable(out, free.list)
 	}
 	return nil
 }
 
-func measure(list []*contender, rounds, count int) error {
+// measureRounds lets each contender run once in each round, and notes what it took.
+func measureRounds(list []*contender, rounds, count int) error {
 	for _, c := range list {
 		c.run(max(count, 10_000)) // warm up: buffers grow, lanes get their memory
 	}
@@ -83,15 +84,15 @@ func measure(list []*contender, rounds, count int) error {
 			runtime.ReadMemStats(&before)
 			took := c.run(count)
 			runtime.ReadMemStats(&after)
-			c.took = append(c.took, float64(took.Nanoseconds())/float64(count))
-			c.mem = append(c.mem, float64(after.Mallocs-before.Mallocs)/float64(count))
+			c.times = append(c.times, float64(took.Nanoseconds())/float64(count))
+			c.allocs = append(c.allocs, float64(after.Mallocs-before.Mallocs)/float64(count))
 		}
 	}
 	return nil
 }
 
-// timed makes a contender of what writes one record.
-func timed(one func()) func(int) time.Duration {
+// timeCalls returns a contender's run, made of a function that writes one record.
+func timeCalls(one func()) func(int) time.Duration {
 	return func(n int) time.Duration {
 		start := time.Now()
 		for range n {
@@ -102,12 +103,13 @@ func timed(one func()) func(int) time.Duration {
 }
 
 // burst is how many records the publisher's caller makes in a row. Between two
-// bursts it waits until the buffer is empty: what counts is the caller's time,
-// not how fast the broker is on the same two cores.
+// bursts it waits until the buffer is empty: what is measured is the caller's time,
+// not the speed of the broker on the same cores.
 const burst = 2000
 
-func bursts(p *publisher.Publisher, one func()) func(int) time.Duration {
-	run := timed(one)
+// timeBursts is timeCalls in bursts.
+func timeBursts(p *publisher.Publisher, one func()) func(int) time.Duration {
+	run := timeCalls(one)
 	return func(n int) (total time.Duration) {
 		for ; n > 0; n -= burst {
 			total += run(min(n, burst))
@@ -119,12 +121,13 @@ func bursts(p *publisher.Publisher, one func()) func(int) time.Duration {
 	}
 }
 
-func table(out io.Writer, list []*contender) {
+// printTable prints medians, and the ratio to the first contender.
+func printTable(out io.Writer, list []*contender) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "\tns/record\tratio\tallocs\t")
-	first := median(list[0].took)
+	first := median(list[0].times)
 	for _, c := range list {
-		fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.1f\t  %s\n", c.name, median(c.took), median(c.took)/first, median(c.mem), c.note)
+		fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.1f\t  %s\n", c.name, median(c.times), median(c.times)/first, median(c.allocs), c.note)
 	}
 	_ = w.Flush()
 }
@@ -165,8 +168,8 @@ func drainedPublisher() (*publisher.Publisher, func(), error) {
 	}, nil
 }
 
-// event is the record as a struct, for encoding/json.
-type event struct {
+// jsonEvent is the record as a struct, for encoding/json.
+type jsonEvent struct {
 	Kind    string         `json:"kind"`
 	System  string         `json:"system_id"`
 	Actor   string         `json:"actor_address"`
@@ -188,58 +191,58 @@ func typedContenders(p *publisher.Publisher) []*contender {
 	line := make([]byte, 0, 4096)
 	seq := uint64(0)
 	zero := func(l *zerolog.Logger) func(int) time.Duration {
-		return timed(func() {
+		return timeCalls(func() {
 			l.Info().Str("kind", "event").Str("system_id", "orders").Str("actor_address", address).Str("event_type", papyra.ActorCrashed).
 				Dict("payload", zerolog.Dict().Str("error", "ValueError: bad input").Int("attempt", 3)).Time("timestamp", time.Now()).Send()
 		})
 	}
 	return []*contender{
-		{name: "papyra publisher", note: "sealed, checksummed, handed over; on its way to a broker", run: bursts(p, func() {
+		{name: "papyra publisher", note: "sealed, checksummed, handed over; on its way to a broker", run: timeBursts(p, func() {
 			p.Event(papyra.Event{Actor: actor, Type: papyra.ActorCrashed}, slog.String("error", "ValueError: bad input"), slog.Int("attempt", 3))
 		})},
-		{name: "papyra encoder", note: "sealed and checksummed, to nowhere", run: timed(func() {
+		{name: "papyra encoder", note: "sealed and checksummed, to nowhere", run: timeCalls(func() {
 			seq++
 			_ = enc.Event(id, "orders", &papyra.Event{Actor: actor, Type: papyra.ActorCrashed}, []slog.Attr{slog.String("error", "ValueError: bad input"), slog.Int("attempt", 3)}, time.Now())
 			line = enc.AppendLine(line[:0], seq)
 		})},
 		{name: "zerolog", note: "to nowhere", run: zero(&z)},
 		{name: "zerolog + diode", note: "non-blocking ring, to nowhere", run: zero(&zd)},
-		{name: "zap", note: "to nowhere", run: timed(func() {
+		{name: "zap", note: "to nowhere", run: timeCalls(func() {
 			zl.Info("", zap.String("kind", "event"), zap.String("system_id", "orders"), zap.String("actor_address", address), zap.String("event_type", papyra.ActorCrashed),
 				zap.Dict("payload", zap.String("error", "ValueError: bad input"), zap.Int("attempt", 3)))
 		})},
-		{name: "log/slog", note: "to nowhere", run: timed(func() {
+		{name: "log/slog", note: "to nowhere", run: timeCalls(func() {
 			sl.LogAttrs(context.Background(), slog.LevelInfo, "", slog.String("kind", "event"), slog.String("system_id", "orders"), slog.String("actor_address", address), slog.String("event_type", papyra.ActorCrashed),
 				slog.Group("payload", slog.String("error", "ValueError: bad input"), slog.Int("attempt", 3)))
 		})},
-		{name: "encoding/json", note: "a struct with a map, to nowhere", run: timed(func() {
-			_, _ = json.Marshal(event{"event", "orders", address, papyra.ActorCrashed, map[string]any{"error": "ValueError: bad input", "attempt": 3}, float64(time.Now().UnixMicro()) / 1e6})
+		{name: "encoding/json", note: "a struct with a map, to nowhere", run: timeCalls(func() {
+			_, _ = json.Marshal(jsonEvent{"event", "orders", address, papyra.ActorCrashed, map[string]any{"error": "ValueError: bad input", "attempt": 3}, float64(time.Now().UnixMicro()) / 1e6})
 		})},
 	}
 }
 
-type customer struct {
+type sampleCustomer struct {
 	ID   int    `json:"id"`
 	Name string `json:"name"`
 }
 
-type payment struct {
-	Amount   int      `json:"amount"`
-	Currency string   `json:"currency"`
-	Customer customer `json:"customer"`
-	Tags     []string `json:"tags"`
-	Paid     bool     `json:"paid"`
-	Fee      float64  `json:"fee"`
+type samplePayment struct {
+	Amount   int            `json:"amount"`
+	Currency string         `json:"currency"`
+	Customer sampleCustomer `json:"customer"`
+	Tags     []string       `json:"tags"`
+	Paid     bool           `json:"paid"`
+	Fee      float64        `json:"fee"`
 }
 
-// comparison is what one value costs, beside encoding/json.
+// comparison is the contenders that encode one value.
 type comparison struct {
 	what string
 	list []*contender
 }
 
 func anyContenders() []comparison {
-	s := payment{3, "EUR", customer{12345, "Ada"}, []string{"a", "b"}, true, 0.25}
+	s := samplePayment{3, "EUR", sampleCustomer{12345, "Ada"}, []string{"a", "b"}, true, 0.25}
 	values := []struct {
 		what  string
 		value any
@@ -252,14 +255,14 @@ func anyContenders() []comparison {
 	now := time.Now()
 	ours := func(v any) func(int) time.Duration {
 		var enc papyra.Encoder
-		return timed(func() {
+		return timeCalls(func() {
 			_ = enc.DeadLetter(id, "orders", &papyra.DeadLetter{MessageType: "T", Payload: v}, nil, now)
 		})
 	}
 	var all []comparison
 	for _, v := range values {
 		all = append(all, comparison{v.what, []*contender{
-			{name: "encoding/json", run: timed(func() { _, _ = json.Marshal(v.value) })},
+			{name: "encoding/json", run: timeCalls(func() { _, _ = json.Marshal(v.value) })},
 			{name: "papyra", note: "with the whole dead letter around it", run: ours(v.value)},
 			{name: "papyra, null", note: "the dead letter around nothing", run: ours(nil)},
 		}})

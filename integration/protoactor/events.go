@@ -10,22 +10,22 @@ import (
 	"github.com/papyra/papyra"
 )
 
-// observe gets everything that is published on the system's event stream, on
+// observe is called with everything that is published on the system's event stream, on
 // the goroutine that publishes it: a sender's or a supervisor's.
 func (r *Recorder) observe(event any) {
 	switch e := event.(type) {
 	case *actor.SupervisorEvent:
-		r.supervised(e)
+		r.recordSupervised(e)
 	case *actor.DeadLetterEvent:
-		r.deadLetter(e)
+		r.recordDeadLetter(e)
 	}
 }
 
-// supervised records a failure that no middleware saw: of an actor without one,
-// of a continuation or a producer, and of a parent to which a child's failure
-// was escalated. The event comes from the supervisor after it has decided, so
-// the decision is recorded with it.
-func (r *Recorder) supervised(e *actor.SupervisorEvent) {
+// recordSupervised records a failure that no middleware saw: one of an actor
+// without the middleware, of a continuation, of a producer, or of a parent to which
+// a child's failure was escalated. The event comes from the supervisor after it has
+// decided, so the decision is recorded too.
+func (r *Recorder) recordSupervised(e *actor.SupervisorEvent) {
 	r.mu.Lock()
 	if l := r.lives[e.Child]; l != nil && l.unsupervised > 0 {
 		l.unsupervised--
@@ -46,17 +46,17 @@ func directiveName(d actor.Directive) string {
 	return strings.ToLower(strings.TrimSuffix(d.String(), "Directive"))
 }
 
-// deadLetter records a message that reached nobody.
-func (r *Recorder) deadLetter(e *actor.DeadLetterEvent) {
+// recordDeadLetter records a message that reached nobody.
+func (r *Recorder) recordDeadLetter(e *actor.DeadLetterEvent) {
 	p := r.publisher()
-	if p == nil || internal(e.Message) {
+	if p == nil || frameworkMessage(e.Message) {
 		return
 	}
 	r.deadLetters.Add(1)
 	d := papyra.DeadLetter{Target: r.Address(e.PID), MessageType: typeName(e.Message)}
 	var err error
-	if d.Payload, err = r.payload(e.Message); err == nil {
-		err = r.probe(&d)
+	if d.Payload, err = r.choosePayload(e.Message); err == nil {
+		err = r.probeLetter(&d)
 	}
 	if err != nil {
 		d.Payload = nil
@@ -66,29 +66,29 @@ func (r *Recorder) deadLetter(e *actor.DeadLetterEvent) {
 	p.DeadLetter(d)
 }
 
-// longest is a system id that takes as much room in a record as any can, and
-// longestNode such a node.
+// longestSystem is a system id that takes as much room in a record as any can.
+// longestNode is such a node.
 var (
-	longest     = strings.Repeat(`"`, papyra.MaxSystemBytes)
-	longestNode = strings.Repeat("n", papyra.MaxNameBytes)
+	longestSystem = strings.Repeat(`"`, papyra.MaxSystemBytes)
+	longestNode   = strings.Repeat("n", papyra.MaxNameBytes)
 )
 
-// probe encodes a dead letter as the publisher will. Messages of actors often
-// hold what no record can show, a channel for the answer or a whole document;
-// the publisher would drop the dead letter with them, and then nobody learns
-// that the message was lost.
-func (r *Recorder) probe(d *papyra.DeadLetter) error {
+// probeLetter encodes a dead letter as the publisher will, and returns the error.
+// Messages of actors often hold what no record can show, for example a channel for
+// the answer or a whole document. The publisher would drop such a dead letter, and
+// nobody would learn that the message was lost.
+func (r *Recorder) probeLetter(d *papyra.DeadLetter) error {
 	encoder, _ := r.encoders.Get().(*papyra.Encoder)
 	if encoder == nil {
 		encoder = new(papyra.Encoder)
 	}
 	defer r.encoders.Put(encoder)
-	return encoder.DeadLetter(r.identity, longest, d, nil, time.Unix(0, 0))
+	return encoder.DeadLetter(r.identity, longestSystem, d, nil, time.Unix(0, 0))
 }
 
-// payload returns what is recorded of a message. A panic of Config.Payload must
-// not reach the actor whose message it was.
-func (r *Recorder) payload(message any) (payload any, err error) {
+// choosePayload returns what is recorded of a message. A panic of Config.Payload
+// becomes an error: it must not reach the actor whose message it was.
+func (r *Recorder) choosePayload(message any) (payload any, err error) {
 	if r.config.Payload == nil {
 		return message, nil
 	}
@@ -100,11 +100,12 @@ func (r *Recorder) payload(message any) (payload any, err error) {
 	return r.config.Payload(message), nil
 }
 
-// internal reports whether a message is protoactor-go's own, which the system
-// answers or forgets by itself (stop and watch requests to actors that are gone,
-// answers to futures that gave up), or one whose author marked it as not worth a
-// dead letter. Nothing of the application is lost with them.
-func internal(message any) bool {
+// frameworkMessage reports whether the application loses nothing with a message.
+// That is so for messages of protoactor-go itself, which the system answers or
+// forgets: stop and watch requests to actors that are gone, answers to futures that
+// gave up. It is also so for a message whose author marked it as not worth a dead
+// letter.
+func frameworkMessage(message any) bool {
 	switch message.(type) {
 	case actor.SystemMessage, actor.MailboxMessage, actor.AutoReceiveMessage, actor.InfrastructureMessage,
 		actor.IgnoreDeadLetterLogging, *actor.DeadLetterResponse, *actor.Touch, *actor.Touched:

@@ -10,7 +10,7 @@ import (
 	"github.com/papyra/papyra/integration/protoactor"
 )
 
-// printer stands where a publisher.Publisher would.
+// printer takes the place of a publisher.Publisher.
 type printer struct{}
 
 func (printer) Event(e papyra.Event, _ ...slog.Attr) { fmt.Println(e.Type, e.Actor.Name) }

@@ -24,16 +24,16 @@ const patience = 30 * time.Second
 type journal struct {
 	mu      sync.Mutex
 	changed *sync.Cond
-	events  []event
-	letters []letter
+	events  []recordedEvent
+	letters []recordedLetter
 }
 
-type event struct {
+type recordedEvent struct {
 	papyra.Event
 	fields []slog.Attr
 }
 
-type letter struct {
+type recordedLetter struct {
 	papyra.DeadLetter
 	fields []slog.Attr
 }
@@ -47,14 +47,14 @@ func newJournal() *journal {
 func (j *journal) Event(e papyra.Event, fields ...slog.Attr) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.events = append(j.events, event{e, fields})
+	j.events = append(j.events, recordedEvent{e, fields})
 	j.changed.Broadcast()
 }
 
 func (j *journal) DeadLetter(d papyra.DeadLetter, fields ...slog.Attr) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.letters = append(j.letters, letter{d, fields})
+	j.letters = append(j.letters, recordedLetter{d, fields})
 	j.changed.Broadcast()
 }
 
@@ -79,7 +79,7 @@ func (j *journal) await(t testing.TB, what string, ok func() bool) {
 }
 
 // shorts writes events as "Type name".
-func shorts(events []event) []string {
+func shorts(events []recordedEvent) []string {
 	out := []string{}
 	for _, e := range events {
 		out = append(out, strings.TrimPrefix(e.Type, "Actor")+" "+e.Actor.Name)
@@ -114,8 +114,8 @@ func fieldOf(fields []slog.Attr, key string) string {
 	return ""
 }
 
-// quiet makes a system that logs nothing. Its throttle is short because its
-// goroutine lives as long as that.
+// quiet makes a system that logs nothing. The interval of its throttle is short,
+// because the throttle's goroutine lives for one interval.
 func quiet(t testing.TB, options ...actor.ConfigOption) *actor.ActorSystem {
 	t.Helper()
 	options = append([]actor.ConfigOption{
@@ -149,8 +149,8 @@ func spawn(t testing.TB, system *actor.ActorSystem, name string, props *actor.Pr
 	return pid
 }
 
-// ask sends a message and waits for the answer, so that everything the actor
-// was sent before is done.
+// ask sends a message and waits for the answer. Then the actor has done everything
+// that was sent to it before.
 func ask(t testing.TB, system *actor.ActorSystem, pid *actor.PID, message any) any {
 	t.Helper()
 	answer, err := system.Root.RequestFuture(pid, message, patience).Result()

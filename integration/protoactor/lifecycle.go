@@ -24,11 +24,11 @@ const (
 type life struct {
 	phase phase
 
-	// A crash is seen twice: by the middleware at the panic, and by the event
-	// stream when the supervisor has decided. unsupervised counts the recorded
-	// crashes whose second sight is still to come, so that it is not recorded
-	// again. failed is the message of the last one: two middlewares of one
-	// Recorder in one actor see the same panic.
+	// The Recorder sees a crash twice: the middleware sees the panic, and the event
+	// stream tells what the supervisor has decided. unsupervised counts the recorded
+	// crashes of which the event stream has not told yet, so that they are not
+	// recorded again. failed is the message of the last crash: two middlewares of
+	// one Recorder in one actor see the same panic.
 	unsupervised int
 	failed       *actor.MessageEnvelope
 }
@@ -48,13 +48,13 @@ func (r *Recorder) Middleware() actor.ReceiverMiddleware {
 			}
 			switch envelope.Message.(type) {
 			case *actor.Started, *actor.Restarting, *actor.Stopping, *actor.Stopped:
-				r.lifecycle(ctx, envelope.Message)
+				r.recordLifecycle(ctx, envelope.Message)
 			}
 			defer func() {
 				if reason := recover(); reason != nil {
-					r.crashed(ctx, envelope, reason)
-					// The supervisor gets the actor's own panic; the frames below
-					// are still on the stack for whoever prints it.
+					r.recordCrash(ctx, envelope, reason)
+					// The supervisor gets the actor's own panic. The frames below are
+					// still on the stack for a handler that prints it.
 					panic(reason)
 				}
 			}()
@@ -63,20 +63,29 @@ func (r *Recorder) Middleware() actor.ReceiverMiddleware {
 	}
 }
 
-// lifecycle records a lifecycle message before the actor sees it, so that a
-// child that the actor then spawns comes later.
-func (r *Recorder) lifecycle(ctx actor.ReceiverContext, message any) {
-	event := r.step(ctx.Self(), message)
+// recordLifecycle records a lifecycle message before the actor sees it. So a child
+// that the actor then spawns is recorded after it.
+func (r *Recorder) recordLifecycle(ctx actor.ReceiverContext, message any) {
+	event := r.nextPhase(ctx.Self(), message)
 	if p := r.publisher(); event != "" && p != nil {
 		p.Event(papyra.Event{Actor: r.Address(ctx.Self()), Type: event}, slog.String("actor", typeName(ctx.Actor())))
 	}
 }
 
-// step moves an actor to its next phase and returns the event type to record,
-// or "". A restart is Restarting followed by Started, with the stops of the
-// children between them; it is one event, when the new incarnation begins. A
-// second middleware of this Recorder finds the phase already changed.
-func (r *Recorder) step(self *actor.PID, message any) string {
+// nextPhase moves an actor to its next phase and returns the event type to record,
+// or "" for none:
+//
+//	message      phase before   phase after   recorded
+//	Started      none           alive         ActorStarted
+//	Restarting   any            restarting
+//	Started      restarting     alive         ActorRestarted
+//	Stopping     any            stopping
+//	Stopped      any            none          ActorStopped
+//
+// Any other message changes nothing and is not recorded, so a second middleware of
+// this Recorder, which finds the phase already changed, records nothing. The children
+// of an actor that restarts stop between Restarting and Started.
+func (r *Recorder) nextPhase(self *actor.PID, message any) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.lives[self]
@@ -93,13 +102,13 @@ func (r *Recorder) step(self *actor.PID, message any) string {
 		if l.phase != restarting {
 			return ""
 		}
-		*l = life{phase: restarting} // what failed is gone with the old incarnation
-		r.move(l, alive)
+		*l = life{phase: restarting} // the crashes were of the old incarnation
+		r.movePhase(l, alive)
 		return papyra.ActorRestarted
 	case *actor.Restarting:
-		r.move(l, restarting)
+		r.movePhase(l, restarting)
 	case *actor.Stopping:
-		r.move(l, stopping)
+		r.movePhase(l, stopping)
 	case *actor.Stopped:
 		r.count[l.phase]--
 		delete(r.lives, self)
@@ -108,17 +117,17 @@ func (r *Recorder) step(self *actor.PID, message any) string {
 	return ""
 }
 
-// move changes a life's phase. The caller holds mu.
-func (r *Recorder) move(l *life, to phase) {
+// movePhase changes a life's phase. The caller holds mu.
+func (r *Recorder) movePhase(l *life, to phase) {
 	r.count[l.phase]--
 	r.count[to]++
 	l.phase = to
 }
 
-// crashed records a panic that passes the middleware. One of an actor that is
-// already gone, in its handler of Stopped, is left to the event stream: there is
-// no life to note it in.
-func (r *Recorder) crashed(ctx actor.ReceiverContext, envelope *actor.MessageEnvelope, reason any) {
+// recordCrash records a panic that passes the middleware. An actor that panics in
+// its handler of Stopped has no life any more, so that crash is left to the event
+// stream.
+func (r *Recorder) recordCrash(ctx actor.ReceiverContext, envelope *actor.MessageEnvelope, reason any) {
 	self := ctx.Self()
 	r.mu.Lock()
 	l := r.lives[self]
@@ -144,8 +153,8 @@ func typeName(v any) string {
 	return reflect.TypeOf(v).String()
 }
 
-// maxReason bounds the text of a failure in bytes; a longer one is cut and ends
-// in "…", so that the crash itself is never too large to be recorded.
+// maxReason bounds the text of a failure in bytes. A longer text is cut and ends in
+// "…", so that a crash is never too large to be recorded.
 const maxReason = 8 << 10
 
 // reasonText writes what a panic was called with. fmt recovers from a value

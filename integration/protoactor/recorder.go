@@ -4,9 +4,9 @@
 //
 // A [Recorder] stands between the actor system and a Papyra publisher. It
 // listens in two places: a receiver middleware in the props of the actors to be
-// recorded, and a subscription to the system's event stream. Neither waits for
-// anything, does I/O or changes what the actors see; a panic of an actor goes on
-// to its supervisor as it was.
+// recorded, and a subscription to the system's event stream. Neither waits, does
+// I/O or changes what the actors see. The supervisor gets an actor's panic as it
+// was.
 //
 //	rec := protoactor.New(system, protoactor.Config{})
 //	pub, err := publisher.Connect(url, publisher.Config{System: "shop", AuditEvery: time.Minute, AuditFunc: rec.Audit})
@@ -27,9 +27,8 @@ import (
 	"github.com/papyra/papyra"
 )
 
-// Publisher takes what a Recorder records. It is what a *publisher.Publisher
-// of Papyra does: calls return at once, whatever the broker does, and never
-// panic.
+// Publisher takes what a Recorder records. A *publisher.Publisher of Papyra is one.
+// Its calls return at once, whatever the broker does, and never panic.
 type Publisher interface {
 	Event(papyra.Event, ...slog.Attr)
 	DeadLetter(papyra.DeadLetter, ...slog.Attr)
@@ -55,12 +54,12 @@ type Recorder struct {
 	stopped atomic.Bool
 
 	deadLetters atomic.Int64
-	encoders    sync.Pool        // of *papyra.Encoder, for probe
-	identity    *papyra.Identity // of no run, for probe
+	encoders    sync.Pool        // of *papyra.Encoder, for probeLetter
+	identity    *papyra.Identity // for probeLetter; it is in no record
 
 	mu    sync.Mutex
 	sub   *eventstream.Subscription // not nil between Record and Stop
-	lives map[*actor.PID]*life      // by the pointer that each incarnation of a name has for itself
+	lives map[*actor.PID]*life      // each incarnation of a name has a pointer of its own
 	count [phases]int64             // of lives, by phase
 }
 
@@ -88,9 +87,10 @@ func (r *Recorder) Record(p Publisher) {
 	r.sub = r.system.EventStream.Subscribe(r.observe)
 }
 
-// Stop ends the recording: no call to the publisher begins after it returns,
-// but for those whose actors were already in the middle of one. It does not stop
-// actors or close the publisher. Stop is safe to call twice and before Record.
+// Stop ends the recording. After it returns no call to the publisher begins, except
+// for an actor whose message the Recorder was already handling. Stop does not stop
+// actors and does not close the publisher. It is safe to call twice and before
+// Record.
 func (r *Recorder) Stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

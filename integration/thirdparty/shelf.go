@@ -73,6 +73,18 @@ func (s *Shelf) Warnings(context.Context, papyra.Retention) ([]string, error) {
 	return nil, s.closed()
 }
 
+// Examine looks at the directory of the shelf.
+func (s *Shelf) Examine(context.Context) []papyra.Check {
+	check := papyra.Check{Name: "directory", Status: papyra.StatusOK, Finding: s.dir}
+	switch info, err := os.Stat(s.dir); {
+	case err != nil:
+		check.Status, check.Finding, check.Hint = papyra.StatusFail, err.Error(), "check the path; a sink makes the shelf when it starts"
+	case !info.IsDir():
+		check.Status, check.Finding = papyra.StatusFail, s.dir+" is not a directory"
+	}
+	return []papyra.Check{check}
+}
+
 // Groups returns nothing: nobody else reads a shelf through a group.
 func (s *Shelf) Groups(context.Context) ([]papyra.ConsumerGroup, error) {
 	if err := s.closed(); err != nil {
@@ -81,6 +93,9 @@ func (s *Shelf) Groups(context.Context) ([]papyra.ConsumerGroup, error) {
 	_, err := s.list()
 	return nil, err
 }
+
+// Examine returns nothing: what a shelf needs, its other methods say.
+func (s *Shelf) Examine(context.Context) []papyra.Check { return nil }
 
 // Close ends what runs on the shelf, waits for an act that changes it already,
 // closes an open appender and makes later calls fail with papyra.ErrClosed.

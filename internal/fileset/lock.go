@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-	"unicode"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/terminal"
 )
 
 // lock is an open-file-description record lock on .NAME.lock. It belongs to the
@@ -113,13 +113,27 @@ func (l *lock) release() { l.f.Close() }
 // lockHeld reports whether somebody, this process included, holds the lock. It
 // takes nothing and makes nothing.
 func lockHeld(d Disk, path string) bool {
+	held, _, _ := testLock(d, path)
+	return held
+}
+
+// testLock reports whether somebody, this process included, holds the lock, and
+// what the holder wrote into it. It takes nothing and makes nothing. An error of
+// the file is an *fs.PathError; another says that it cannot be locked at all.
+func testLock(d Disk, path string) (held bool, holder hint, err error) {
 	f, err := d.Open(path, os.O_RDONLY|openSafely, 0)
 	if err != nil {
-		return false
+		return false, hint{}, err
 	}
 	defer f.Close()
 	whole := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
-	return unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &whole) == nil && whole.Type != unix.F_UNLCK
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &whole); err != nil {
+		return false, hint{}, err
+	}
+	if whole.Type == unix.F_UNLCK {
+		return false, hint{}, nil
+	}
+	return true, readHint(f), nil
 }
 
 func readHint(f *os.File) (h hint) {
@@ -131,26 +145,24 @@ func readHint(f *os.File) (h hint) {
 }
 
 func busy(path string, h hint) error {
-	who := "another process"
-	if h.PID > 0 {
-		who = fmt.Sprintf("process %d on %s since %s", h.PID, printable(h.Host), printable(h.Start))
-	}
 	return &papyra.StoreError{
 		Op: "lock", Path: filepath.Clean(path), Offset: -1, Err: papyra.ErrBusy,
-		Hint: "held by " + who + "; stop it, or ask it to do the work",
+		Hint: "held by " + h.String() + "; stop it, or ask it to do the work",
 	}
 }
 
-// printable keeps what somebody else wrote into the lock file from reaching a
-// terminal as it is.
+// String names the holder: "process 12 on eu-1 since 2024-01-01T12:00:00Z".
+func (h hint) String() string {
+	if h.PID <= 0 {
+		return "another process"
+	}
+	return fmt.Sprintf("process %d on %s since %s", h.PID, printable(h.Host), printable(h.Start))
+}
+
+// printable makes harmless what somebody else wrote into the lock file.
 func printable(s string) string {
 	if s == "" {
 		return "?"
 	}
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s[:min(len(s), 128)])
+	return terminal.Escape(s[:min(len(s), 128)])
 }

@@ -1,5 +1,5 @@
 // Package human reads sizes and durations as people write them, the same in flags
-// and in the URLs of stores.
+// and in the URLs of stores, and writes counts as people read them.
 package human
 
 import (

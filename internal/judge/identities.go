@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"hash/maphash"
 
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
-
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/numset"
 )
 
 // Bounds of what a full scan remembers to find duplicates.
@@ -28,18 +27,15 @@ const (
 // remembers nothing.
 type Identities struct {
 	budget int64
-	runs   map[string]*runNumbers
+	runs   map[string]*numset.Counted // by run and category
 	key    []byte
 	added  int
 	full   bool
 }
 
-// runNumbers are the numbers of one run and category.
-type runNumbers struct{ seen, again *roaring64.Bitmap }
-
 // NewIdentities returns the memory of one of so many parts.
 func NewIdentities(parts int) *Identities {
-	return &Identities{budget: identityBudget / int64(max(parts, 1)), runs: map[string]*runNumbers{}}
+	return &Identities{budget: identityBudget / int64(max(parts, 1)), runs: map[string]*numset.Counted{}}
 }
 
 // Add notes a record.
@@ -50,12 +46,10 @@ func (ids *Identities) Add(rec *papyra.Record) {
 	ids.key = streamKey(ids.key[:0], rec)
 	run := ids.runs[string(ids.key)]
 	if run == nil {
-		run = &runNumbers{roaring64.New(), roaring64.New()}
+		run = &numset.Counted{}
 		ids.runs[string(ids.key)] = run
 	}
-	if !run.seen.CheckedAdd(rec.Seq) {
-		run.again.Add(rec.Seq)
-	}
+	run.Add(rec.Seq)
 	if ids.added++; ids.added%weighEvery == 0 || len(ids.runs)*runOverhead > int(ids.budget) {
 		ids.weigh()
 	}
@@ -65,8 +59,7 @@ func (ids *Identities) Add(rec *papyra.Record) {
 func (ids *Identities) weigh() {
 	var size int64
 	for key, run := range ids.runs {
-		run.seen.RunOptimize()
-		size += runOverhead + int64(len(key)) + int64(run.seen.GetSizeInBytes()+run.again.GetSizeInBytes())
+		size += runOverhead + int64(len(key)) + int64(run.Compact())
 	}
 	ids.full = size > ids.budget
 }
@@ -90,10 +83,7 @@ func (ids *Identities) Merge(o *Identities) {
 			ids.runs[key] = from
 			continue
 		}
-		both := roaring64.And(to.seen, from.seen)
-		to.again.Or(from.again)
-		to.again.Or(both)
-		to.seen.Or(from.seen)
+		to.Absorb(from)
 	}
 }
 
@@ -105,17 +95,17 @@ func (ids *Identities) Repeated() *Repeated {
 
 // repeats are the identities that occur again.
 type repeats struct {
-	runs    map[string]*roaring64.Bitmap
+	runs    map[string]*numset.Set
 	key     []byte
 	partial bool // the identities of a part only
 }
 
 // repeats returns the identities that occur again, and forgets the others.
 func (ids *Identities) repeats() repeats {
-	r := repeats{runs: map[string]*roaring64.Bitmap{}, partial: ids.full}
+	r := repeats{runs: map[string]*numset.Set{}, partial: ids.full}
 	for key, run := range ids.runs {
-		if !run.again.IsEmpty() {
-			r.runs[key] = run.again
+		if again := *run.Repeated(); !again.IsEmpty() {
+			r.runs[key] = &again // a copy, so that the other numbers can be freed
 		}
 	}
 	ids.runs = nil

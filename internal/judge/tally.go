@@ -1,7 +1,6 @@
 package judge
 
 import (
-	"cmp"
 	"maps"
 	"math"
 	"slices"
@@ -86,7 +85,7 @@ func (t *Tally) Merge(o *Tally) {
 	}
 }
 
-// Streams returns the streams by system and category.
+// Streams returns the streams in the order of papyra.CompareStreams.
 func (t *Tally) Streams() []papyra.StreamSummary {
 	out := []papyra.StreamSummary{}
 	for kind := range t.streams {
@@ -98,9 +97,7 @@ func (t *Tally) Streams() []papyra.StreamSummary {
 			})
 		}
 	}
-	slices.SortFunc(out, func(a, b papyra.StreamSummary) int {
-		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Category, b.Category))
-	})
+	slices.SortFunc(out, papyra.CompareStreams)
 	return out
 }
 

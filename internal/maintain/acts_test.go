@@ -128,9 +128,9 @@ func TestSurveyTellsCountsApart(t *testing.T) {
 		if err := json.Unmarshal([]byte(payload), &c); err != nil {
 			t.Fatal(err)
 		}
-		if other, found := seen[c.print()]; found {
+		if other, found := seen[c.fingerprint()]; found {
 			t.Fatalf("alike:\n%s\n%s", other, payload)
 		}
-		seen[c.print()] = payload
+		seen[c.fingerprint()] = payload
 	}
 }

@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/numset"
 )
 
 // Carried gathers what reports say that are themselves about to be removed, so
 // that it can be said again: what explains the absence of a record may not go
 // before the run of that record has gone. The zero Carried is empty and ready.
 type Carried struct {
-	byAct map[string]*carriedAct
-	told  told
+	byAct   map[string]*carriedAct // what RemovalReports say
+	reports carriedReports         // what the others say
 }
 
 type carriedAct struct {
@@ -29,7 +30,7 @@ type carriedCategory struct {
 }
 
 type carriedRun struct {
-	ranges   []papyra.Range
+	ranges   numset.Ranges
 	below, n uint64
 }
 
@@ -41,23 +42,23 @@ func (c *Carried) Add(rec *papyra.Record) (gone *papyra.Record) {
 		c.addRemoval(rec)
 		return rec
 	}
-	return c.told.add(rec)
+	return c.reports.addReport(rec)
 }
 
 // Limit makes the reports that stay as they are fit into so many bytes, and
 // returns those that go. What they name is carried all the same.
-func (c *Carried) Limit(bytes int64) (gone []*papyra.Record) { return c.told.limit(bytes) }
+func (c *Carried) Limit(bytes int64) (gone []*papyra.Record) { return c.reports.limitReports(bytes) }
 
 // Kept returns the reports that stay, each with its newline.
-func (c *Carried) Kept() [][]byte { return c.told.kept() }
+func (c *Carried) Kept() [][]byte { return c.reports.stayingLines() }
 
 func (c *Carried) addRemoval(rec *papyra.Record) {
 	var p papyra.RemovalReport
 	if json.Unmarshal(rec.Payload, &p) != nil {
 		return // of a later version, or not ours
 	}
-	c.told.addDrops(p.Dropped)
-	a := c.of(p.Act)
+	c.reports.addSinkDrops(p.Dropped)
+	a := c.carriedAct(p.Act)
 	a.damaged += p.Damaged
 	a.damagedBytes += p.DamagedBytes
 	for name, removed := range p.Categories {
@@ -69,13 +70,13 @@ func (c *Carried) addRemoval(rec *papyra.Record) {
 		to.records += removed.Records
 		to.bytes += removed.Bytes
 		for i := range removed.Runs {
-			to.add(&removed.Runs[i])
+			to.addRun(&removed.Runs[i])
 		}
 	}
 }
 
-// of returns what acts of a kind removed.
-func (c *Carried) of(kind string) *carriedAct {
+// carriedAct returns what acts of a kind removed.
+func (c *Carried) carriedAct(kind string) *carriedAct {
 	if c.byAct == nil {
 		c.byAct = map[string]*carriedAct{}
 	}
@@ -87,7 +88,7 @@ func (c *Carried) of(kind string) *carriedAct {
 	return a
 }
 
-func (c *carriedCategory) add(removed *papyra.RemovedRun) {
+func (c *carriedCategory) addRun(removed *papyra.RemovedRun) {
 	key := runKey{removed.Node, removed.Run}
 	r := c.runs[key]
 	if r == nil {
@@ -95,48 +96,26 @@ func (c *carriedCategory) add(removed *papyra.RemovedRun) {
 		c.runs[key] = r
 	}
 	r.below = max(r.below, removed.Below)
-	r.n += removed.N
-	r.ranges = append(r.ranges, removed.Ranges...)
-	if len(r.ranges) > 4*maxRanges {
-		r.settle()
+	r.n = numset.AddCounts(r.n, removed.N)
+	r.ranges.Add(removed.Ranges...)
+	if r.ranges.Len() > 4*maxRanges {
+		r.foldRanges()
 	}
 }
 
-// settle makes the ranges rising, apart from each other and at most maxRanges.
-func (r *carriedRun) settle() {
-	merged := mergeRanges(r.ranges)
-	r.ranges = merged
-	if len(merged) <= maxRanges {
-		return
+// foldRanges makes a bound and a number of the ranges if there are more than
+// maxRanges.
+func (r *carriedRun) foldRanges() {
+	if n, bounds, folded := r.ranges.Fold(maxRanges); folded {
+		r.n = numset.AddCounts(r.n, n)
+		r.below = max(r.below, numset.AddCounts(bounds[1], 1))
 	}
-	for _, m := range merged {
-		r.n += m[1] - m[0] + 1
-	}
-	r.below = max(r.below, merged[len(merged)-1][1]+1)
-	r.ranges = nil
-}
-
-// mergeRanges makes ranges rising and apart from each other, in place.
-func mergeRanges(ranges []papyra.Range) []papyra.Range {
-	slices.SortFunc(ranges, func(a, b papyra.Range) int { return cmp.Compare(a[0], b[0]) })
-	merged := ranges[:0]
-	for _, next := range ranges {
-		if next[0] == 0 || next[1] < next[0] {
-			continue // no report of ours
-		}
-		if last := len(merged) - 1; last >= 0 && (next[0] <= merged[last][1] || next[0] == merged[last][1]+1) {
-			merged[last][1] = max(merged[last][1], next[1])
-			continue
-		}
-		merged = append(merged, next)
-	}
-	return merged
 }
 
 // Runs returns how many runs are named, one that is named for several reasons as
 // several.
 func (c *Carried) Runs() (n int) {
-	n = c.told.runs()
+	n = c.reports.countRuns()
 	for _, a := range c.byAct {
 		for _, category := range a.categories {
 			n += len(category.runs)
@@ -153,7 +132,7 @@ func (c *Carried) Prune(keep func(run string) bool) (gone []*papyra.Record) {
 			maps.DeleteFunc(category.runs, func(key runKey, _ *carriedRun) bool { return !keep(key.run) })
 		}
 	}
-	return c.told.prune(keep)
+	return c.reports.pruneReports(keep)
 }
 
 // Reports returns what was gathered as reports of an act, for each of the acts
@@ -161,9 +140,9 @@ func (c *Carried) Prune(keep func(run string) bool) (gone []*papyra.Record) {
 // those of the act's own kind. There may be none.
 func (c *Carried) Reports(a *Act, now time.Time) ([][]byte, error) {
 	var lines [][]byte
-	drops := c.told.dropped()
+	drops := c.reports.sinkDrops()
 	if len(drops) > 0 {
-		c.of(a.Kind)
+		c.carriedAct(a.Kind)
 	}
 	for _, kind := range slices.Sorted(maps.Keys(c.byAct)) {
 		from := c.byAct[kind]
@@ -174,7 +153,7 @@ func (c *Carried) Reports(a *Act, now time.Time) ([][]byte, error) {
 		if kind == a.Kind {
 			whole.Dropped = drops
 		}
-		more, err := split(a.of(kind), &whole, now)
+		more, err := splitReport(a.of(kind), &whole, now)
 		if err != nil {
 			return nil, err
 		}
@@ -186,8 +165,8 @@ func (c *Carried) Reports(a *Act, now time.Time) ([][]byte, error) {
 func (c *carriedCategory) removedRuns() []papyra.RemovedRun {
 	out := make([]papyra.RemovedRun, 0, len(c.runs))
 	for key, r := range c.runs {
-		r.settle()
-		out = append(out, papyra.RemovedRun{Node: key.node, Run: key.run, Ranges: r.ranges, Below: r.below, N: r.n})
+		r.foldRanges()
+		out = append(out, papyra.RemovedRun{Node: key.node, Run: key.run, Ranges: r.ranges.List(), Below: r.below, N: r.n})
 	}
 	sortRuns(out)
 	return out

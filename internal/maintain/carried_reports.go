@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/numset"
 )
 
 const (
@@ -17,87 +18,117 @@ const (
 	maxPublishers = 1024
 )
 
-// told gathers what reports of publishers and sinks say that are about to be
-// removed. Of each run the ends stay, as they are: its last report, which tells
-// the sums and, of a sink, the group, filters and peers; and of a publisher also
-// the first, which tells what was before. Of the others only the numbers that
-// they name as dropped are told again, in RemovalReports.
-type told struct {
-	publishers map[tellerKey]*ends
-	sinks      map[tellerKey]*ends
-	drops      map[toldKey]*toldDrops
+// carriedReports gather what reports of publishers and sinks say that are about
+// to be removed. Of each run the reports at its ends stay, as they are: the last
+// one, which tells the sums and, of a sink, the group, filters and peers; and of
+// a publisher also the first, which tells what was before. Of a report that
+// leaves only the numbers that it names as dropped are carried on, to be said
+// again in RemovalReports.
+type carriedReports struct {
+	publishers reportsByRun
+	sinks      reportsByRun
+	drops      map[dropsKey]*carriedDrops
 }
 
-type tellerKey struct{ system, run string }
+type reportsByRun map[reporterKey]*runReports
 
-// ends are the reports of a run with the lowest and the highest number: one or
-// two, in rising order.
-type ends struct {
-	lines [][]byte
-	seqs  []uint64
-	time  int64
+type reporterKey struct{ system, run string }
+
+// runReports are the reports of a run that stay, in rising order.
+type runReports struct {
+	reports []stayingReport
+	time    int64 // of the newest of them, in microseconds
 }
 
-type toldKey struct {
-	reason                papyra.DropReason
-	system, category, run string
+type stayingReport struct {
+	seq  uint64
+	line []byte
 }
 
-type toldDrops struct {
-	ranges []papyra.Range
-	n      uint64       // beside them
-	others papyra.Range // between which these lie; zero if that is not known
+// leavingReport is a report that stays no longer, and why.
+type leavingReport struct {
+	runs reportsByRun
+	key  reporterKey
+	stayingReport
+	why leavingReason
 }
 
-// add takes a report of a publisher or sink and returns the record that goes for
-// good: rec, another one that it replaces, or nil. A copy goes without a word:
-// what it names the one that stays names too.
-func (t *told) add(rec *papyra.Record) *papyra.Record {
+type leavingReason string
+
+const (
+	leavesBetween  leavingReason = "it is neither the first nor the last of its run"
+	leavesOldRun   leavingReason = "its run is not among the newest"
+	leavesNoRoom   leavingReason = "it does not fit into the bytes that reports may take"
+	leavesRunIsOut leavingReason = "no record of its run is left"
+)
+
+// addReport takes a report of a publisher or sink. It returns the record that
+// goes for good: rec itself, another one whose place it takes, or nil if both
+// stay. A copy goes without a word: what it names the one that stays names too.
+func (c *carriedReports) addReport(rec *papyra.Record) *papyra.Record {
+	var runs *reportsByRun
 	own := string(rec.System) == papyra.SystemReserved
-	all, most := &t.publishers, 2
-	switch string(rec.Type) {
-	case papyra.ReportPublisher:
-		if own {
-			return rec
-		}
-	case papyra.ReportSink:
-		if !own {
-			return rec
-		}
-		all, most = &t.sinks, 1
+	most := 1
+	switch {
+	case !rec.HasIdentity():
+		return rec
+	case string(rec.Type) == papyra.ReportPublisher && !own:
+		runs, most = &c.publishers, 2
+	case string(rec.Type) == papyra.ReportSink && own:
+		runs = &c.sinks
 	default:
-		return rec
+		return rec // it tells nothing of a run
 	}
-	if !rec.HasIdentity() {
-		return rec
+	if *runs == nil {
+		*runs = reportsByRun{}
 	}
-	if *all == nil {
-		*all = map[tellerKey]*ends{}
+	key := reporterKey{string(rec.System), string(rec.Run)}
+	r := (*runs)[key]
+	if r == nil {
+		r = &runReports{time: rec.Time}
+		(*runs)[key] = r
 	}
-	key := tellerKey{string(rec.System), string(rec.Run)}
-	e := (*all)[key]
-	if e == nil {
-		e = &ends{time: rec.Time}
-		(*all)[key] = e
-	}
-	i, found := slices.BinarySearch(e.seqs, rec.Seq)
+	i, found := r.find(rec.Seq)
 	if found {
-		return rec // a copy; one stays
+		return rec
 	}
-	e.lines = slices.Insert(e.lines, i, slices.Clone(rec.Line))
-	e.seqs = slices.Insert(e.seqs, i, rec.Seq)
-	e.time = max(e.time, rec.Time)
-	if len(e.seqs) <= most {
+	r.reports = slices.Insert(r.reports, i, stayingReport{rec.Seq, slices.Clone(rec.Line)})
+	r.time = max(r.time, rec.Time)
+	if len(r.reports) <= most {
 		return nil
 	}
-	out := len(e.seqs) - 2
-	gone := t.forget(e.lines[out])
-	e.lines, e.seqs = slices.Delete(e.lines, out, out+1), slices.Delete(e.seqs, out, out+1)
+	// The last one stays, and of a publisher the first.
+	between := r.reports[len(r.reports)-2]
+	for _, gone := range c.removeReports([]leavingReport{{*runs, key, between, leavesBetween}}) {
+		return gone
+	}
+	return nil
+}
+
+func (r *runReports) find(seq uint64) (int, bool) {
+	return slices.BinarySearchFunc(r.reports, seq, func(r stayingReport, seq uint64) int { return cmp.Compare(r.seq, seq) })
+}
+
+// removeReports takes reports out, notes what they name as dropped, and returns
+// them.
+func (c *carriedReports) removeReports(leaving []leavingReport) (gone []*papyra.Record) {
+	for _, l := range leaving {
+		r := l.runs[l.key]
+		if i, found := r.find(l.seq); found {
+			r.reports = slices.Delete(r.reports, i, i+1)
+		}
+		if len(r.reports) == 0 {
+			delete(l.runs, l.key)
+		}
+		if rec := c.noteDrops(l.line); rec != nil {
+			gone = append(gone, rec)
+		}
+	}
 	return gone
 }
 
-// forget notes the drops of a report that goes for good.
-func (t *told) forget(line []byte) *papyra.Record {
+// noteDrops notes what a report names as dropped.
+func (c *carriedReports) noteDrops(line []byte) *papyra.Record {
 	rec := &papyra.Record{}
 	if papyra.ParseInto(rec, line) != nil {
 		return nil // it was parsed before
@@ -105,18 +136,17 @@ func (t *told) forget(line []byte) *papyra.Record {
 	if string(rec.Type) == papyra.ReportSink {
 		var p papyra.SinkReport
 		if json.Unmarshal(rec.Payload, &p) == nil {
-			t.addDrops(p.Dropped)
+			c.addSinkDrops(p.Dropped)
 		}
 		return rec
 	}
 	var p papyra.PublisherReport
 	if json.Unmarshal(rec.Payload, &p) == nil {
-		for category, c := range p.Categories {
-			for reason, d := range c.Dropped {
+		for category, counts := range p.Categories {
+			for reason, d := range counts.Dropped {
 				if d != nil && len(d.Ranges) > 0 {
 					// What is not named is in the sums of later reports too.
-					to := t.drop(toldKey{reason, string(rec.System), category, string(rec.Run)})
-					to.ranges = append(to.ranges, d.Ranges...)
+					c.dropsOf(dropsKey{reason, string(rec.System), category, string(rec.Run)}).ranges.Add(d.Ranges...)
 				}
 			}
 		}
@@ -124,170 +154,112 @@ func (t *told) forget(line []byte) *papyra.Record {
 	return rec
 }
 
-func (t *told) drop(key toldKey) *toldDrops {
-	if t.drops == nil {
-		t.drops = map[toldKey]*toldDrops{}
-	}
-	d := t.drops[key]
-	if d == nil {
-		d = &toldDrops{}
-		t.drops[key] = d
-	}
-	if len(d.ranges) > 4*maxRanges {
-		d.settle()
-	}
-	return d
-}
-
-// addDrops takes what sinks, or rotations before, said of drops.
-func (t *told) addDrops(drops []papyra.SinkDrops) {
+// addSinkDrops takes what sinks, or rotations before, said of drops.
+func (c *carriedReports) addSinkDrops(drops []papyra.SinkDrops) {
 	for _, s := range drops {
 		if s.Run == "" {
 			continue // records without a number
 		}
-		d := t.drop(toldKey{s.Reason, s.System, s.Category, s.Run})
-		d.ranges = append(d.ranges, s.Ranges...)
-		named := uint64(0)
-		for _, g := range s.Ranges {
-			if g[0] > 0 && g[1] >= g[0] {
-				named += g[1] - g[0] + 1
-			}
-		}
-		if s.N > named {
-			d.unnamed(s.N-named, s.Others)
+		d := c.dropsOf(dropsKey{s.Reason, s.System, s.Category, s.Run})
+		d.ranges.Add(s.Ranges...)
+		if named := numset.CountRanges(s.Ranges); s.N > named {
+			d.addUnnamed(s.N-named, s.Others)
 		}
 	}
 }
 
-func (d *toldDrops) unnamed(n uint64, between papyra.Range) {
-	switch {
-	case d.n == 0:
-		d.others = between
-	case d.others[0] == 0 || between[0] == 0:
-		d.others = papyra.Range{}
-	default:
-		d.others = papyra.Range{min(d.others[0], between[0]), max(d.others[1], between[1])}
-	}
-	d.n += n
+// limitReports makes what stays fit into so many bytes, and returns the records
+// that go. Whoever is younger stays: first the sinks, then the last reports of
+// publishers, and then their first ones.
+func (c *carriedReports) limitReports(bytes int64) []*papyra.Record {
+	return c.removeReports(c.reportsOverLimit(bytes))
 }
 
-// settle makes the ranges rising, apart from each other and at most maxRanges.
-func (d *toldDrops) settle() {
-	d.ranges = mergeRanges(d.ranges)
-	if len(d.ranges) <= maxRanges {
-		return
-	}
-	n := uint64(0)
-	for _, g := range d.ranges {
-		n += g[1] - g[0] + 1
-	}
-	d.unnamed(n, papyra.Range{d.ranges[0][0], d.ranges[len(d.ranges)-1][1]})
-	d.ranges = nil
-}
-
-// limit forgets what does not fit into so many bytes, and returns the records
-// that go with that. The oldest go first.
-func (t *told) limit(bytes int64) (gone []*papyra.Record) {
-	sinks, publishers := newest(t.sinks), newest(t.publishers)
-	if len(sinks) > maxSinks {
-		sinks = slices.Insert(sinks[:len(sinks)-1], maxSinks-1, sinks[len(sinks)-1])
-	}
-	forget := func(all map[tellerKey]*ends, key tellerKey) { // the oldest of its lines
-		e := all[key]
-		if rec := t.forget(e.lines[0]); rec != nil {
-			gone = append(gone, rec)
-		}
-		e.lines, e.seqs = slices.Delete(e.lines, 0, 1), slices.Delete(e.seqs, 0, 1)
-		if len(e.lines) == 0 {
-			delete(all, key)
-		}
-	}
-	fits := func(line []byte) bool {
-		if int64(len(line))+1 > bytes {
+func (c *carriedReports) reportsOverLimit(bytes int64) (leaving []leavingReport) {
+	// stays takes the room of a report, if there is enough.
+	stays := func(r stayingReport) bool {
+		need := int64(len(r.line)) + 1
+		if need > bytes {
 			return false
 		}
-		bytes -= int64(len(line)) + 1
+		bytes -= need
 		return true
 	}
+	sinks := c.sinks.newestFirst()
+	if len(sinks) > maxSinks { // the oldest one takes the last place
+		oldest := sinks[len(sinks)-1]
+		sinks = slices.Insert(sinks[:len(sinks)-1], maxSinks-1, oldest)
+	}
 	for n, key := range sinks {
-		if n >= maxSinks || !fits(t.sinks[key].lines[0]) {
-			forget(t.sinks, key)
+		report := c.sinks[key].reports[0]
+		switch {
+		case n >= maxSinks:
+			leaving = append(leaving, leavingReport{c.sinks, key, report, leavesOldRun})
+		case !stays(report):
+			leaving = append(leaving, leavingReport{c.sinks, key, report, leavesNoRoom})
 		}
 	}
-	// The last reports of all runs, before the first one of any.
-	for n, key := range publishers {
-		if lines := t.publishers[key].lines; n >= maxPublishers || !fits(lines[len(lines)-1]) {
-			for len(t.publishers[key].lines) > 1 {
-				forget(t.publishers, key)
+	var twoReports []reporterKey // of whose first one nothing is decided yet
+	for n, key := range c.publishers.newestFirst() {
+		reports := c.publishers[key].reports
+		why := leavesOldRun
+		if n < maxPublishers {
+			if stays(reports[len(reports)-1]) {
+				if len(reports) > 1 {
+					twoReports = append(twoReports, key)
+				}
+				continue
 			}
-			forget(t.publishers, key)
+			why = leavesNoRoom
+		}
+		for _, report := range reports {
+			leaving = append(leaving, leavingReport{c.publishers, key, report, why})
 		}
 	}
-	for _, key := range publishers {
-		if e := t.publishers[key]; e != nil && len(e.lines) > 1 && !fits(e.lines[0]) {
-			forget(t.publishers, key)
+	for _, key := range twoReports {
+		if first := c.publishers[key].reports[0]; !stays(first) {
+			leaving = append(leaving, leavingReport{c.publishers, key, first, leavesNoRoom})
 		}
 	}
-	return gone
+	return leaving
 }
 
-// newest returns the keys by the time of their last report, the newest first.
-func newest(all map[tellerKey]*ends) []tellerKey {
-	return slices.SortedFunc(maps.Keys(all), func(a, b tellerKey) int {
-		return cmp.Or(cmp.Compare(all[b].time, all[a].time), cmp.Compare(a.run, b.run), cmp.Compare(a.system, b.system))
+// newestFirst returns the runs by the time of their newest report.
+func (runs reportsByRun) newestFirst() []reporterKey {
+	return slices.SortedFunc(maps.Keys(runs), func(a, b reporterKey) int {
+		return cmp.Or(cmp.Compare(runs[b].time, runs[a].time), cmp.Compare(a.run, b.run), cmp.Compare(a.system, b.system))
 	})
 }
 
-// prune forgets the runs of publishers that keep does not want.
-func (t *told) prune(keep func(run string) bool) (gone []*papyra.Record) {
-	for key, e := range t.publishers {
+// pruneReports removes what is about runs of publishers that keep does not want.
+func (c *carriedReports) pruneReports(keep func(run string) bool) []*papyra.Record {
+	var leaving []leavingReport
+	for key, r := range c.publishers {
 		if !keep(key.run) {
-			for _, line := range e.lines {
-				if rec := t.forget(line); rec != nil {
-					gone = append(gone, rec)
-				}
+			for _, report := range r.reports {
+				leaving = append(leaving, leavingReport{c.publishers, key, report, leavesRunIsOut})
 			}
-			delete(t.publishers, key)
 		}
 	}
-	maps.DeleteFunc(t.drops, func(key toldKey, _ *toldDrops) bool { return !keep(key.run) })
+	gone := c.removeReports(leaving)
+	maps.DeleteFunc(c.drops, func(key dropsKey, _ *carriedDrops) bool { return !keep(key.run) })
 	return gone
 }
 
-// runs returns how many runs of publishers are named, some of them twice.
-func (t *told) runs() int { return len(t.publishers) + len(t.drops) }
+// countRuns returns how many runs of publishers are named, some of them twice.
+func (c *carriedReports) countRuns() int { return len(c.publishers) + len(c.drops) }
 
-// kept returns the reports that stay, each with its newline, the oldest first.
-func (t *told) kept() (lines [][]byte) {
-	for _, all := range []map[tellerKey]*ends{t.sinks, t.publishers} {
-		keys := newest(all)
+// stayingLines returns the reports that stay, each with its newline, the oldest
+// first.
+func (c *carriedReports) stayingLines() (lines [][]byte) {
+	for _, runs := range []reportsByRun{c.sinks, c.publishers} {
+		keys := runs.newestFirst()
 		slices.Reverse(keys)
 		for _, key := range keys {
-			for _, line := range all[key].lines {
-				lines = append(lines, append(slices.Clone(line), '\n'))
+			for _, report := range runs[key].reports {
+				lines = append(lines, append(slices.Clone(report.line), '\n'))
 			}
 		}
 	}
 	return lines
-}
-
-// dropped returns the numbers that were dropped, in a fixed order.
-func (t *told) dropped() []papyra.SinkDrops {
-	out := make([]papyra.SinkDrops, 0, len(t.drops))
-	for key, d := range t.drops {
-		d.settle()
-		n := d.n
-		for _, g := range d.ranges {
-			n += g[1] - g[0] + 1
-		}
-		out = append(out, papyra.SinkDrops{
-			Reason: key.reason, System: key.system, Category: key.category, Run: key.run,
-			N: n, Ranges: d.ranges, Others: d.others,
-		})
-	}
-	slices.SortFunc(out, func(a, b papyra.SinkDrops) int {
-		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Category, b.Category),
-			cmp.Compare(a.Run, b.Run), cmp.Compare(a.Reason, b.Reason))
-	})
-	return out
 }

@@ -2,7 +2,6 @@ package maintain
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/papyra/papyra"
@@ -140,7 +139,7 @@ func (c *compaction) report(backend string) *papyra.CompactReport {
 		Backend: backend, DryRun: c.options.DryRun, At: float64(c.options.At.UnixMicro()) / 1e6,
 		RecordsBefore: c.records, RecordsAfter: c.records - expired.Records() - copies.Records(),
 		BytesBefore: c.bytes, BytesAfter: c.bytes - expired.Bytes() - copies.Bytes(),
-		Removed: together(expired.Streams(), copies.Streams()), Damaged: c.damaged,
+		Removed: papyra.SumStreams(expired.Streams(), copies.Streams()), Damaged: c.damaged,
 	}
 	if c.damaged > 0 {
 		r.Counts = c.counts
@@ -153,21 +152,4 @@ func (c *compaction) report(backend string) *papyra.CompactReport {
 		r.Limits = append(r.Limits, "duplicates: those of reports stay while reports have a limit of their own: compact again without it")
 	}
 	return r
-}
-
-// together adds up what two removals take of each stream.
-func together(a, b []papyra.StreamSummary) []papyra.StreamSummary {
-	for _, s := range b {
-		i := slices.IndexFunc(a, func(o papyra.StreamSummary) bool { return o.System == s.System && o.Category == s.Category })
-		if i < 0 {
-			a = append(a, s)
-			continue
-		}
-		o := &a[i]
-		o.Records += s.Records
-		o.Bytes += s.Bytes
-		o.Oldest, o.Newest = min(o.Oldest, s.Oldest), max(o.Newest, s.Newest)
-	}
-	sortStreams(a)
-	return a
 }

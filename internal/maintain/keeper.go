@@ -7,23 +7,25 @@ import (
 	"github.com/papyra/papyra"
 )
 
-// Keeper decides what a compaction keeps: the view at one moment, and of the
-// reports what the account of the store still needs. Where there is a retention
-// of reports, show it all records with Survey first; then offer them to Keep.
-// Both want them from the newest to the oldest in append order.
+// Keeper decides which records a compaction keeps: those in the view at one
+// moment, and the reports that the account of the store still needs.
+//
+// Where NeedsSurvey says so, which is where reports have a retention, call Survey
+// with every record before the first Keep. Both want the records from the newest
+// to the oldest in append order.
 type Keeper struct {
-	views    *papyra.Views
-	reports  papyra.Limits
-	oldest   int64 // microseconds; older reports are expired
-	survey   survey
-	boundary map[string]bool // systems whose newest report that is too much was met
+	views     *papyra.Views
+	reports   papyra.Limits
+	oldest    int64 // microseconds; older reports are expired
+	survey    survey
+	viewEnded map[string]bool // systems of which a report beyond the limit of bytes was kept
 }
 
 // NewKeeper returns the keeper of a compaction.
 func NewKeeper(r papyra.Retention, at time.Time) *Keeper {
 	k := &Keeper{
 		views: papyra.NewViews(r, at), reports: r.For(papyra.KindReport),
-		survey: survey{}, boundary: map[string]bool{},
+		survey: survey{}, viewEnded: map[string]bool{},
 	}
 	if k.reports.Age > 0 {
 		k.oldest = at.Add(-k.reports.Age).UnixMicro()
@@ -35,7 +37,7 @@ func NewKeeper(r papyra.Retention, at time.Time) *Keeper {
 func (k *Keeper) NeedsSurvey() bool { return !k.reports.IsZero() }
 
 // Survey looks at rec, the next older record, which was parsed in full.
-func (k *Keeper) Survey(rec *papyra.Record) { k.survey.look(rec) }
+func (k *Keeper) Survey(rec *papyra.Record) { k.survey.addReport(rec) }
 
 // Keep reports whether rec, the next older record, stays.
 func (k *Keeper) Keep(rec *papyra.Record) bool {
@@ -43,14 +45,14 @@ func (k *Keeper) Keep(rec *papyra.Record) bool {
 	if rec.Kind != papyra.KindReport || !k.NeedsSurvey() {
 		return keep
 	}
-	needed := k.needed(rec)
-	if !keep && k.reports.Bytes > 0 && rec.Time >= k.oldest && !k.boundary[string(rec.System)] {
-		// It ends the view. Without it an older, smaller report that is needed
-		// would fit into the view again.
-		k.boundary[string(rec.System)] = true
+	if !keep && k.reports.Bytes > 0 && rec.Time >= k.oldest && !k.viewEnded[string(rec.System)] {
+		// This is the newest report that does not fit into the bytes of the view,
+		// and so it ends the view. If it went, an older and smaller report that is
+		// kept for the account would fit into the view, and readers would see it.
+		k.viewEnded[string(rec.System)] = true
 		return true
 	}
-	return keep || needed
+	return keep || k.accountNeeds(rec)
 }
 
 var (
@@ -59,10 +61,10 @@ var (
 	droppedMember = []byte(`"dropped":`)
 )
 
-// needed reports whether the account needs a report whatever its age: every
-// RemovalReport, those that name what was dropped or when the broker was away,
-// and of each run those that the survey chose.
-func (k *Keeper) needed(rec *papyra.Record) bool {
+// accountNeeds reports whether the account needs a report whatever its age: it
+// is a RemovalReport, or names what was dropped or when the broker was away, or
+// the survey found it.
+func (k *Keeper) accountNeeds(rec *papyra.Record) bool {
 	switch string(rec.Type) {
 	case papyra.ReportRemoval:
 		return true
@@ -75,5 +77,5 @@ func (k *Keeper) needed(rec *papyra.Record) bool {
 			return true
 		}
 	}
-	return k.survey.chose(rec)
+	return k.survey.mustStay(rec)
 }

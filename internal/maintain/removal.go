@@ -1,17 +1,15 @@
 package maintain
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
-
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/numset"
 )
 
-// maxRanges is how many ranges a report names of one run; of a run with more it
-// says "below".
+// maxRanges is how many ranges a report names of one run. Of a run with more it
+// says only how many numbers there are, and below which number.
 const maxRanges = 4096
 
 // Removal gathers what an act is going to remove. Its memory grows with the
@@ -22,13 +20,14 @@ type Removal struct {
 	// Groups are the consumer groups that lose entries.
 	Groups []papyra.RemovedGroup
 
-	categories [papyra.KindCount]category
+	categories [papyra.KindCount]removedCategory
 }
 
-type category struct {
+// removedCategory is what is removed of one category.
+type removedCategory struct {
 	records, bytes int64
 	streams        map[string]*papyra.StreamSummary
-	runs           map[runKey]*sequence
+	runs           map[runKey]*numset.Set
 }
 
 type runKey struct{ node, run string }
@@ -37,7 +36,7 @@ type runKey struct{ node, run string }
 func (r *Removal) Add(rec *papyra.Record) {
 	c := &r.categories[rec.Kind]
 	if c.runs == nil {
-		c.runs = map[runKey]*sequence{}
+		c.runs = map[runKey]*numset.Set{}
 		c.streams = map[string]*papyra.StreamSummary{}
 	}
 	size := int64(len(rec.Line)) + 1
@@ -57,10 +56,10 @@ func (r *Removal) Add(rec *papyra.Record) {
 	}
 	seqs := c.runs[runKey{string(rec.Node), string(rec.Run)}]
 	if seqs == nil {
-		seqs = &sequence{}
+		seqs = &numset.Set{}
 		c.runs[runKey{string(rec.Node), string(rec.Run)}] = seqs
 	}
-	seqs.add(rec.Seq)
+	seqs.Add(rec.Seq)
 }
 
 // Records returns the number of records.
@@ -79,7 +78,8 @@ func (r *Removal) Bytes() (n int64) {
 	return n
 }
 
-// Streams returns what is removed of each stream, by system and category.
+// Streams returns what is removed of each stream, in the order of
+// papyra.CompareStreams.
 func (r *Removal) Streams() []papyra.StreamSummary {
 	out := []papyra.StreamSummary{}
 	for i := range r.categories {
@@ -87,14 +87,8 @@ func (r *Removal) Streams() []papyra.StreamSummary {
 			out = append(out, *s)
 		}
 	}
-	sortStreams(out)
+	slices.SortFunc(out, papyra.CompareStreams)
 	return out
-}
-
-func sortStreams(list []papyra.StreamSummary) {
-	slices.SortFunc(list, func(a, b papyra.StreamSummary) int {
-		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Category, b.Category))
-	})
 }
 
 // Reports returns the act's RemovalReports, each a sealed line with its
@@ -107,84 +101,21 @@ func (r *Removal) Reports(a *Act, now time.Time) ([][]byte, error) {
 			whole.Categories[papyra.Kind(k).Category()] = papyra.RemovedCategory{Records: c.records, Bytes: c.bytes, Runs: c.removedRuns()}
 		}
 	}
-	return split(a, &whole, now)
+	return splitReport(a, &whole, now)
 }
 
-func (c *category) removedRuns() []papyra.RemovedRun {
+func (c *removedCategory) removedRuns() []papyra.RemovedRun {
 	out := make([]papyra.RemovedRun, 0, len(c.runs))
 	for key, seqs := range c.runs {
 		run := papyra.RemovedRun{Node: key.node, Run: key.run}
-		ranges, ok := seqs.ranges(maxRanges)
+		ranges, ok := seqs.Ranges(maxRanges)
 		if ok {
 			run.Ranges = ranges
 		} else {
-			run.Below, run.N = seqs.highest()+1, seqs.count()
+			run.Below, run.N = numset.AddCounts(seqs.Max(), 1), seqs.Count()
 		}
 		out = append(out, run)
 	}
 	sortRuns(out)
 	return out
-}
-
-// sequence is a set of numbers that mostly come in falling order, as a
-// compaction meets them: then it is one range, else a bitmap.
-type sequence struct {
-	low, high uint64 // the range that is still growing; high is 0 while empty
-	set       *roaring64.Bitmap
-}
-
-func (s *sequence) add(n uint64) {
-	switch {
-	case s.high == 0:
-		s.low, s.high = n, n
-	case n+1 == s.low:
-		s.low = n
-	case n >= s.low && n <= s.high:
-	default:
-		s.flush()
-		s.low, s.high = n, n
-	}
-}
-
-func (s *sequence) flush() {
-	if s.set == nil {
-		s.set = roaring64.New()
-	}
-	if s.high > 0 {
-		s.set.AddRange(s.low, s.high+1)
-		s.low, s.high = 0, 0
-	}
-}
-
-func (s *sequence) highest() uint64 {
-	if s.set == nil {
-		return s.high
-	}
-	return max(s.high, s.set.Maximum())
-}
-
-// count returns how many numbers there are; flush was called.
-func (s *sequence) count() uint64 { return s.set.GetCardinality() }
-
-// ranges returns the set as rising ranges, or false if there are more than
-// limit.
-func (s *sequence) ranges(limit int) ([]papyra.Range, bool) {
-	if s.set == nil {
-		return []papyra.Range{{s.low, s.high}}, true
-	}
-	s.flush()
-	var out []papyra.Range
-	it := s.set.Iterator()
-	for it.HasNext() {
-		n := it.Next()
-		if last := len(out) - 1; last >= 0 && out[last][1]+1 == n {
-			out[last][1] = n
-			continue
-		}
-		if len(out) == limit {
-			return nil, false
-		}
-		out = append(out, papyra.Range{n, n})
-	}
-	return out, true
 }

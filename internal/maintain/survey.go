@@ -7,30 +7,39 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
-
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/numset"
 )
 
-// survey finds the reports of each run without which the account of a store
-// would be another: the first and the last, those between which a count of
-// trouble rose, and the last that names a sink's peers. A count that does not
-// say which records it means is charged to the numbers between the two reports
-// that differ by it, and so both must stay.
+// survey finds the reports that an account of the store cannot do without. Of
+// each run these are:
+//
+//   - the first and the last one;
+//
+//   - the last one that names the peers of a sink;
+//
+//   - each two that follow each other and differ in a count of trouble. A count
+//     says how many records were dropped and not which: the account charges them
+//     to the numbers between the two reports, and so both must stay.
+//
+//     report         1   2   3   4   5   6   7
+//     queue_full n   0   0   0   9   9   9   9
+//     stays          x       x   x           x
 //
 // Its memory grows with the number of runs and of such reports.
-type survey map[surveyKey]*surveyed
+type survey map[surveyKey]*surveyedRun
 
 type surveyKey struct{ system, run string }
 
-// surveyed is what is known of a run's PublisherReports or SinkReports.
-type surveyed struct {
-	first, last uint64 // the lowest and the highest number
-	peers       uint64 // the highest that names peers, 0 for none
-	turns       *roaring64.Bitmap
+// surveyedRun is what is known of a run's PublisherReports or SinkReports, by
+// their numbers.
+type surveyedRun struct {
+	first, last uint64     // the lowest and the highest
+	peers       uint64     // the highest that names peers, 0 for none
+	turns       numset.Set // those whose counts differ from those of a neighbour
 
-	newer uint64            // the one met before
-	print [sha256.Size]byte // of its counts
+	before      uint64            // the one that was met before this one
+	fingerprint [sha256.Size]byte // of its counts
 }
 
 // troubles are the counts of a report that only ever grow.
@@ -45,8 +54,8 @@ type troubles struct {
 	Disconnects  uint64            `json:"disconnects"`
 }
 
-// ofRun reports whether rec is a report that says how a run goes.
-func ofRun(rec *papyra.Record) bool {
+// isRunReport reports whether rec is a report that says how a run goes.
+func isRunReport(rec *papyra.Record) bool {
 	if rec.Kind != papyra.KindReport || !rec.HasIdentity() {
 		return false
 	}
@@ -56,44 +65,46 @@ func ofRun(rec *papyra.Record) bool {
 	return string(rec.Type) == papyra.ReportPublisher
 }
 
-func (s survey) look(rec *papyra.Record) {
-	if !ofRun(rec) {
+// addReport looks at the next older record.
+func (s survey) addReport(rec *papyra.Record) {
+	if !isRunReport(rec) {
 		return
 	}
 	var t troubles
 	if json.Unmarshal(rec.Payload, &t) != nil {
 		return // it says nothing to an account either
 	}
-	counts := t.print()
+	counts := t.fingerprint()
 	r := s[surveyKey{string(rec.System), string(rec.Run)}]
 	if r == nil {
-		r = &surveyed{first: rec.Seq, last: rec.Seq, newer: rec.Seq, print: counts, turns: roaring64.New()}
+		r = &surveyedRun{first: rec.Seq, last: rec.Seq, before: rec.Seq, fingerprint: counts}
 		s[surveyKey{string(rec.System), string(rec.Run)}] = r
 	}
 	r.first, r.last = min(r.first, rec.Seq), max(r.last, rec.Seq)
 	if len(t.Peers) > 0 {
 		r.peers = max(r.peers, rec.Seq)
 	}
-	// The counts of reports in order can only be equal if those of all between
-	// them are. Of reports out of order that cannot be said.
-	if rec.Seq != r.newer && (counts != r.print || rec.Seq > r.newer) {
+	// Counts never fall. So if two reports that come in order have equal counts,
+	// those between them have the same. Of two that come out of order that cannot
+	// be said, and both stay.
+	if rec.Seq != r.before && (counts != r.fingerprint || rec.Seq > r.before) {
 		r.turns.Add(rec.Seq)
-		r.turns.Add(r.newer)
+		r.turns.Add(r.before)
 	}
-	r.newer, r.print = rec.Seq, counts
+	r.before, r.fingerprint = rec.Seq, counts
 }
 
-// chose reports whether rec must stay.
-func (s survey) chose(rec *papyra.Record) bool {
-	if !ofRun(rec) {
+// mustStay reports whether rec is one of those reports.
+func (s survey) mustStay(rec *papyra.Record) bool {
+	if !isRunReport(rec) {
 		return false
 	}
 	r := s[surveyKey{string(rec.System), string(rec.Run)}]
 	return r != nil && (rec.Seq == r.first || rec.Seq == r.last || rec.Seq == r.peers || r.turns.Contains(rec.Seq))
 }
 
-// print is the same for the same counts, and for no others.
-func (t *troubles) print() [sha256.Size]byte {
+// fingerprint is the same for the same counts, and for no others.
+func (t *troubles) fingerprint() [sha256.Size]byte {
 	text := fmt.Appendf(nil, "%d %d", t.LostMessages, t.Disconnects)
 	for _, category := range slices.Sorted(maps.Keys(t.Categories)) {
 		dropped := t.Categories[category].Dropped

@@ -3,20 +3,14 @@ package account
 import (
 	"cmp"
 
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
+	"github.com/papyra/papyra/internal/numset"
 )
 
-// absorb adds what the book of another store of the group says. other is of no
-// use afterwards.
+// absorb adds what the book of another store of the group says. Parts of other
+// become parts of b, so that other must not be used afterwards; the same holds for
+// the parts' own absorb.
 func (b *book) absorb(other *book) {
-	for key, from := range other.runs {
-		to := b.runs[key]
-		if to == nil {
-			b.runs[key] = from
-			continue
-		}
-		to.absorb(from)
-	}
+	absorbEach(b.runs, other.runs)
 	for id, from := range other.sinks {
 		to := b.sinks[id]
 		if to == nil {
@@ -31,18 +25,22 @@ func (b *book) absorb(other *book) {
 		to.stopped = to.stopped || from.stopped
 		to.lost = max(to.lost, from.lost)
 		for peer, at := range from.peers {
-			to.hear(peer, at)
+			to.notePeer(peer, at)
 		}
 		to.marks = append(to.marks, from.marks...)
 	}
 	b.recoveries = append(b.recoveries, other.recoveries...)
-	for id, from := range other.removals {
-		to := b.removals[id]
-		if to == nil {
-			b.removals[id] = from
-			continue
+	absorbEach(b.removals, other.removals)
+}
+
+// absorbEach adds what other has under each key.
+func absorbEach[K comparable, V interface{ absorb(from V) }](to, other map[K]V) {
+	for key, from := range other {
+		if known, ok := to[key]; ok {
+			known.absorb(from)
+		} else {
+			to[key] = from
 		}
-		to.absorb(from)
 	}
 }
 
@@ -70,16 +68,14 @@ func (r *run) absorb(from *run) {
 }
 
 func (s *series) absorb(from *series) {
-	s.stored.absorb(&from.stored)
-	s.highest = max(s.highest, from.highest)
-	s.settled = max(s.settled, from.settled)
-	s.base = max(s.base, from.base)
+	s.stored.Absorb(&from.stored)
+	s.raise(from.reach)
 	for i, n := range from.quiet {
 		s.quiet[i] = max(s.quiet[i], n)
 	}
 	for reason, d := range from.drops {
-		to := s.dropped(reason)
-		to.ranges.Or(d.ranges)
+		to := s.dropsFor(reason)
+		to.named.Union(&d.named)
 		to.marks = append(to.marks, d.marks...)
 		for id, n := range d.more {
 			if to.more == nil {
@@ -96,10 +92,10 @@ func (r *removals) absorb(from *removals) {
 	for kind := range from.byAct {
 		for act, set := range from.byAct[kind] {
 			if r.byAct[kind] == nil {
-				r.byAct[kind] = map[string]*roaring64.Bitmap{}
+				r.byAct[kind] = map[string]*numset.Set{}
 			}
 			if have := r.byAct[kind][act]; have != nil {
-				have.Or(set)
+				have.Union(set)
 			} else {
 				r.byAct[kind][act] = set
 			}
@@ -110,8 +106,6 @@ func (r *removals) absorb(from *removals) {
 			}
 			r.below[kind][id] = cut
 		}
-		for i, n := range from.known[kind] {
-			r.known[kind][i] = max(r.known[kind][i], n)
-		}
+		r.known[kind].raise(from.known[kind])
 	}
 }

@@ -17,6 +17,17 @@ const (
 	DefaultMaxGaps = 1000
 )
 
+const (
+	// maxSeq is the highest number that a seal can hold.
+	maxSeq = 9_999_999_999_999_999_999
+
+	// maxContainers bounds the memory that ranges named by reports may take, in
+	// bitmap containers of about 100 bytes: a report can name any range, and one
+	// that names absurd ones must not cost the operator's machine. Ranges beyond
+	// it count by their number only.
+	maxContainers = 4 << 20
+)
+
 // silence is how long a run may say nothing and still count as live. A
 // publisher reports at least every minute, whatever happens: two reports in a
 // row were lost, and half a minute more.
@@ -61,8 +72,8 @@ type Options struct {
 // all this for stores. An Account is not safe for concurrent use.
 type Account struct {
 	o          Options
-	cutoff     int64 // microseconds: what is later may still be on its way
-	since      int64 // microseconds
+	cutoff     int64 // microseconds; a record that was taken later may still be on its way
+	since      int64 // microseconds; the window begins here
 	books      []*book
 	containers int // of what reports named, against maxContainers
 
@@ -102,7 +113,7 @@ func (a *Account) book(store int) *book {
 // Add enters a record of a store. The stores are numbered from 0; the order of
 // the records does not matter. A record that is read twice by mistake counts as
 // a duplicate. Nothing of rec is kept.
-func (a *Account) Add(store int, rec *papyra.Record) { a.book(store).add(rec) }
+func (a *Account) Add(store int, rec *papyra.Record) { a.book(store).addRecord(rec) }
 
 // Unread notes what could not be read of a store: how many lines were damaged,
 // and the problem with any other part, nil if there is none.
@@ -123,12 +134,12 @@ func (a *Account) Again() (q papyra.Query, again bool, err error) {
 	if a.judged != nil {
 		return papyra.Query{}, false, nil
 	}
-	l, err := a.join()
+	l, err := a.joinBooks()
 	if err != nil {
 		return papyra.Query{}, false, err
 	}
 	a.judged = newJudgement(a, l)
-	q, again = a.judged.second()
+	q, again = a.judged.prepareSecond()
 	return q, again, nil
 }
 

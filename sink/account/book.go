@@ -6,9 +6,8 @@ import (
 	"math"
 	"slices"
 
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
-
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/numset"
 )
 
 // runKey names a run. A run belongs to one system; two that claim the same run
@@ -57,29 +56,40 @@ type reportFacts struct {
 
 // series is what a store says of one run and category.
 type series struct {
-	stored  numbers
+	stored numset.Counted
+	reach
+	drops map[papyra.DropReason]*drops
+	quiet [4]uint64 // for each of publisherReasons: up to this number a report knew of no drop
+}
+
+// reach is how far the numbers of a series are known to go; 0 where nothing is
+// known.
+type reach struct {
 	highest uint64 // the highest number that anything names
-	settled uint64 // the highest that was certainly taken before Account.cutoff
-	base    uint64 // the highest that was certainly taken before Account.since
-	drops   map[papyra.DropReason]*drops
-	quiet   [4]uint64 // for each of publisherReasons, up to where a report knew of no drop
+	settled uint64 // the highest one that was certainly taken before Account.cutoff
+	base    uint64 // the highest one that was certainly taken before Account.since
+}
+
+// raise makes r go at least as far as another one.
+func (r *reach) raise(to reach) {
+	r.highest, r.settled, r.base = max(r.highest, to.highest), max(r.settled, to.settled), max(r.base, to.base)
 }
 
 // drops is what was dropped of a series for one reason.
 type drops struct {
-	ranges *roaring64.Bitmap
-	marks  []mark            // by a publisher: numbers beside the ranges
-	more   map[noteID]others // by sinks: those beyond the ranges, by report
+	named numset.Set        // by ranges
+	marks []mark            // by a publisher: numbers beside the ranges
+	more  map[noteID]others // by sinks: those beyond the ranges, by report
 }
 
-// mark is a publisher's report that n records were dropped in all when the
-// highest number was accepted.
+// mark is what a publisher's report counts: when it had accepted so many records,
+// n of all of them had been dropped.
 type mark struct{ accepted, n uint64 }
 
-// others are n numbers above low and not above high.
+// others are n numbers above low and not above high, which no range names.
 type others struct{ low, high, n uint64 }
 
-// noteID is one report of a run.
+// noteID names a report: its run and its number.
 type noteID struct {
 	run string
 	seq uint64
@@ -89,7 +99,7 @@ type noteID struct {
 type sinkRun struct {
 	group, instance, store string
 	filters                []string
-	peers                  map[papyra.Peer]int64 // when it last named each
+	peers                  map[papyra.Peer]int64 // when it named each for the last time, in microseconds
 	started, last          int64                 // microseconds
 	latest                 uint64
 	stopped                bool
@@ -100,20 +110,21 @@ type sinkRun struct {
 // removals is what acts removed of one run, whose system they do not name.
 type removals struct {
 	node   string
-	byAct  [papyra.KindCount]map[string]*roaring64.Bitmap
+	byAct  [papyra.KindCount]map[string]*numset.Set
 	below  [papyra.KindCount]map[noteID]below
 	latest int64
-	known  [papyra.KindCount][3]uint64 // highest, settled, base as in series
+	known  [papyra.KindCount]reach
 }
 
-// recovery moved damaged lines, of which nobody can say whose they were.
+// recovery is an act that moved damaged lines away. Whose they were nobody can
+// say.
 type recovery struct {
 	act   string
 	at    int64
 	lines int64
 }
 
-// below is a removal of n numbers below a number, which are not named.
+// below is what an act removed of a run without naming it: n numbers below one.
 type below struct {
 	act      string
 	below, n uint64
@@ -123,7 +134,7 @@ func newBook(a *Account) *book {
 	return &book{a: a, chosen: true, runs: map[runKey]*run{}, sinks: map[string]*sinkRun{}, removals: map[string]*removals{}}
 }
 
-func (b *book) add(rec *papyra.Record) {
+func (b *book) addRecord(rec *papyra.Record) {
 	b.records++
 	switch {
 	case rec.Kind == papyra.KindUnknown:
@@ -134,12 +145,12 @@ func (b *book) add(rec *papyra.Record) {
 		return
 	}
 	r := b.runOf(rec)
-	s := r.of(rec.Kind)
-	s.stored.add(rec.Seq)
-	b.a.know(s, rec.Seq, rec.Time, rec.Kind == papyra.KindReport)
+	s := r.seriesOf(rec.Kind)
+	s.stored.Add(rec.Seq)
+	b.a.noteTaken(&s.reach, rec.Seq, rec.Time, rec.Kind == papyra.KindReport)
 	r.first, r.last = min(r.first, rec.Time), max(r.last, rec.Time)
 	if rec.Kind == papyra.KindReport {
-		b.report(r, rec) // a copy of a report that was met before says nothing new
+		b.addReport(r, rec) // a copy of a report that was met before says nothing new
 	}
 }
 
@@ -149,7 +160,7 @@ func (b *book) runOf(rec *papyra.Record) *run {
 	}
 	r := b.runs[runKey{string(rec.System), string(rec.Run)}]
 	if r == nil {
-		r = b.open(runKey{string(rec.System), string(rec.Run)})
+		r = b.openRun(runKey{string(rec.System), string(rec.Run)})
 	}
 	if r.node == "" {
 		r.node = string(rec.Node)
@@ -158,7 +169,7 @@ func (b *book) runOf(rec *papyra.Record) *run {
 	return r
 }
 
-func (b *book) open(key runKey) *run {
+func (b *book) openRun(key runKey) *run {
 	r := b.runs[key]
 	if r == nil {
 		r = &run{key: key, first: math.MaxInt64, last: math.MinInt64, started: math.MaxInt64}
@@ -167,17 +178,18 @@ func (b *book) open(key runKey) *run {
 	return r
 }
 
-func (r *run) of(kind papyra.Kind) *series {
+// seriesOf returns what is known of a category of the run.
+func (r *run) seriesOf(kind papyra.Kind) *series {
 	if r.series[kind] == nil {
 		r.series[kind] = &series{}
 	}
 	return r.series[kind]
 }
 
-// know notes that the number n had been taken at a time. Whether that is before
-// the window only reports may say: the time of another record is what its
+// noteTaken notes that the number n had been taken at a time. Only a report may
+// say that this was before the window: the time of another record is what its
 // runtime claims.
-func (a *Account) know(s *series, n uint64, at int64, reported bool) {
+func (a *Account) noteTaken(s *reach, n uint64, at int64, reported bool) {
 	if n > maxSeq {
 		return
 	}
@@ -190,7 +202,8 @@ func (a *Account) know(s *series, n uint64, at int64, reported bool) {
 	}
 }
 
-func (b *book) report(r *run, rec *papyra.Record) {
+// addReport enters what a report says. One that cannot be read is counted.
+func (b *book) addReport(r *run, rec *papyra.Record) {
 	var err error
 	own := string(rec.System) == papyra.SystemReserved
 	switch string(rec.Type) {
@@ -225,12 +238,12 @@ func (b *book) publisherReport(r *run, rec *papyra.Record, p *papyra.PublisherRe
 		if kind == papyra.KindUnknown || c.Accepted > maxSeq {
 			continue
 		}
-		s := r.of(kind)
-		b.a.know(s, c.Accepted, rec.Time, true)
+		s := r.seriesOf(kind)
+		b.a.noteTaken(&s.reach, c.Accepted, rec.Time, true)
 		for reason, d := range c.Dropped {
 			if d != nil && d.N > 0 {
-				b.a.name(s, reason, d.Ranges, rec.Time)
-				s.dropped(reason).mark(mark{c.Accepted, d.N})
+				b.a.nameDropped(s, reason, d.Ranges, rec.Time)
+				s.dropsFor(reason).addMark(mark{c.Accepted, d.N})
 			}
 		}
 		for i, reason := range publisherReasons {
@@ -252,21 +265,22 @@ func (b *book) publisherReport(r *run, rec *papyra.Record, p *papyra.PublisherRe
 	}
 }
 
-func (s *series) dropped(reason papyra.DropReason) *drops {
+// dropsFor returns what was dropped for a reason.
+func (s *series) dropsFor(reason papyra.DropReason) *drops {
 	if s.drops == nil {
 		s.drops = map[papyra.DropReason]*drops{}
 	}
 	d := s.drops[reason]
 	if d == nil {
-		d = &drops{ranges: roaring64.New()}
+		d = &drops{}
 		s.drops[reason] = d
 	}
 	return d
 }
 
-// mark notes a report. Of reports that say the same only the first and the last
-// are kept.
-func (d *drops) mark(m mark) {
+// addMark notes a report. Of reports that say the same only the first and the
+// last are kept.
+func (d *drops) addMark(m mark) {
 	n := len(d.marks)
 	if n > 1 && d.marks[n-1].n == m.n && d.marks[n-2].n == m.n && d.marks[n-2].accepted <= m.accepted && d.marks[n-1].accepted <= m.accepted {
 		d.marks = d.marks[:n-1]
@@ -274,20 +288,21 @@ func (d *drops) mark(m mark) {
 	d.marks = append(d.marks, m)
 }
 
-// name notes ranges that were dropped, and returns how many numbers they hold.
-func (a *Account) name(s *series, reason papyra.DropReason, ranges []papyra.Range, at int64) (n uint64) {
+// nameDropped notes ranges that were dropped, and returns how many numbers they hold.
+func (a *Account) nameDropped(s *series, reason papyra.DropReason, ranges []papyra.Range, at int64) (n uint64) {
 	for _, g := range ranges {
-		if ok := a.nameable(g); ok {
-			s.dropped(reason).ranges.AddRange(g[0], g[1]+1)
-			a.know(s, g[1], at, true)
+		if ok := a.affordRange(g); ok {
+			s.dropsFor(reason).named.AddRange(g[0], g[1])
+			a.noteTaken(&s.reach, g[1], at, true)
 			n += g[1] - g[0] + 1
 		}
 	}
 	return n
 }
 
-// nameable reports whether a range makes sense and can be afforded.
-func (a *Account) nameable(g papyra.Range) bool {
+// affordRange reports whether a range makes sense and its memory can be
+// afforded, which it then takes from what is left.
+func (a *Account) affordRange(g papyra.Range) bool {
 	if g[0] < 1 || g[1] < g[0] || g[1] > maxSeq {
 		return false
 	}
@@ -315,14 +330,14 @@ func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 		}
 	}
 	for _, peer := range p.Peers {
-		s.hear(peer, rec.Time)
+		s.notePeer(peer, rec.Time)
 	}
 	s.started = min(s.started, rec.Time-int64(p.Uptime*1e6))
 	s.last = max(s.last, rec.Time)
 	r.final = r.final || p.State == "stopped"
 	s.lost = max(s.lost, p.LostMessages)
 	if b.a.o.Gaps {
-		s.mark(sinkMark{rec.Time, p.LostMessages, p.Disconnects})
+		s.addMark(sinkMark{rec.Time, p.LostMessages, p.Disconnects})
 	}
 	b.sinkDrops(rec, p.Dropped)
 }
@@ -335,25 +350,25 @@ func (b *book) sinkDrops(rec *papyra.Record, list []papyra.SinkDrops) {
 		if d.Run == "" || kind == papyra.KindUnknown {
 			continue // records without a number
 		}
-		of := b.open(runKey{d.System, d.Run}).of(kind)
-		named := b.a.name(of, d.Reason, d.Ranges, rec.Time)
+		to := b.openRun(runKey{d.System, d.Run}).seriesOf(kind)
+		named := b.a.nameDropped(to, d.Reason, d.Ranges, rec.Time)
 		if d.N > named {
-			dropped := of.dropped(d.Reason)
+			dropped := to.dropsFor(d.Reason)
 			if dropped.more == nil {
 				dropped.more = map[noteID]others{}
 			}
 			o := others{n: d.N - named, high: maxSeq}
 			if low, high := d.Others[0], d.Others[1]; low >= 1 && high >= low {
 				o.low, o.high = low-1, high
-				b.a.know(of, high, rec.Time, true)
+				b.a.noteTaken(&to.reach, high, rec.Time, true)
 			}
 			dropped.more[noteID{string(rec.Run), rec.Seq}] = o
 		}
 	}
 }
 
-// hear notes that a sink knew at a time of another's store.
-func (s *sinkRun) hear(p papyra.Peer, at int64) {
+// notePeer notes that a sink knew at a time of another's store.
+func (s *sinkRun) notePeer(p papyra.Peer, at int64) {
 	if p.Store == "" {
 		return
 	}
@@ -385,31 +400,29 @@ func (b *book) removalReport(rec *papyra.Record, p *papyra.RemovalReport) {
 				r.node = g.Node
 			}
 			r.latest = max(r.latest, rec.Time)
-			r.add(b.a, kind, p, &g, rec)
+			r.addRun(b.a, kind, p, &g, rec)
 		}
 	}
 }
 
-// add enters what a report says of one run. A dedupe removes copies of records
+// addRun enters what a report says of one run. A dedupe removes copies of records
 // of which another one stays: that tells how far the run has come, and never
 // explains why a number is stored nowhere.
-func (r *removals) add(a *Account, kind papyra.Kind, p *papyra.RemovalReport, g *papyra.RemovedRun, rec *papyra.Record) {
+func (r *removals) addRun(a *Account, kind papyra.Kind, p *papyra.RemovalReport, g *papyra.RemovedRun, rec *papyra.Record) {
 	explains := p.Act != papyra.ActDedupe
-	var s series // only to be told what is known
-	top := &r.known[kind]
-	s.highest, s.settled, s.base = top[0], top[1], top[2]
+	known := &r.known[kind]
 	var unnamed uint64
 	for _, ranges := range g.Ranges {
-		if !a.nameable(ranges) {
+		if !a.affordRange(ranges) {
 			if ranges[1] >= ranges[0] && ranges[1] <= maxSeq {
 				unnamed = max(unnamed, ranges[1])
 			}
 			continue
 		}
 		if explains {
-			r.named(kind, p.Act).AddRange(ranges[0], ranges[1]+1)
+			r.removedBy(kind, p.Act).AddRange(ranges[0], ranges[1])
 		}
-		a.know(&s, ranges[1], rec.Time, true)
+		a.noteTaken(known, ranges[1], rec.Time, true)
 	}
 	cut := below{p.Act, g.Below, g.N}
 	if cut.below == 0 && unnamed > 0 {
@@ -425,19 +438,18 @@ func (r *removals) add(a *Account, kind papyra.Kind, p *papyra.RemovalReport, g 
 		if explains {
 			r.below[kind][noteID{string(rec.Run), rec.Seq}] = cut
 		}
-		a.know(&s, cut.below-1, rec.Time, true)
+		a.noteTaken(known, cut.below-1, rec.Time, true)
 	}
-	*top = [3]uint64{s.highest, s.settled, s.base}
 }
 
-// named returns the set of the numbers that an act removed.
-func (r *removals) named(kind papyra.Kind, act string) *roaring64.Bitmap {
+// removedBy returns the set of the numbers that an act removed.
+func (r *removals) removedBy(kind papyra.Kind, act string) *numset.Set {
 	if r.byAct[kind] == nil {
-		r.byAct[kind] = map[string]*roaring64.Bitmap{}
+		r.byAct[kind] = map[string]*numset.Set{}
 	}
 	set := r.byAct[kind][act]
 	if set == nil {
-		set = roaring64.New()
+		set = &numset.Set{}
 		r.byAct[kind][act] = set
 	}
 	return set

@@ -14,8 +14,8 @@ func (j *judgement) listGaps(r *judgedRun, kind papyra.Kind, s *judgedSeries) {
 	before := Gap{}
 	for _, sp := range s.missing {
 		partly := sp.absent < sp.holes
-		holes(s.known, sp.low, sp.high, func(first, last uint64) bool {
-			// A stretch that was cut for the sake of the balance is one gap.
+		s.known.Holes(sp.low, sp.high, func(first, last uint64) bool {
+			// assignHoles cuts a series into pieces. Two that meet are one gap.
 			if !partly && !before.Partly && before.Last > 0 && before.Last+1 == first {
 				before.Last, before.Count = last, last-before.First+1
 				if n := len(s.gaps); n > 0 && s.gaps[n-1].First == before.First {
@@ -41,7 +41,7 @@ func (j *judgement) listGaps(r *judgedRun, kind papyra.Kind, s *judgedSeries) {
 		s.times = map[uint64]int64{}
 	}
 	for _, g := range s.gaps {
-		below, above := neighbours(s.stored.set, g.First)
+		below, above := s.stored.Set().Neighbours(g.First)
 		for _, n := range []uint64{below, above} {
 			if n > 0 {
 				s.times[n] = 0
@@ -50,9 +50,9 @@ func (j *judgement) listGaps(r *judgedRun, kind papyra.Kind, s *judgedSeries) {
 	}
 }
 
-// explain adds the gaps to a result, with the times that the second reading
+// explainGaps adds the gaps to a result, with the times that the second reading
 // found and what happened meanwhile.
-func (j *judgement) explain(r *Result) {
+func (j *judgement) explainGaps(r *Result) {
 	starts, downtimes := j.l.sinkStarts(), j.l.downtimes()
 	for _, s := range j.l.sinks {
 		if s.group == j.l.group {
@@ -66,7 +66,7 @@ func (j *judgement) explain(r *Result) {
 				continue
 			}
 			for _, g := range s.gaps {
-				below, above := neighbours(s.stored.set, g.First)
+				below, above := s.stored.Set().Neighbours(g.First)
 				from, to := run.firstTime(), int64(math.MaxInt64)
 				if t := s.times[below]; t != 0 {
 					from, g.After = t, seconds(t)
@@ -128,10 +128,10 @@ func (j *judgement) findCauses(g *Gap, r *judgedRun, from, to int64, tail bool, 
 		if s.group != j.l.group {
 			continue
 		}
-		lost = lost || s.moved(from, to, func(m *sinkMark) uint64 { return m.lost })
-		cut = cut || s.moved(from, to, func(m *sinkMark) uint64 { return m.disconnects })
+		lost = lost || s.roseBetween(from, to, func(m *sinkMark) uint64 { return m.lost })
+		cut = cut || s.roseBetween(from, to, func(m *sinkMark) uint64 { return m.disconnects })
 		// It ended between its last report and the next start of any sink.
-		stopped = stopped || !s.stopped && s.last < to && s.next(starts) > from && s.next(starts) != math.MaxInt64
+		stopped = stopped || !s.stopped && s.last < to && s.nextStart(starts) > from && s.nextStart(starts) != math.MaxInt64
 	}
 	add(CauseSinkLost, lost)
 	add(CauseSinkStopped, stopped)
@@ -161,7 +161,8 @@ func overlap(list []papyra.Outage, from, to int64) (out []papyra.Outage) {
 }
 
 // quarantines returns the recoveries that may have moved the records of a gap:
-// those after the first of them was taken that moved at least as many lines.
+// they came after its first record was taken, and moved at least as many lines as
+// are missing.
 func (l *ledger) quarantines(g *Gap, from int64) (out []Quarantine) {
 	missing := g.Count
 	if g.Partly {
@@ -176,10 +177,10 @@ func (l *ledger) quarantines(g *Gap, from int64) (out []Quarantine) {
 	return slices.Compact(out) // a store may be given with its copy
 }
 
-// downtimes returns the times between the first sink of the group and now in
-// which none ran, as far as the reports know: a sink that ended without a word is
-// taken to have run until its last one if its store or its name was taken over
-// by another start, otherwise for ever.
+// downtimes returns the times since the first sink of the group in which none
+// ran, as far as the reports say. A sink that ended without a final report counts
+// as running until its last report if a later start has its store or its name, and
+// otherwise for ever.
 func (l *ledger) downtimes() (out []papyra.Outage) {
 	var runs []*sinkRun
 	for _, s := range l.sinks {
@@ -196,7 +197,7 @@ func (l *ledger) downtimes() (out []papyra.Outage) {
 			}
 			up = s.last
 		}
-		up = max(up, s.end(runs[i+1:]))
+		up = max(up, s.endTime(runs[i+1:]))
 	}
 	if up != math.MaxInt64 {
 		out = append(out, papyra.Outage{From: seconds(up)})
@@ -204,8 +205,8 @@ func (l *ledger) downtimes() (out []papyra.Outage) {
 	return out
 }
 
-// end returns when a sink ended, given those that started later.
-func (s *sinkRun) end(later []*sinkRun) int64 {
+// endTime returns when a sink ended, given those that started later.
+func (s *sinkRun) endTime(later []*sinkRun) int64 {
 	if s.stopped || slices.ContainsFunc(later, func(o *sinkRun) bool {
 		return o.started >= s.last && (o.instance == s.instance || o.store != "" && o.store == s.store)
 	}) {
@@ -229,9 +230,9 @@ type sinkMark struct {
 	lost, disconnects uint64
 }
 
-// mark notes a report. Of reports that say the same only the first and the last
-// are kept.
-func (s *sinkRun) mark(m sinkMark) {
+// addMark notes a report. Of reports that say the same only the first and the
+// last are kept.
+func (s *sinkRun) addMark(m sinkMark) {
 	same := func(o sinkMark) bool { return o.lost == m.lost && o.disconnects == m.disconnects }
 	if n := len(s.marks); n > 1 && same(s.marks[n-1]) && same(s.marks[n-2]) {
 		s.marks = s.marks[:n-1]
@@ -239,8 +240,8 @@ func (s *sinkRun) mark(m sinkMark) {
 	s.marks = append(s.marks, m)
 }
 
-// moved reports whether a counter of a sink rose between two times.
-func (s *sinkRun) moved(from, to int64, count func(*sinkMark) uint64) bool {
+// roseBetween reports whether a counter of a sink rose between two times.
+func (s *sinkRun) roseBetween(from, to int64, count func(*sinkMark) uint64) bool {
 	var before sinkMark
 	for i := range s.marks {
 		m := &s.marks[i]
@@ -264,8 +265,8 @@ func (l *ledger) sinkStarts() (starts []int64) {
 	return starts
 }
 
-// next returns the first start after a sink's last report, or MaxInt64.
-func (s *sinkRun) next(starts []int64) int64 {
+// nextStart returns the first start after a sink's last report, or MaxInt64.
+func (s *sinkRun) nextStart(starts []int64) int64 {
 	if i, _ := slices.BinarySearch(starts, s.last); i < len(starts) {
 		return starts[i]
 	}

@@ -35,10 +35,11 @@ func (t *taker) takes(system string, kind papyra.Kind) bool {
 			(len(t.kinds) == 0 || slices.Contains(t.kinds, kind.Category()))
 }
 
-// taken reports whether the group ever took a stream, and since when; with
-// nothing known about its filters it took everything always. Where reports are
-// removed of a run of which nothing else is left, a sink's first ones may be among
-// them: since when is then not known, and what is not there is no less missing.
+// taken reports whether the group ever took a stream, and since when. If nothing
+// is known about its filters, it took everything always. If reports of some run
+// were removed and nothing else of that run is left, they may be a sink's first
+// ones: then nobody knows since when, and the answer is "always", so that no
+// absence is excused.
 func (l *ledger) taken(system string, kind papyra.Kind) (since int64, ok bool) {
 	if len(l.takers) == 0 {
 		return math.MinInt64, true
@@ -67,10 +68,10 @@ func (b *book) groups() map[string]int64 {
 	return out
 }
 
-// join chooses the group and adds up the books of its stores.
-func (a *Account) join() (*ledger, error) {
+// joinBooks chooses the group and adds up the books of its stores.
+func (a *Account) joinBooks() (*ledger, error) {
 	a.book(0) // an account of no store is an account of an empty one
-	group, err := a.choose()
+	group, err := a.chooseGroup()
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +115,8 @@ func (a *Account) storeName(i int) string {
 	return fmt.Sprintf("store %d", i+1)
 }
 
-// choose returns the group to judge, "" when no store says one.
-func (a *Account) choose() (string, error) {
+// chooseGroup returns the group to judge, "" when no store says one.
+func (a *Account) chooseGroup() (string, error) {
 	var common map[string]int64 // groups of every store that has any
 	var list []string           // for the message
 	for i, b := range a.books {
@@ -145,8 +146,8 @@ func (a *Account) choose() (string, error) {
 		return "", fmt.Errorf("%w: the stores belong to different groups, each of which should hold every record: %s: choose one with --group",
 			papyra.ErrUsage, strings.Join(list, "; "))
 	}
-	// A store that was given from one group to another names both: what it is
-	// now counts.
+	// A store that went from one group to another names both. The group that its
+	// newest report names counts.
 	newest, at := "", int64(math.MinInt64)
 	for _, g := range slices.Sorted(maps.Keys(common)) {
 		if common[g] > at {

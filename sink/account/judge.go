@@ -7,9 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
-
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/numset"
 )
 
 // maxCompared bounds the repeated numbers whose copies are compared, at four
@@ -45,18 +44,18 @@ type judgedSeries struct {
 
 func newJudgement(a *Account, l *ledger) *judgement {
 	j := &judgement{a: a, l: l, byKey: map[runKey]*judgedRun{}, notes: []string{}}
-	removed := l.settleRemovals()
+	removed := l.enterRemovals()
 	for key, r := range l.runs {
-		if a.outside(r) {
+		if a.outsideWindow(r) {
 			continue
 		}
-		jr := &judgedRun{run: r, state: j.state(r)}
+		jr := &judgedRun{run: r, state: j.runState(r)}
 		for kind, s := range r.series {
 			if s == nil || s.highest <= s.base {
 				continue
 			}
-			f := l.fateOf(r, removed[key.run], papyra.Kind(kind), jr.state == RunOpen)
-			jr.series[kind] = &judgedSeries{series: s, tally: balance(s, removed[key.run], papyra.Kind(kind), f)}
+			bounds := l.boundsOf(r, removed[key.run], papyra.Kind(kind), jr.state == RunOpen)
+			jr.series[kind] = &judgedSeries{series: s, tally: balance(s, removed[key.run], papyra.Kind(kind), bounds)}
 		}
 		if jr.series != [papyra.KindCount]*judgedSeries{} {
 			j.runs = append(j.runs, jr)
@@ -70,10 +69,11 @@ func newJudgement(a *Account, l *ledger) *judgement {
 	return j
 }
 
-// outside reports whether all that a run said was before the window.
-func (a *Account) outside(r *run) bool { return r.last != math.MinInt64 && r.last < a.since }
+// outsideWindow reports whether all that a run said was before the window.
+func (a *Account) outsideWindow(r *run) bool { return r.last != math.MinInt64 && r.last < a.since }
 
-func (j *judgement) state(r *run) RunState {
+// runState says what is known of the end of a run.
+func (j *judgement) runState(r *run) RunState {
 	at := j.a.o.At
 	switch {
 	case r.final:
@@ -88,36 +88,35 @@ func (j *judgement) state(r *run) RunState {
 	return RunEnded
 }
 
-// settleRemovals enters what removals know into the runs, of which a removal
-// does not name the system, and opens runs of which nothing else is left.
-func (l *ledger) settleRemovals() map[string]*removals {
+// enterRemovals adds what removals know to the runs. A removal does not name the
+// system of a run: it counts for each run of that name, and where there is none it
+// opens one without a system.
+func (l *ledger) enterRemovals() map[string]*removals {
 	byRun := map[string][]*run{}
 	for key, r := range l.runs {
 		byRun[key.run] = append(byRun[key.run], r)
 	}
 	for id, rm := range l.removals {
 		if byRun[id] == nil {
-			r := l.open(runKey{"", id})
+			r := l.openRun(runKey{"", id})
 			r.node = rm.node
 			byRun[id] = []*run{r}
-			l.forgetful = l.forgetful || rm.known[papyra.KindReport][0] > 0
+			l.forgetful = l.forgetful || rm.known[papyra.KindReport].highest > 0
 		}
 		for _, r := range byRun[id] {
 			r.node = cmp.Or(r.node, rm.node)
 			for kind, known := range rm.known {
-				if known[0] == 0 {
-					continue
+				if known.highest > 0 {
+					r.seriesOf(papyra.Kind(kind)).raise(known)
 				}
-				s := r.of(papyra.Kind(kind))
-				s.highest, s.settled, s.base = max(s.highest, known[0]), max(s.settled, known[1]), max(s.base, known[2])
 			}
 		}
 	}
 	return l.removals
 }
 
-// second prepares for a second reading and says what it needs.
-func (j *judgement) second() (q papyra.Query, again bool) {
+// prepareSecond prepares for a second reading and says what it needs.
+func (j *judgement) prepareSecond() (q papyra.Query, again bool) {
 	nodes := map[string]bool{}
 	kinds := map[papyra.Kind]bool{}
 	for _, r := range j.runs {
@@ -125,7 +124,7 @@ func (j *judgement) second() (q papyra.Query, again bool) {
 			if s == nil {
 				continue
 			}
-			j.compare(s)
+			j.countCopies(s)
 			if j.a.o.Gaps {
 				j.listGaps(r, papyra.Kind(kind), s)
 			}
@@ -143,7 +142,7 @@ func (j *judgement) second() (q papyra.Query, again bool) {
 			q.Kinds = append(q.Kinds, k)
 		}
 	}
-	// A long list costs more than it saves.
+	// A long list of nodes costs the stores more than it saves.
 	if len(nodes) <= 16 {
 		for node := range nodes {
 			q.Nodes = append(q.Nodes, node)
@@ -153,19 +152,20 @@ func (j *judgement) second() (q papyra.Query, again bool) {
 	return q, true
 }
 
-// compare counts the copies of a series, and prepares for a look at them.
-func (j *judgement) compare(s *judgedSeries) {
-	if s.stored.repeated == nil {
+// countCopies counts the copies of a series, and prepares to compare them.
+func (j *judgement) countCopies(s *judgedSeries) {
+	repeated := s.stored.Repeated()
+	if repeated.IsEmpty() {
 		return
 	}
-	s.counts.Duplicates = s.stored.lines - s.stored.set.GetCardinality()
-	n := s.stored.repeated.GetCardinality()
+	s.counts.Duplicates = s.stored.Added() - s.stored.Set().Count()
+	n := repeated.Count()
 	if j.compared+n > maxCompared {
 		j.notes = append(j.notes, "too many records lie in the stores twice to be compared: some that are called duplicates may be conflicts")
 		return
 	}
 	j.compared += n
-	s.versions = newVersions(s.stored.repeated)
+	s.versions = newVersions(repeated)
 }
 
 // revisit looks at a record of the second reading.
@@ -183,29 +183,30 @@ func (j *judgement) revisit(rec *papyra.Record) {
 		s.times[rec.Seq] = rec.Time
 	}
 	if s.versions != nil && rec.Seq > s.base {
-		s.versions.see(rec.Seq, maphash.Bytes(j.a.seed, rec.Line))
+		s.versions.seeCopy(rec.Seq, maphash.Bytes(j.a.seed, rec.Line))
 	}
 }
 
 // versions tells exact copies of records from conflicts.
 type versions struct {
-	of    *roaring64.Bitmap
+	of    *numset.Set
 	first []uint32            // hash of the first copy of each number, by its rank; 0 for none yet
 	more  map[uint64][]uint32 // other versions, by number
 
 	exact, conflicts uint64
 }
 
-func newVersions(repeated *roaring64.Bitmap) *versions {
-	return &versions{of: repeated, first: make([]uint32, repeated.GetCardinality()), more: map[uint64][]uint32{}}
+func newVersions(repeated *numset.Set) *versions {
+	return &versions{of: repeated, first: make([]uint32, repeated.Count()), more: map[uint64][]uint32{}}
 }
 
-func (v *versions) see(seq, hash uint64) {
+// seeCopy looks at a copy of a record.
+func (v *versions) seeCopy(seq, hash uint64) {
 	if !v.of.Contains(seq) {
 		return
 	}
 	h := uint32(hash) | 1 // 31 bits tell two versions apart; 0 means none
-	first := &v.first[v.of.Rank(seq)-1]
+	first := &v.first[v.of.Position(seq)]
 	switch {
 	case *first == 0:
 		*first = h
@@ -223,7 +224,7 @@ func (j *judgement) result() *Result {
 		Stores: j.l.stores, Absent: j.l.absent, GapsTotal: j.gaps,
 		Settle: max(j.a.o.Settle, 0).Seconds(), At: unix(j.a.o.At), Since: unix(j.a.o.Since),
 	}
-	r.Total.add(&Counts{})
+	r.Total.addCounts(&Counts{})
 	for _, jr := range j.runs {
 		run := Run{
 			System: jr.key.system, Node: jr.node, Run: jr.key.run, State: jr.state, Reports: jr.reports,
@@ -234,7 +235,7 @@ func (j *judgement) result() *Result {
 				continue
 			}
 			run.Categories = append(run.Categories, j.category(s, papyra.Kind(kind), &jr.latest))
-			r.Total.add(&run.Categories[len(run.Categories)-1].Counts)
+			r.Total.addCounts(&run.Categories[len(run.Categories)-1].Counts)
 		}
 		r.Runs = append(r.Runs, run)
 	}
@@ -244,14 +245,14 @@ func (j *judgement) result() *Result {
 	if len(r.Absent) > 0 || slices.ContainsFunc(r.Stores, func(s Store) bool { return s.Judged && s.Incomplete }) {
 		r.Verdict = Incomplete
 	}
-	j.explain(r)
+	j.explainGaps(r)
 	r.Notes = j.allNotes()
 	return r
 }
 
 func (j *judgement) category(s *judgedSeries, kind papyra.Kind, latest *reportFacts) Category {
 	c := Category{Category: kind.Category(), First: s.base + 1, Highest: s.highest}
-	c.add(&s.counts)
+	c.addCounts(&s.counts)
 	if v := s.versions; v != nil && j.again {
 		c.Duplicates, c.Conflicts = v.exact, v.conflicts
 	}

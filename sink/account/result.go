@@ -74,7 +74,8 @@ func sum[K comparable](m map[K]uint64) (total uint64) {
 	return total
 }
 
-func (c *Counts) drop(reason papyra.DropReason, n uint64) {
+// addDropped adds n; even for none there is a map, so that JSON shows an object.
+func (c *Counts) addDropped(reason papyra.DropReason, n uint64) {
 	if c.Dropped == nil {
 		c.Dropped = map[papyra.DropReason]uint64{}
 	}
@@ -83,7 +84,8 @@ func (c *Counts) drop(reason papyra.DropReason, n uint64) {
 	}
 }
 
-func (c *Counts) remove(act string, n uint64) {
+// addRemoved is addDropped of what acts removed.
+func (c *Counts) addRemoved(act string, n uint64) {
 	if c.Removed == nil {
 		c.Removed = map[string]uint64{}
 	}
@@ -92,17 +94,17 @@ func (c *Counts) remove(act string, n uint64) {
 	}
 }
 
-// add adds another series to a total.
-func (c *Counts) add(o *Counts) {
+// addCounts adds another series to a total.
+func (c *Counts) addCounts(o *Counts) {
 	c.Accepted += o.Accepted
 	c.Stored += o.Stored
-	c.drop("", 0)
+	c.addDropped("", 0)
 	for reason, n := range o.Dropped {
-		c.drop(reason, n)
+		c.addDropped(reason, n)
 	}
-	c.remove("", 0)
+	c.addRemoved("", 0)
 	for act, n := range o.Removed {
-		c.remove(act, n)
+		c.addRemoved(act, n)
 	}
 	c.Filtered += o.Filtered
 	c.Before += o.Before

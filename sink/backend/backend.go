@@ -23,6 +23,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/human"
+	"github.com/papyra/papyra/internal/redact"
 	"github.com/papyra/papyra/sink/backend/jsonfile"
 	"github.com/papyra/papyra/sink/backend/memory"
 	"github.com/papyra/papyra/sink/backend/redis"
@@ -77,10 +78,15 @@ func open(rawURL string, o Options) (papyra.Store, error) {
 	}
 	rest, query, _ := strings.Cut(rest, "?")
 	p, err := k.parse(query, o)
-	if err != nil {
-		return nil, err
+	var store papyra.Store
+	if err == nil {
+		store, err = k.open(rest, p)
 	}
-	return k.open(rest, p)
+	if err != nil && strings.Contains(query, "@") {
+		// The "?" may stand within a password: no part of the URL may be shown.
+		err = fmt.Errorf("the parameters cannot be read: write \"?\" in a password as %%3F and \"@\" in a parameter as %%40: %w", papyra.ErrConfig)
+	}
+	return store, err
 }
 
 func forms() string {
@@ -190,46 +196,6 @@ func EscapePath(path string) string { return escaper.Replace(path) }
 
 func unescapePath(path string) string { return unescaper.Replace(path) }
 
-// Redact returns a URL without its secrets: the password of a user, a user
-// without a password (it may be one), and the value of parameters named like
-// secrets. It takes any text, and leaves URLs without secrets as they are.
-func Redact(rawURL string) string {
-	const hidden = "xxxxx"
-	head, rest, ok := strings.Cut(rawURL, "://")
-	if !ok {
-		return rawURL
-	}
-	// A password may hold any byte, also "/", "?" and "@": whatever stands before
-	// the last "@" is taken for it.
-	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-		before, behind := rest[:at], rest[at:]
-		if strings.Contains(before, "?") {
-			// It may also stand within the value of a parameter.
-			_, others, more := strings.Cut(behind, "&")
-			if behind = "@" + hidden; more {
-				behind += "&" + others
-			}
-		}
-		user, _, pair := strings.Cut(before, ":")
-		if pair {
-			user += ":" + hidden
-		} else {
-			user = hidden
-		}
-		rest = user + behind
-	}
-	place, query, ok := strings.Cut(rest, "?")
-	if !ok {
-		return head + "://" + rest
-	}
-	parts := strings.Split(query, "&")
-	for i, part := range parts {
-		name, _, _ := strings.Cut(part, "=")
-		for _, secret := range []string{"pass", "secret", "token", "key", "user"} {
-			if strings.Contains(strings.ToLower(name), secret) {
-				parts[i] = name + "=" + hidden
-			}
-		}
-	}
-	return head + "://" + place + "?" + strings.Join(parts, "&")
-}
+// Redact returns a URL without its secrets, fit for logs and messages. It takes
+// any text, and leaves URLs without secrets as they are.
+func Redact(rawURL string) string { return redact.URL(rawURL) }

@@ -19,9 +19,9 @@ import (
 // Config says how the server listens. The zero Config listens on
 // 127.0.0.1:4222.
 type Config struct {
-	// Listen is host:port, or a host or :port alone. The host is 127.0.0.1 where
-	// it is left out: only "0.0.0.0" opens the server to others. Port 0 takes a
-	// free one; left out it is 4222.
+	// Listen is host:port, or a host or :port alone. Without a host it is
+	// 127.0.0.1; only "0.0.0.0" opens the server to other machines. Without a port
+	// it is 4222; port 0 takes a free one.
 	Listen string
 	// MaxPayload bounds a message, in bytes. Default 1 MiB.
 	MaxPayload int
@@ -70,11 +70,11 @@ func Start(c Config) (*Broker, error) {
 // configuration wraps papyra.ErrConfig; an address that cannot be listened on
 // wraps papyra.ErrUnavailable.
 //
-// The server has neither logins nor TLS nor JetStream: it is for one machine.
-// Where several meet, run a NATS server of its own and give its URL to the
-// sink. A client that publishes faster than the sink takes is stalled, not
-// dropped: no_fast_producer_stall stays off, because with it the server throws
-// messages for a lagging receiver away and counts nothing.
+// The server has no logins, no TLS and no JetStream: it is for one machine. For
+// several machines, run a NATS server and give its URL to the sink. The server
+// stalls a client that publishes faster than the sink takes messages; it does
+// not drop them. For this the option no_fast_producer_stall stays off: with it
+// the server throws away messages for a slow receiver and counts nothing.
 func New(c Config) (*Broker, error) {
 	host, port, err := splitListen(c.Listen)
 	if err != nil {
@@ -93,7 +93,7 @@ func New(c Config) (*Broker, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	b := &Broker{config: c, host: host, port: port}
-	// A port in use is found out now, not when the store is already open.
+	// Open would find a port in use only after the caller has opened the store.
 	if l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err != nil {
 		return nil, b.cannotListen(err)
 	} else if err := l.Close(); err != nil {
@@ -113,7 +113,7 @@ func New(c Config) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: start the embedded NATS server: %w", papyra.ErrConfig, err)
 	}
-	b.srv.SetLoggerV2(&adapter{log: c.Logger, every: logEvery}, false, false, false)
+	b.srv.SetLoggerV2(newServerLog(c.Logger), false, false, false)
 	b.srv.Start()
 	if !b.srv.ReadyForConnections(c.StartTimeout) {
 		b.Close()
@@ -145,14 +145,16 @@ func (b *Broker) cannotListen(err error) error {
 		papyra.ErrUnavailable, b.host, b.port, err)
 }
 
-// URL is what clients on this machine connect to, "" before Open.
+// URL returns the address to which clients on this machine connect, or ""
+// before Open.
 func (b *Broker) URL() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.url
 }
 
-// Addr is where the server listens, or listened; "" before Open.
+// Addr returns the address on which the server listens, also after Close, or ""
+// before Open.
 func (b *Broker) Addr() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -169,24 +171,24 @@ func (b *Broker) Loopback() bool {
 	return b.addr == nil || b.addr.IP.IsLoopback()
 }
 
-// InProcessConn connects a client without a socket; with it a Broker is what
-// nats.InProcessServer wants. Such a client is not disconnected by Quiesce.
+// InProcessConn connects a client without a socket, as nats.InProcessServer
+// asks for. Quiesce does not disconnect such a client.
 func (b *Broker) InProcessConn() (net.Conn, error) { return b.srv.InProcessConn() }
 
-// Quiesce stops accepting clients and disconnects those there are, except the
-// ones in this process. What the server had read from them it has given to its
-// subscribers' connections, so that a sink that drains afterwards leaves nothing
-// behind that a client could have taken for received. It returns when they are
-// gone or ctx ends.
+// Quiesce stops accepting clients and disconnects those of other processes. It
+// returns when they are gone or ctx ends. By then the server has handed all that
+// it had read from them to its subscribers' connections. A sink that drains
+// afterwards therefore stores every message that a client could believe to be
+// received.
 func (b *Broker) Quiesce(ctx context.Context) error {
 	if b.Addr() == "" {
 		return nil // nobody was let in
 	}
-	// The lame duck mode closes the listener and then waits, by default for ten
-	// seconds, before it disconnects clients; Close ends it.
+	// The lame duck mode closes the listener. Then it waits, by default for ten
+	// seconds, before it disconnects clients. Close ends that wait.
 	b.lameDuck.Go(b.srv.LameDuckShutdown)
 	for {
-		clients, err := b.remote()
+		clients, err := b.disconnectRemote()
 		if err != nil {
 			return fmt.Errorf("list the clients of the embedded NATS server: %w", err)
 		}
@@ -201,9 +203,9 @@ func (b *Broker) Quiesce(ctx context.Context) error {
 	}
 }
 
-// remote disconnects the clients of other processes and returns how many there
-// were.
-func (b *Broker) remote() (int, error) {
+// disconnectRemote disconnects the clients of other processes and returns how
+// many there were.
+func (b *Broker) disconnectRemote() (int, error) {
 	conns, err := b.srv.Connz(&server.ConnzOptions{Limit: 1 << 20})
 	if err != nil {
 		return 0, err
@@ -219,8 +221,7 @@ func (b *Broker) remote() (int, error) {
 	return n, nil
 }
 
-// Close ends the server and returns when it has ended. Clients are
-// disconnected.
+// Close disconnects the clients, ends the server and returns when it has ended.
 func (b *Broker) Close() {
 	b.srv.Shutdown()
 	b.srv.WaitForShutdown()

@@ -11,7 +11,7 @@ import (
 	"github.com/papyra/papyra/sink"
 )
 
-// Source is what is told of: a *sink.Sink.
+// Source has the numbers that a collector tells. A *sink.Sink is one.
 type Source interface {
 	Stats() sink.Stats
 	Ready() error
@@ -23,24 +23,26 @@ type Source interface {
 func Collector(s Source, version string) prometheus.Collector {
 	c := &collector{
 		source: s,
-		build: prometheus.MustNewConstMetric(desc("build_info", "Which papyra-sink this is; always 1.", "version", "goversion"),
+		build: prometheus.MustNewConstMetric(newDesc("build_info", "Which papyra-sink this is; always 1.", "version", "goversion"),
 			prometheus.GaugeValue, 1, version, runtime.Version()),
-		ready:    desc("ready", "1 while NATS and the store work, otherwise 0; /readyz has the reason."),
-		state:    desc("state", "1 for the state in which the sink is, 0 for the others.", "state"),
-		rejected: desc("records_rejected_total", "Received lines that failed the checks, by reason.", "reason"),
-		dropped:  desc("records_dropped_total", "Good records that were dropped, by reason: the buffer was full, or the time to stop was over.", "reason"),
-		failed:   desc("write_errors_total", "Failed appends to the store, by cause. What was not stored is kept and tried again.", "cause"),
+		ready:    newDesc("ready", "1 while NATS and the store work, otherwise 0; /readyz has the reason."),
+		state:    newDesc("state", "1 for the state in which the sink is, 0 for the others.", "state"),
+		rejected: newDesc("records_rejected_total", "Received lines that failed the checks, by reason.", "reason"),
+		dropped:  newDesc("records_dropped_total", "Good records that were dropped, by reason: the buffer was full, or the time to stop was over.", "reason"),
+		failed:   newDesc("write_errors_total", "Failed appends to the store, by cause. What was not stored is kept and tried again.", "cause"),
 	}
 	for _, n := range numbers() {
-		c.numbers = append(c.numbers, described{n, desc(n.name, n.help)})
+		c.numbers = append(c.numbers, described{n, newDesc(n.name, n.help)})
 	}
 	return c
 }
 
-func desc(name, help string, labels ...string) *prometheus.Desc {
+// newDesc describes a metric, whose name gets the prefix of all of them.
+func newDesc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("papyra_"+name, help, labels, nil)
 }
 
+// collector asks its source once in each collection.
 type collector struct {
 	source  Source
 	build   prometheus.Metric
@@ -49,6 +51,7 @@ type collector struct {
 	ready, state, rejected, dropped, failed *prometheus.Desc
 }
 
+// described is a number with its description.
 type described struct {
 	number
 	desc *prometheus.Desc
@@ -70,9 +73,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(d, kind, v, label...)
 	}
 	to <- c.build
-	send(c.ready, prometheus.GaugeValue, one(ready))
+	send(c.ready, prometheus.GaugeValue, boolValue(ready))
 	for _, state := range states() {
-		send(c.state, prometheus.GaugeValue, one(st.State == state), state)
+		send(c.state, prometheus.GaugeValue, boolValue(st.State == state), state)
 	}
 	for _, n := range c.numbers {
 		kind := prometheus.CounterValue
@@ -81,24 +84,24 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		}
 		send(n.desc, kind, n.value(&st, &config))
 	}
-	each(st.Rejected, papyra.RejectReasons(), func(reason string, n float64) { send(c.rejected, prometheus.CounterValue, n, reason) })
-	each(st.Dropped, dropReasons(), func(reason string, n float64) { send(c.dropped, prometheus.CounterValue, n, reason) })
-	each(st.AppendErrors, papyra.Causes(), func(cause string, n float64) { send(c.failed, prometheus.CounterValue, n, cause) })
+	eachLabel(st.Rejected, papyra.RejectReasons(), func(reason string, n float64) { send(c.rejected, prometheus.CounterValue, n, reason) })
+	eachLabel(st.Dropped, dropReasons(), func(reason string, n float64) { send(c.dropped, prometheus.CounterValue, n, reason) })
+	eachLabel(st.AppendErrors, papyra.Causes(), func(cause string, n float64) { send(c.failed, prometheus.CounterValue, n, cause) })
 }
 
-// states are those of sink.Stats.State.
+// states returns the values that sink.Stats.State may have.
 func states() []string { return []string{"starting", "running", "stopping", "stopped"} }
 
-// dropReasons are those that a sink drops records for; what it rejects is counted
-// by itself.
+// dropReasons returns the reasons for which a sink drops records. What it rejects
+// has a counter of its own.
 func dropReasons() []papyra.DropReason {
 	return []papyra.DropReason{papyra.DropSinkFull, papyra.DropSinkStopped}
 }
 
-// each calls f for every key of the closed list, also where nothing was counted:
-// a counter that appears with its first increase would hide that increase from
-// Prometheus. Keys beyond the list follow.
-func each[K ~string](counts map[K]uint64, list []K, f func(key string, n float64)) {
+// eachLabel calls f for every key of the closed list, also for one that has counted
+// nothing: Prometheus does not see the first increase of a counter that appears
+// with it. Keys that are not in the list follow.
+func eachLabel[K ~string](counts map[K]uint64, list []K, f func(key string, n float64)) {
 	for _, k := range list {
 		f(string(k), float64(counts[k]))
 	}
@@ -109,7 +112,8 @@ func each[K ~string](counts map[K]uint64, list []K, f func(key string, n float64
 	}
 }
 
-func one(yes bool) float64 {
+// boolValue returns 1 for true and 0 for false.
+func boolValue(yes bool) float64 {
 	if yes {
 		return 1
 	}

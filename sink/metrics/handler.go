@@ -4,23 +4,25 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/papyra/papyra/internal/terminal"
 )
 
 const (
 	// maxScrapes bounds the scrapes at one time; one more gets a 503.
-	maxScrapes    = 4
+	maxScrapes = 4
+	// scrapeTimeout bounds one scrape; a longer one gets a 503.
 	scrapeTimeout = 5 * time.Second
 )
 
 // Handler serves /metrics, /livez and /readyz of one sink, for GET and HEAD only.
-// Beside the sink's own metrics there are those of the Go runtime (go_) and of the
+// It serves the sink's own metrics and those of the Go runtime (go_) and of the
 // process (process_). It may be used before the sink runs and after it.
 func Handler(s Source, version string) http.Handler {
 	registry := prometheus.NewPedanticRegistry()
@@ -31,22 +33,23 @@ func Handler(s Source, version string) http.Handler {
 		MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout,
 	}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		text(w, http.StatusOK, "live")
+		writeText(w, http.StatusOK, "live")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := s.Ready(); err != nil {
-			text(w, http.StatusServiceUnavailable, "not ready: "+oneLine(err.Error()))
+			writeText(w, http.StatusServiceUnavailable, "not ready: "+oneLine(err.Error()))
 			return
 		}
-		text(w, http.StatusOK, "ready")
+		writeText(w, http.StatusOK, "ready")
 	})
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		text(w, http.StatusOK, fmt.Sprintf("papyra-sink %s\n\n/metrics  for Prometheus\n/livez    the process runs\n/readyz   NATS and the store work", version))
+		writeText(w, http.StatusOK, fmt.Sprintf("papyra-sink %s\n\n/metrics  for Prometheus\n/livez    the process runs\n/readyz   NATS and the store work", version))
 	})
 	return mux
 }
 
-func text(w http.ResponseWriter, status int, body string) {
+// writeText answers with a line of plain text that nothing may keep.
+func writeText(w http.ResponseWriter, status int, body string) {
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
@@ -57,14 +60,4 @@ func text(w http.ResponseWriter, status int, body string) {
 
 // oneLine writes an error, which may be several joined ones and hold the name of
 // a file, so that it fits into a log and moves no cursor.
-func oneLine(s string) string {
-	var b strings.Builder
-	for _, r := range strings.ReplaceAll(s, "\n", "; ") {
-		if !strconv.IsPrint(r) {
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
+func oneLine(s string) string { return terminal.Escape(strings.ReplaceAll(s, "\n", "; ")) }

@@ -9,13 +9,13 @@ type number struct {
 	value      func(*sink.Stats, *sink.Config) float64
 }
 
-// numbers are all metrics without labels, in the order in which sink.Stats has
+// numbers returns all metrics without labels, in the order in which sink.Stats has
 // them.
 func numbers() []number {
 	count := func(name, help string, n func(*sink.Stats) uint64) number {
 		return number{name, help, false, func(s *sink.Stats, _ *sink.Config) float64 { return float64(n(s)) }}
 	}
-	file := func(name, help string, n func(*sink.Stats) int64) number {
+	fileCount := func(name, help string, n func(*sink.Stats) int64) number {
 		return number{name, help, false, func(s *sink.Stats, _ *sink.Config) float64 { return float64(n(s)) }}
 	}
 	return []number{
@@ -34,20 +34,20 @@ func numbers() []number {
 		count("rejects_not_kept_total", "Rejected lines that the reject file did not take.", func(s *sink.Stats) uint64 { return s.RejectsNotKept }),
 		count("reject_files_replaced_total", "Older reject files that a newer one replaced.", func(s *sink.Stats) uint64 { return s.RejectFilesReplaced }),
 
-		file("file_ends_healed_total", "Files without a newline at their end that got one.", func(s *sink.Stats) int64 { return s.Files.Healed }),
-		file("file_writes_cut_back_total", "Writes that failed in the middle and were cut off again.", func(s *sink.Stats) int64 { return s.Files.CutBack }),
-		file("file_writes_torn_total", "Writes that failed in the middle and left a fragment in the store.", func(s *sink.Stats) int64 { return s.Files.Torn }),
-		file("file_reopened_total", "Times that the file was renamed or deleted from outside.", func(s *sink.Stats) int64 { return s.Files.Reopened }),
-		file("file_truncated_total", "Times that the file was made shorter from outside.", func(s *sink.Stats) int64 { return s.Files.Truncated }),
-		file("file_sync_failures_total", "Failed fsyncs, after each of which the bytes are written again.", func(s *sink.Stats) int64 { return s.Files.SyncFailures }),
-		file("file_lock_retaken_total", "Times that the lock file was removed from outside.", func(s *sink.Stats) int64 { return s.Files.LockRetaken }),
-		file("rotations_total", "Rotations of the store's files.", func(s *sink.Stats) int64 { return s.Files.Rotations }),
-		file("rotation_dropped_files_total", "Oldest files that the bound of a rotating store removed.", func(s *sink.Stats) int64 { return s.Files.DroppedFiles }),
-		file("rotation_dropped_records_total", "Records in the files that the bound removed.", func(s *sink.Stats) int64 { return s.Files.DroppedRecords }),
-		file("rotation_dropped_bytes_total", "Bytes of the files that the bound removed.", func(s *sink.Stats) int64 { return s.Files.DroppedBytes }),
-		file("redis_chunks_resent_total", "Parts of batches that were sent to Redis again because an answer was lost.", func(s *sink.Stats) int64 { return s.Files.Resent }),
-		file("redis_chunks_fenced_total", "Parts that were sent again and stood there already: none is stored twice.", func(s *sink.Stats) int64 { return s.Files.Fenced }),
-		file("redis_rolled_back_total", "Times that the Redis server had forgotten what it had acknowledged.", func(s *sink.Stats) int64 { return s.Files.RolledBack }),
+		fileCount("file_ends_healed_total", "Files without a newline at their end that got one.", func(s *sink.Stats) int64 { return s.Files.Healed }),
+		fileCount("file_writes_cut_back_total", "Writes that failed in the middle and were cut off again.", func(s *sink.Stats) int64 { return s.Files.CutBack }),
+		fileCount("file_writes_torn_total", "Writes that failed in the middle and left a fragment in the store.", func(s *sink.Stats) int64 { return s.Files.Torn }),
+		fileCount("file_reopened_total", "Times that the file was renamed or deleted from outside.", func(s *sink.Stats) int64 { return s.Files.Reopened }),
+		fileCount("file_truncated_total", "Times that the file was made shorter from outside.", func(s *sink.Stats) int64 { return s.Files.Truncated }),
+		fileCount("file_sync_failures_total", "Failed fsyncs, after each of which the bytes are written again.", func(s *sink.Stats) int64 { return s.Files.SyncFailures }),
+		fileCount("file_lock_retaken_total", "Times that the lock file was removed from outside.", func(s *sink.Stats) int64 { return s.Files.LockRetaken }),
+		fileCount("rotations_total", "Rotations of the store's files.", func(s *sink.Stats) int64 { return s.Files.Rotations }),
+		fileCount("rotation_dropped_files_total", "Oldest files that the bound of a rotating store removed.", func(s *sink.Stats) int64 { return s.Files.DroppedFiles }),
+		fileCount("rotation_dropped_records_total", "Records in the files that the bound removed.", func(s *sink.Stats) int64 { return s.Files.DroppedRecords }),
+		fileCount("rotation_dropped_bytes_total", "Bytes of the files that the bound removed.", func(s *sink.Stats) int64 { return s.Files.DroppedBytes }),
+		fileCount("redis_chunks_resent_total", "Parts of batches that were sent to Redis again because an answer was lost.", func(s *sink.Stats) int64 { return s.Files.Resent }),
+		fileCount("redis_chunks_fenced_total", "Parts that were sent again and stood there already: none is stored twice.", func(s *sink.Stats) int64 { return s.Files.Fenced }),
+		fileCount("redis_rolled_back_total", "Times that the Redis server had forgotten what it had acknowledged.", func(s *sink.Stats) int64 { return s.Files.RolledBack }),
 
 		count("scans_total", "Scans of the store by this process: those of its startup check.", func(s *sink.Stats) uint64 { return s.Acts.Scans }),
 		count("scan_errors_total", "Scans that failed.", func(s *sink.Stats) uint64 { return s.Acts.ScanErrors }),

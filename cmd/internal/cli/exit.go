@@ -41,7 +41,7 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// rank orders the codes: with several the first wins.
+// rank is the place of a code in the order in which the first wins.
 func rank(code int) int {
 	order := []int{143, 130, CodeUsage, CodeConfig, CodeUnavailable, CodeBusy, CodeFailed, CodeIncomplete, CodeAnomalies, CodeRefused}
 	if i := slices.Index(order, code); i >= 0 {
@@ -71,8 +71,8 @@ func ExitCode(err error) int {
 }
 
 func codeOf(err error) (code int, known bool) {
-	// Each level is looked at by itself: errors.As would find only the first of
-	// several errors joined, and their order must not matter.
+	// This looks at each level itself: errors.As would find only the first of several
+	// joined errors, and their order must not matter.
 	switch e := err.(type) { //nolint:errorlint // see above
 	case nil:
 		return CodeOK, false
@@ -83,8 +83,8 @@ func codeOf(err error) (code int, known bool) {
 	case interface{ Unwrap() error }:
 		return codeOf(e.Unwrap())
 	case interface{ Unwrap() []error }:
-		// A part without a code matters only when no part has one: with
-		// "%w: %w" it is the detail of the other.
+		// A part without a code matters only when no part has one: in "%w: %w" it is
+		// a detail of the other part.
 		for _, part := range e.Unwrap() {
 			if c, ok := codeOf(part); ok {
 				code, known = First(code, c), true

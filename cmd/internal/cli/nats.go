@@ -14,18 +14,19 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/human"
 )
 
 const defaultTimeout = 5 * time.Second
 
 // NATSFlags returns the flags that say how to reach a broker, with the names
-// and environment of the nats command.
+// and environment variables of the nats command.
 func NATSFlags() []urfave.Flag {
 	const category = "NATS"
 	return []urfave.Flag{
-		&urfave.StringFlag{Name: "server", Aliases: []string{"s"}, EnvVars: []string{"NATS_URL"}, Category: category, Usage: "broker `URL`, or several with commas between"},
+		&urfave.StringFlag{Name: "server", Aliases: []string{"s"}, EnvVars: []string{"NATS_URL"}, Category: category, Usage: "broker `URL`, or several, separated by commas"},
 		&urfave.StringFlag{Name: "user", EnvVars: []string{"NATS_USER"}, Category: category, Usage: "user `NAME`, or a token when there is no password"},
-		&urfave.StringFlag{Name: "password", EnvVars: []string{"NATS_PASSWORD"}, Category: category, Usage: "`PASSWORD`; others can see it among the processes: prefer --password-file"},
+		&urfave.StringFlag{Name: "password", EnvVars: []string{"NATS_PASSWORD"}, Category: category, Usage: "`PASSWORD`; other users can see it in the list of processes: prefer --password-file"},
 		&urfave.StringFlag{Name: "password-file", EnvVars: []string{"NATS_PASSWORD_FILE"}, Category: category, Usage: "`FILE` that holds the password"},
 		&urfave.StringFlag{Name: "creds", EnvVars: []string{"NATS_CREDS"}, Category: category, Usage: "credentials `FILE`"},
 		&urfave.StringFlag{Name: "nkey", EnvVars: []string{"NATS_NKEY"}, Category: category, Usage: "`FILE` with an nkey seed"},
@@ -39,16 +40,16 @@ func NATSFlags() []urfave.Flag {
 
 // NATS is how to reach a broker.
 type NATS struct {
-	URL     string        // one, or several with commas between; it may hold a secret: show it with RedactURL
+	URL     string        // one, or several, separated by commas; it may hold a secret: show it with redact.URL
 	Timeout time.Duration // for one attempt to connect, and for an answer
 	Options []nats.Option // credentials, TLS, Timeout
 }
 
 // NATSOptions reads the flags of [NATSFlags]. A flag or its environment wins
 // over the context. Without --server and --context the selected context of the
-// nats command is used, if there is one, otherwise nats://127.0.0.1:4222; with
-// --server the selected context is not looked at, so that its credentials never
-// go to another broker. An error wraps papyra.ErrConfig or papyra.ErrUsage.
+// nats command is used, if there is one, otherwise nats://127.0.0.1:4222. With
+// --server the selected context is not used, so that its credentials never go to
+// another broker. An error wraps papyra.ErrConfig or papyra.ErrUsage.
 func NATSOptions(c *urfave.Context) (NATS, error) {
 	saved, err := loadContext(c.String("context"), c.String("server") != "")
 	if err != nil {
@@ -66,12 +67,12 @@ func NATSOptions(c *urfave.Context) (NATS, error) {
 	}
 	n.Timeout = defaultTimeout
 	if s := c.String("timeout"); s != "" {
-		if n.Timeout, err = ParseDuration(s); err != nil {
-			return NATS{}, usage("--timeout: %v", err)
+		if n.Timeout, err = human.ParseDuration(s); err != nil {
+			return NATS{}, usageError("--timeout: %v", err)
 		}
 	}
 	if n.Timeout == 0 {
-		return NATS{}, usage("--timeout is 0: give a duration like 5s")
+		return NATS{}, usageError("--timeout is 0: give a duration like 5s")
 	}
 	n.Options = append(n.Options, nats.Timeout(n.Timeout))
 
@@ -86,7 +87,7 @@ func NATSOptions(c *urfave.Context) (NATS, error) {
 	case user != "":
 		n.Options = append(n.Options, nats.UserInfo(user, password))
 	case password != "":
-		return NATS{}, config("a password without a user: give --user too")
+		return NATS{}, configError("a password without a user: give --user too")
 	case saved.Token != "":
 		n.Options = append(n.Options, nats.Token(saved.Token))
 	}
@@ -102,7 +103,7 @@ func NATSOptions(c *urfave.Context) (NATS, error) {
 		}
 		opt, err := nats.NkeyOptionFromSeed(file)
 		if err != nil {
-			return NATS{}, config("--nkey %s: no nkey seed in the file", file)
+			return NATS{}, configError("--nkey %s: no nkey seed in the file", file)
 		}
 		n.Options = append(n.Options, opt)
 	}
@@ -120,12 +121,12 @@ func NATSOptions(c *urfave.Context) (NATS, error) {
 	return n, nil
 }
 
-// tlsOptions checks the files now: the client would only find out while it
-// connects, and again and again. The client asks for TLS 1.2 at least.
+// tlsOptions checks the files at once: otherwise each attempt to connect would
+// fail. The client asks for TLS 1.2 at least.
 func tlsOptions(cert, key, ca string) ([]nats.Option, error) {
 	var opts []nats.Option
 	if (cert == "") != (key == "") {
-		return nil, config("--tlscert and --tlskey belong together: give both")
+		return nil, configError("--tlscert and --tlskey belong together: give both")
 	}
 	if cert != "" {
 		for flag, file := range map[string]string{"--tlscert": cert, "--tlskey": key} {
@@ -147,18 +148,18 @@ func tlsOptions(cert, key, ca string) ([]nats.Option, error) {
 func readable(flag, file string) error {
 	f, err := os.Open(file)
 	if err != nil {
-		return config("%s: %v", flag, err)
+		return configError("%s: %v", flag, err)
 	}
 	return f.Close()
 }
 
-// secret returns a secret that is given by value, by --<name>-file or in the
-// context, in this order.
+// secret returns the secret that is given by value, by --<name>-file or in the
+// context. The first of them wins.
 func secret(c *urfave.Context, name, inContext string) (string, error) {
 	value, file := c.String(name), c.String(name+"-file")
 	switch {
 	case value != "" && file != "":
-		return "", usage("--%s and --%s-file are both given: give one", name, name)
+		return "", usageError("--%s and --%s-file are both given: give one", name, name)
 	case value != "":
 		return value, nil
 	case file != "":
@@ -172,11 +173,11 @@ func secret(c *urfave.Context, name, inContext string) (string, error) {
 func ReadSecret(file string) (string, error) {
 	raw, err := os.ReadFile(file)
 	if err != nil {
-		return "", config("read the secret: %v", err)
+		return "", configError("read the secret: %v", err)
 	}
 	value := strings.TrimRight(string(raw), "\r\n")
 	if value == "" {
-		return "", config("read the secret: %s is empty", file)
+		return "", configError("read the secret: %s is empty", file)
 	}
 	return value, nil
 }
@@ -197,8 +198,8 @@ type savedContext struct {
 }
 
 // loadContext reads the named context, or the selected one when name is empty
-// and no server is given. Names come from flags: one that is a path is read as
-// such by the nats command, and so here.
+// and no server is given. A name that is an absolute path is read as a path, as the
+// nats command does.
 func loadContext(name string, haveServer bool) (savedContext, error) {
 	if name == "" && haveServer {
 		return savedContext{}, nil
@@ -208,7 +209,7 @@ func loadContext(name string, haveServer bool) (savedContext, error) {
 		if name == "" {
 			return savedContext{}, nil
 		}
-		return savedContext{}, config("context %q: %v", name, err)
+		return savedContext{}, configError("context %q: %v", name, err)
 	}
 	if name == "" {
 		raw, _ := os.ReadFile(filepath.Join(dir, "context.txt"))
@@ -219,20 +220,20 @@ func loadContext(name string, haveServer bool) (savedContext, error) {
 	path := name
 	if !filepath.IsAbs(path) {
 		if strings.ContainsAny(name, `/\`) || strings.Contains(name, "..") {
-			return savedContext{}, config("context %q: give its name or an absolute path", name)
+			return savedContext{}, configError("context %q: give its name or an absolute path", name)
 		}
 		path = filepath.Join(dir, "context", name+".json")
 	}
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return savedContext{}, config("context %q: no file %s: 'nats context ls' shows what there is", name, path)
+		return savedContext{}, configError("context %q: no file %s: 'nats context ls' shows what there is", name, path)
 	}
 	if err != nil {
-		return savedContext{}, config("context %q: %v", name, err)
+		return savedContext{}, configError("context %q: %v", name, err)
 	}
 	var saved savedContext
 	if err := json.Unmarshal(raw, &saved); err != nil {
-		return savedContext{}, config("context %q: %s is not the JSON of a context: %v", name, path, err)
+		return savedContext{}, configError("context %q: %s is not the JSON of a context: %v", name, path, err)
 	}
 	for _, file := range []*string{&saved.Creds, &saved.NKey, &saved.Cert, &saved.Key, &saved.CA} {
 		if rest, ok := strings.CutPrefix(*file, "~/"); ok {
@@ -255,6 +256,6 @@ func contextDir() (string, error) {
 	return filepath.Join(home, ".config", "nats"), nil
 }
 
-func config(format string, args ...any) error {
+func configError(format string, args ...any) error {
 	return Exit(CodeConfig, fmt.Errorf("%w: %s", papyra.ErrConfig, fmt.Sprintf(format, args...)))
 }

@@ -9,6 +9,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/human"
 )
 
 // RetentionFlags returns the flags that say what is kept of each stream. The
@@ -16,25 +17,26 @@ import (
 func RetentionFlags() []urfave.Flag {
 	const category = "Retention, for each system and category"
 	return []urfave.Flag{
-		&urfave.StringFlag{Name: "keep-records", EnvVars: []string{"PAPYRA_KEEP_RECORDS"}, Category: category, Usage: "the newest `N`; 0 is no limit"},
-		&urfave.StringFlag{Name: "keep-age", EnvVars: []string{"PAPYRA_KEEP_AGE"}, Category: category, Usage: "what is not older than `AGE`, as 30d or 12h"},
-		&urfave.StringFlag{Name: "keep-bytes", EnvVars: []string{"PAPYRA_KEEP_BYTES"}, Category: category, Usage: "the newest that fit in `SIZE`, as 500MB or 2GiB"},
-		&urfave.StringSliceFlag{Name: "keep", EnvVars: []string{"PAPYRA_KEEP"}, Category: category, Usage: "one category's own `LIMIT`, as dead_letters.keep_age=30d; may be given more than once; reports have no other"},
+		&urfave.StringFlag{Name: "keep-records", EnvVars: []string{"PAPYRA_KEEP_RECORDS"}, Category: category, Usage: "keep the newest `N` records; 0 is no limit"},
+		&urfave.StringFlag{Name: "keep-age", EnvVars: []string{"PAPYRA_KEEP_AGE"}, Category: category, Usage: "keep records that are not older than `AGE`, such as 30d or 12h"},
+		&urfave.StringFlag{Name: "keep-bytes", EnvVars: []string{"PAPYRA_KEEP_BYTES"}, Category: category, Usage: "keep the newest records that fit into `SIZE`, such as 500MB or 2GiB"},
+		&urfave.StringSliceFlag{Name: "keep", EnvVars: []string{"PAPYRA_KEEP"}, Category: category, Usage: "a `LIMIT` of one category instead of the general one, such as dead_letters.keep_age=30d; may be given more than once; the general limits do not apply to reports"},
 	}
 }
 
 // Retention reads the flags of [RetentionFlags]. An error wraps papyra.ErrUsage
-// for a flag that cannot be read, papyra.ErrConfig for a limit that cannot be.
+// for a flag that cannot be read, and papyra.ErrConfig for a limit that does not
+// exist or has a wrong value.
 func Retention(c *urfave.Context) (papyra.Retention, error) {
 	var r papyra.Retention
 	given := map[string]bool{}
 	set := func(name, value string) error {
 		if given[name] {
-			return config("%s is given twice", name)
+			return configError("%s is given twice", name)
 		}
 		given[name] = true
 		if err := SetLimit(&r, name, value); err != nil {
-			return config("%s=%s: %v", name, value, err)
+			return configError("%s=%s: %v", name, value, err)
 		}
 		return nil
 	}
@@ -45,14 +47,14 @@ func Retention(c *urfave.Context) (papyra.Retention, error) {
 			}
 		}
 	}
-	// Commas, so that the environment can hold more than one.
+	// Commas separate limits, so that the environment can hold more than one.
 	for item := range strings.SplitSeq(strings.Join(c.StringSlice("keep"), ","), ",") {
 		if item = strings.TrimSpace(item); item == "" {
 			continue
 		}
 		name, value, ok := strings.Cut(item, "=")
 		if !ok {
-			return r, usage("--keep %q: write CATEGORY.LIMIT=VALUE, as dead_letters.keep_age=30d", item)
+			return r, usageError("--keep %q: write CATEGORY.LIMIT=VALUE, such as dead_letters.keep_age=30d", item)
 		}
 		if err := set(name, value); err != nil {
 			return r, err
@@ -79,9 +81,9 @@ func SetLimit(r *papyra.Retention, name, value string) error {
 			return fmt.Errorf("%q is not a number of records: write it like 100000", value)
 		}
 	case "keep_age":
-		limits.Age, err = ParseDuration(value)
+		limits.Age, err = human.ParseDuration(value)
 	case "keep_bytes":
-		limits.Bytes, err = ParseSize(value)
+		limits.Bytes, err = human.ParseSize(value)
 	default:
 		return fmt.Errorf("unknown limit %q: write keep_records, keep_age or keep_bytes", limit)
 	}

@@ -1,6 +1,5 @@
 // Package cli is what Papyra's commands share: strict command lines on top of
-// urfave/cli, exit codes, sizes and durations as people write them, and the
-// flags that say how to reach NATS.
+// urfave/cli, exit codes, and the flags of retention and of NATS.
 package cli
 
 import (
@@ -18,6 +17,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/redact"
 )
 
 // Run runs app with args (the program's name first) and returns the code to
@@ -40,9 +40,9 @@ func Run(app *urfave.App, args []string, stdout, stderr io.Writer) int {
 }
 
 func run(ctx context.Context, app *urfave.App, args []string, stdout, stderr io.Writer) int {
-	// What the library itself writes (help, version, completion) is held back
-	// until it is known that there is no error, because the library prints help
-	// to the same writer when the usage was wrong.
+	// What the library itself writes (help, version, completion) is held back until
+	// it is clear that there is no error: the library prints help to the same writer
+	// when the usage was wrong.
 	var held bytes.Buffer
 	s := &strict{app: app, stdout: stdout}
 	s.prepare()
@@ -54,7 +54,7 @@ func run(ctx context.Context, app *urfave.App, args []string, stdout, stderr io.
 			err = Exit(CodeFailed, fmt.Errorf("write to stdout: %w", werr))
 		}
 	} else if msg, ok := strings.CutPrefix(err.Error(), "Required flag"); ok && !s.acted {
-		err = usage("required flag%s", msg)
+		err = usageError("required flag%s", msg)
 	}
 	code := ExitCode(err)
 	var sig *SignalError
@@ -104,22 +104,22 @@ func (s *strict) prepareCommand(c *urfave.Command) {
 	}
 }
 
-// action wraps a command's action with the checks of its arguments. A nil
-// action is that of a group.
+// action wraps a command's action with the checks of its arguments. The action of
+// a group of commands is nil.
 func (s *strict) action(cmd *urfave.Command, act urfave.ActionFunc, subs []*urfave.Command, argsUsage string) urfave.ActionFunc {
 	return func(c *urfave.Context) error {
 		s.at = cmd
-		first := c.Args().First()
+		first := c.Args().First() // perhaps a URL whose flag was forgotten
 		switch {
 		case act == nil && first == "":
-			return usage("give a command: %s", commandNames(subs))
+			return usageError("give a command: %s", commandNames(subs))
 		case act == nil:
-			return usage("unknown command %q: give one of %s", first, commandNames(subs))
+			return usageError("unknown command %q: give one of %s", redact.URL(first), commandNames(subs))
 		case argsUsage == "" && first != "":
-			return usage("unexpected argument %q", first)
+			return usageError("unexpected argument %q", redact.URL(first))
 		}
 		if arg, ok := misplacedFlag(c.Args().Slice()); ok {
-			return usage("flag %q stands behind an argument: flags come first", arg)
+			return usageError("flag %q stands behind an argument: flags come first", redact.URL(arg))
 		}
 		s.acted = true
 		c.App.Writer = s.stdout
@@ -129,7 +129,7 @@ func (s *strict) action(cmd *urfave.Command, act urfave.ActionFunc, subs []*urfa
 
 // misplacedFlag returns the first argument that looks like a flag and was not
 // parsed as one because an argument stands before it. A first argument with a
-// dash can only come from behind "--": then all are meant as they are.
+// dash can only come from behind "--": then every argument is meant as it stands.
 func misplacedFlag(args []string) (string, bool) {
 	looksLikeFlag := func(arg string) bool { return len(arg) > 1 && arg[0] == '-' }
 	for i, arg := range args {
@@ -156,12 +156,11 @@ func (s *strict) flagError(cmd *urfave.Command, flags []urfave.Flag) urfave.OnUs
 				}
 			}
 		}
-		return usage("%s", msg)
+		return usageError("%s", msg)
 	}
 }
 
-// helpCommand replaces the library's, which exits 3 for a command it does not
-// know.
+// helpCommand replaces the library's, which exits 3 for an unknown command.
 func (s *strict) helpCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:      "help",
@@ -173,7 +172,7 @@ func (s *strict) helpCommand() *urfave.Command {
 				return urfave.ShowAppHelp(c)
 			}
 			if s.app.Command(name) == nil {
-				return usage("unknown command %q: give one of %s", name, commandNames(s.app.Commands))
+				return usageError("unknown command %q: give one of %s", redact.URL(name), commandNames(s.app.Commands))
 			}
 			// The root's context knows the commands.
 			lineage := c.Lineage()
@@ -199,11 +198,11 @@ func commandNames(cmds []*urfave.Command) string {
 	return strings.Join(names, ", ")
 }
 
-func usage(format string, args ...any) error {
+func usageError(format string, args ...any) error {
 	return Exit(CodeUsage, fmt.Errorf("%w: %s", papyra.ErrUsage, fmt.Sprintf(format, args...)))
 }
 
-// SignalError is the cause of the end of a context that a signal ended.
+// SignalError is the cause of a context that a signal has ended.
 type SignalError struct{ Signal syscall.Signal }
 
 // Error returns "interrupted by " and the signal's name.

@@ -37,9 +37,9 @@ func testApp() *urfave.App {
 	}
 }
 
-// Lesson 68: what urfave/cli lets pass, or answers on stdout, is exit 64 with a
-// message on stderr.
-func TestLesson68CommandLineIsStrict(t *testing.T) {
+// What urfave/cli lets pass, or answers on stdout, is exit 64 with a message on
+// stderr.
+func TestCommandLineIsStrict(t *testing.T) {
 	for _, tt := range []struct {
 		name           string
 		args           []string

@@ -86,6 +86,7 @@ func Laws(t *testing.T, factory Factory) {
 		{"recover conserves", recoverConserves},
 		{"recover with nothing to do", recoverNothing},
 		{"dry runs change nothing", dryRuns},
+		{"examine changes nothing", examineChangesNothing},
 		{"somebody else's appender", busyActs},
 	}
 	for _, l := range laws {

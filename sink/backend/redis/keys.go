@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/escape"
 )
 
 // keyspace spells the keys of one store.
@@ -29,51 +30,18 @@ func checkPrefix(prefix string) error {
 	return nil
 }
 
-const upperHex = "0123456789ABCDEF"
-
-// escaped reports whether a byte of a system id is written =HH in a key.
-func escaped(b byte) bool {
+// escapedByte reports whether a byte of a system id is written =HH in a key.
+func escapedByte(b byte) bool {
 	return b < 0x21 || b == 0x7f || strings.IndexByte(`:={}*?[]\`, b) >= 0
 }
 
-// escape writes a system id as one part of a key. No two ids share one.
-func escape(system string) string {
-	n := 0
-	for i := range len(system) {
-		if escaped(system[i]) {
-			n++
-		}
-	}
-	if n == 0 {
-		return system
-	}
-	out := make([]byte, 0, len(system)+2*n)
-	for i := range len(system) {
-		if b := system[i]; escaped(b) {
-			out = append(out, '=', upperHex[b>>4], upperHex[b&15])
-		} else {
-			out = append(out, b)
-		}
-	}
-	return string(out)
-}
+// escapeSystem writes a system id as one part of a key. No two ids share one.
+func escapeSystem(system string) string { return escape.Encode(system, escapedByte) }
 
-// system returns the system id that a key names. A token that no escape makes
-// is the id itself, as the Python implementation writes it.
+// system returns the system id that a key names. A token that no escapeSystem
+// makes is the id itself, as the Python implementation writes it.
 func (key streamKey) system() string {
-	var out []byte
-	for i := 0; i < len(key.token); i++ {
-		if b := key.token[i]; b == '=' && i+2 < len(key.token) {
-			high, low := strings.IndexByte(upperHex, key.token[i+1]), strings.IndexByte(upperHex, key.token[i+2])
-			if high >= 0 && low >= 0 {
-				out = append(out, byte(high<<4|low))
-				i += 2
-				continue
-			}
-		}
-		out = append(out, key.token[i])
-	}
-	if id := string(out); escape(id) == key.token {
+	if id, bad := escape.Decode(key.token, escapedByte); bad < 0 {
 		return id
 	}
 	return key.token
@@ -81,7 +49,7 @@ func (key streamKey) system() string {
 
 // stream returns the key of a stream.
 func (k keyspace) stream(s papyra.Stream) string {
-	return k.prefix + ":" + escape(s.System) + ":" + s.Kind.Category()
+	return k.prefix + ":" + escapeSystem(s.System) + ":" + s.Kind.Category()
 }
 
 // marker is the key of the store's random id. It makes an empty store exist.
@@ -150,7 +118,7 @@ func (k keyspace) parse(name string) (streamKey, bool) {
 // would use.
 func (k keyspace) streamsOf(s papyra.Stream) []streamKey {
 	var out []streamKey
-	for _, token := range []string{escape(s.System), s.System} {
+	for _, token := range []string{escapeSystem(s.System), s.System} {
 		key, ok := k.parse(k.prefix + ":" + token + ":" + s.Kind.Category())
 		if ok && (len(out) == 0 || out[0] != key) {
 			out = append(out, key)
@@ -164,5 +132,5 @@ func (key streamKey) holds(rec *papyra.Record) bool {
 	if rec.Kind != key.kind && rec.Kind != papyra.KindUnknown {
 		return false
 	}
-	return string(rec.System) == key.token || escape(string(rec.System)) == key.token
+	return string(rec.System) == key.token || escapeSystem(string(rec.System)) == key.token
 }

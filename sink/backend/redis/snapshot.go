@@ -96,7 +96,7 @@ func mayHold(q *papyra.Query, key streamKey) bool {
 		return false
 	}
 	return len(q.Systems) == 0 || slices.ContainsFunc(q.Systems, func(system string) bool {
-		return system == key.token || escape(system) == key.token
+		return system == key.token || escapeSystem(system) == key.token
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/redact"
 )
 
 // Form returns how a URL of a scheme is written, for messages.
@@ -127,6 +128,15 @@ func (a *address) setTimeout(v string) error {
 // parseURL reads a URL and parameters given beside it. Its errors never show
 // what stands before an "@".
 func parseURL(raw string, more map[string]string) (*address, error) {
+	a, err := parseParts(raw, more)
+	if _, query, _ := strings.Cut(raw, "?"); err != nil && strings.Contains(query, "@") {
+		// The "?" may stand within a password: no part of the URL may be shown.
+		return nil, fmt.Errorf("the parameters cannot be read: write \"?\" in a password as %%3F and \"@\" in a parameter as %%40: %w", papyra.ErrConfig)
+	}
+	return a, err
+}
+
+func parseParts(raw string, more map[string]string) (*address, error) {
 	a := &address{network: "tcp", prefix: defaultPrefix, timeout: defaultTimeout}
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok || !slices.Contains(Schemes(), scheme) {
@@ -214,7 +224,9 @@ func hostPort(host, port string) (string, error) {
 	bracketed := len(bare) == len(name)-2
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 || bare == "" || strings.ContainsAny(bare, "[]") || strings.Contains(bare, ":") != bracketed {
-		return "", fmt.Errorf("host %q is not HOST or HOST:PORT: %w", host, papyra.ErrConfig)
+		// A port that is none may be the password of somebody who forgot the host.
+		shown := strings.TrimPrefix(redact.URL("redis://"+host), "redis://")
+		return "", fmt.Errorf("host %q is not HOST or HOST:PORT: %w", shown, papyra.ErrConfig)
 	}
 	return net.JoinHostPort(bare, port), nil
 }

@@ -1,0 +1,185 @@
+package fileset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/human"
+)
+
+// Examine looks at the active file, its directory, the lock, the free space, the
+// reject files and the quarantine beside the store, as [papyra.Store] says.
+func (s *Store) Examine(context.Context) []papyra.Check {
+	n := s.names
+	if dir, err := filepath.Abs(n.dir); err == nil {
+		n.dir = dir // whoever reads it does not know our working directory
+	}
+	return []papyra.Check{
+		n.examineFile(), n.examineDirectory(), n.examineLock(s.disk), n.examineSpace(), n.examineRejects(), n.examineQuarantine(),
+	}
+}
+
+// The hints that several checks give.
+const (
+	hintOwner  = "run it as the user that owns the files"
+	hintUnsafe = ": others can write to it"
+)
+
+// checkOf returns what makes the check of a name.
+func checkOf(name string) func(status papyra.CheckStatus, finding, hint string) papyra.Check {
+	return func(status papyra.CheckStatus, finding, hint string) papyra.Check {
+		return papyra.Check{Name: name, Status: status, Finding: finding, Hint: hint}
+	}
+}
+
+func (n names) examineFile() papyra.Check {
+	check := checkOf("file")
+	path := n.path()
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return check(papyra.StatusFail, "there is no "+path, "check the path; a sink makes the file when it starts")
+	case err != nil:
+		return check(papyra.StatusFail, err.Error(), hintOwner)
+	case !info.Mode().IsRegular():
+		return check(papyra.StatusFail, path+" is not a regular file: "+info.Mode().String(), "name the file itself")
+	}
+	found := fmt.Sprintf("%s, %s, mode %04o, owner %s", path, human.Bytes(info.Size()), info.Mode().Perm(), owner(info))
+	switch {
+	case unix.Access(path, unix.R_OK) != nil:
+		return check(papyra.StatusFail, found+": not readable for this user", "run it as the user that owns the file")
+	case info.Mode().Perm()&0o022 != 0:
+		return check(papyra.StatusWarn, found+hintUnsafe, "chmod 0600 "+human.ShellQuote(path))
+	case info.Mode().Perm()&0o004 != 0:
+		return check(papyra.StatusWarn, found+": everybody can read it", "chmod 0600 "+human.ShellQuote(path))
+	case unix.Access(path, unix.W_OK) != nil:
+		return check(papyra.StatusWarn, found+": this user cannot write to it", "recover and compact need the user that owns it")
+	}
+	return check(papyra.StatusOK, found, "")
+}
+
+// examineDirectory looks at the rights on the directory: whoever can write to it
+// can put another file in the place of the store.
+func (n names) examineDirectory() papyra.Check {
+	check := checkOf("directory")
+	info, err := os.Stat(n.dir)
+	if err != nil {
+		return check(papyra.StatusFail, err.Error(), "make it with mode 0700")
+	}
+	found := fmt.Sprintf("%s, mode %04o, owner %s", n.dir, info.Mode().Perm(), owner(info))
+	switch {
+	case !info.IsDir():
+		return check(papyra.StatusFail, n.dir+" is not a directory", "")
+	case info.Mode().Perm()&0o022 != 0:
+		return check(papyra.StatusWarn, found+hintUnsafe, "chmod go-w "+human.ShellQuote(n.dir))
+	case unix.Access(n.dir, unix.W_OK|unix.X_OK) != nil:
+		return check(papyra.StatusWarn, found+": this user cannot write to it", "a sink, recover and compact make files in it")
+	}
+	return check(papyra.StatusOK, found, "")
+}
+
+func owner(info fs.FileInfo) string {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return "unknown"
+	}
+	id := strconv.FormatUint(uint64(st.Uid), 10)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return id
+}
+
+// examineLock says whether somebody holds the store. It takes nothing.
+func (n names) examineLock(d Disk) papyra.Check {
+	check := checkOf("lock")
+	held, holder, err := testLock(d, n.lock())
+	var unopened *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return check(papyra.StatusOK, "free: nothing has written here yet", "")
+	case errors.As(err, &unopened):
+		return check(papyra.StatusWarn, err.Error(), hintOwner)
+	case err != nil:
+		return check(papyra.StatusWarn, err.Error(), "the file system must know record locks")
+	case held:
+		return check(papyra.StatusOK, "held by "+holder.String(), "")
+	}
+	return check(papyra.StatusOK, "free: no sink and no tool writes to it now", "")
+}
+
+// littleSpace: a file system is called nearly full when less than this is free,
+// or less than a twentieth of it, whichever is less.
+const littleSpace = 1 << 30
+
+func (n names) examineSpace() papyra.Check {
+	check := checkOf("space")
+	var st unix.Statfs_t
+	if err := unix.Statfs(n.dir, &st); err != nil {
+		return check(papyra.StatusWarn, err.Error(), "")
+	}
+	free, size := int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
+	found := fmt.Sprintf("%s free of %s", human.Bytes(free), human.Bytes(size))
+	switch {
+	case st.Flags&unix.ST_RDONLY != 0:
+		return check(papyra.StatusFail, "the file system is read-only", "mount it read-write: dmesg says why it is not")
+	case free == 0:
+		return check(papyra.StatusFail, found, "make room: a sink keeps its batch and drops records when its buffer is full")
+	case st.Files > 0 && st.Ffree == 0:
+		return check(papyra.StatusFail, "no inode is free", "remove files")
+	case free < min(littleSpace, size/20):
+		return check(papyra.StatusWarn, found, "make room, or papyra-ctl compact --dry-run")
+	}
+	return check(papyra.StatusOK, found, "")
+}
+
+// examineRejects says whether a sink refused lines.
+func (n names) examineRejects() papyra.Check {
+	check := checkOf("rejects")
+	var bytes int64
+	newest := ""
+	for _, path := range []string{n.rejected(), n.rejected() + ".1"} {
+		if info, err := os.Lstat(path); err == nil && info.Size() > 0 {
+			bytes += info.Size()
+			if newest == "" {
+				newest = path + ", last written " + info.ModTime().UTC().Format(human.TimeFormat) + " UTC"
+			}
+		}
+	}
+	if bytes == 0 {
+		return check(papyra.StatusOK, "none", "")
+	}
+	return check(papyra.StatusWarn, human.Bytes(bytes)+" of refused lines in "+newest,
+		"each line of the file says why it was refused; remove the file when the sender is fixed")
+}
+
+// examineQuarantine says what earlier recoveries put beside the store.
+func (n names) examineQuarantine() papyra.Check {
+	check := checkOf("quarantine")
+	acts, err := os.ReadDir(n.saved())
+	if err != nil || len(acts) == 0 {
+		return check(papyra.StatusOK, "nothing beside the store", "")
+	}
+	incomplete := 0
+	for _, act := range acts {
+		if _, err := os.Lstat(filepath.Join(n.saved(), act.Name(), quarantineIndex)); err != nil {
+			incomplete++
+		}
+	}
+	found := fmt.Sprintf("%s in %s", human.Plural(int64(len(acts)), "recovery", "recoveries"), n.saved())
+	if incomplete > 0 {
+		return check(papyra.StatusWarn, fmt.Sprintf("%s, %d without an index", found, incomplete),
+			"a recovery without an index was interrupted; its bytes are in the store or in a later recovery")
+	}
+	return check(papyra.StatusOK, found, "")
+}

@@ -1,0 +1,80 @@
+package human
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// TimeFormat is how tables show a time, always in UTC. [ParseTime] reads it.
+const TimeFormat = "2006-01-02 15:04:05.000"
+
+const whenHelp = "write 2h or 7d (ago), 2024-05-31, 2024-05-31T14:00:00Z, or Unix seconds"
+
+// ParseTime reads a moment as an operator writes it: RFC 3339, a date or a date
+// with a time (UTC), Unix seconds, a duration (so long before now), or "now".
+func ParseTime(s string, now time.Time) (time.Time, error) {
+	s = strings.TrimSpace(s)
+	if s == "now" {
+		return now, nil
+	}
+	for _, layout := range []string{
+		time.RFC3339Nano, "2006-01-02", "2006-01-02 15:04", "2006-01-02 15:04:05.999999999",
+		"2006-01-02T15:04", "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999Z07:00",
+	} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return inRange(s, t.UTC())
+		}
+	}
+	if t, ok := unixTime(s); ok {
+		return inRange(s, t)
+	}
+	if d, err := ParseDuration(s); err == nil {
+		return inRange(s, now.Add(-d))
+	}
+	return time.Time{}, fmt.Errorf("%q is not a time: %s", s, whenHelp)
+}
+
+// unixTime reads Unix seconds with up to nine digits of a fraction.
+func unixTime(s string) (time.Time, bool) {
+	whole, fraction, dotted := strings.Cut(s, ".")
+	if dotted && (fraction == "" || len(fraction) > 9) {
+		return time.Time{}, false
+	}
+	seconds, err := strconv.ParseUint(whole, 10, 38)
+	if err != nil {
+		return time.Time{}, false
+	}
+	nanos, err := strconv.ParseUint((fraction + "000000000")[:9], 10, 32)
+	if err != nil {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(seconds), int64(nanos)).UTC(), true
+}
+
+// inRange refuses what no record can say.
+func inRange(s string, t time.Time) (time.Time, error) {
+	if t.Year() < 1970 || t.Year() > 9999 {
+		return time.Time{}, fmt.Errorf("%q is not between the years 1970 and 9999: %s", s, whenHelp)
+	}
+	return t, nil
+}
+
+// Seconds shows a timestamp of a report, in Unix seconds; none is "-".
+func Seconds(seconds float64) string {
+	if seconds == 0 {
+		return "-"
+	}
+	return time.UnixMilli(int64(seconds * 1000)).UTC().Format(TimeFormat)
+}
+
+// Briefly is [Seconds] without milliseconds.
+func Briefly(seconds float64) string {
+	return time.Unix(int64(seconds), 0).UTC().Format(time.DateTime)
+}
+
+// Micros shows a record's timestamp, in Unix microseconds.
+func Micros(micros int64) string {
+	return time.UnixMicro(micros).UTC().Format(TimeFormat)
+}

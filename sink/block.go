@@ -1,0 +1,63 @@
+package sink
+
+import "github.com/papyra/papyra"
+
+// blockBytes is the size of a block: what a store gets in one call, and what is
+// written at once.
+const blockBytes = 4 << 20
+
+// block is a batch that knows which of its lines are the sink's own reports. The
+// other lines are wire lines: they came from the wire.
+type block struct {
+	batch   papyra.Batch
+	reports []int // line numbers of the sink's reports, ascending
+}
+
+// wireLines returns how many lines came from the wire.
+func (b *block) wireLines() int { return b.batch.Len() - len(b.reports) }
+
+// size returns how many bytes the lines have, with their newlines.
+func (b *block) size() int { return len(b.batch.Bytes()) }
+
+// hasRoom reports whether n more bytes belong into this block. An empty block
+// takes a line of any length.
+func (b *block) hasRoom(n int) bool { return b.size() == 0 || b.size()+n <= blockBytes }
+
+// reportsWithin returns how many of the first n lines are the sink's reports.
+func (b *block) reportsWithin(n int) int {
+	for i, at := range b.reports {
+		if at >= n {
+			return i
+		}
+	}
+	return len(b.reports)
+}
+
+// dropFirst removes the first n lines.
+func (b *block) dropFirst(n int) {
+	if n == b.batch.Len() {
+		b.batch.Reset()
+		b.reports = b.reports[:0]
+		return
+	}
+	gone := b.reportsWithin(n)
+	b.batch.Drop(n)
+	b.reports = b.reports[:copy(b.reports, b.reports[gone:])]
+	for i := range b.reports {
+		b.reports[i] -= n
+	}
+}
+
+// eachLine calls f for every line in order and says whether the line is a report
+// of the sink. The bytes of a line are valid until the block changes.
+func (b *block) eachLine(f func(l []byte, stream papyra.Stream, report bool)) {
+	reports := b.reports
+	for i := range b.batch.Len() {
+		l, stream := b.batch.Line(i)
+		report := len(reports) > 0 && reports[0] == i
+		if report {
+			reports = reports[1:]
+		}
+		f(l, stream, report)
+	}
+}

@@ -1,0 +1,282 @@
+package sink
+
+import (
+	"maps"
+	"sync"
+
+	"github.com/papyra/papyra"
+)
+
+// buffer is the bounded backlog between the intake and the writer, with the
+// account of all lines that came from the wire. The intake puts lines in and
+// never waits; the writer takes whole blocks out and writes them without the
+// lock.
+//
+// One lock guards the backlog and the account, so that at every moment
+//
+//	received = stored + rejected + dropped + pending
+//
+// It is held for one message or one block and never during I/O. The ledger is
+// told of a drop under it, so that the numbers and the ranges of a report are of
+// one moment. The order is: the buffer's lock first, then the ledger's.
+type buffer struct {
+	limit int         // bytes of lines that may wait
+	drops *dropLedger // told of every drop
+	wake  chan struct{}
+
+	mu      sync.Mutex
+	waiting backlog
+	writing blockCounts // the block that the writer has taken out
+	closed  bool        // nothing more goes in
+	account lineCounts
+}
+
+// blockCounts are the numbers of the block at which the writer is. The writer
+// changes the block without the lock; these change with it under the lock.
+type blockCounts struct {
+	lines, reports, size int
+}
+
+// lineCounts are the numbers of the lines that came from the wire, as Stats has
+// them.
+type lineCounts struct {
+	messages, received, bytes uint64
+	stored, storedBytes       uint64
+	rejected                  map[papyra.RejectReason]uint64
+	dropped                   map[papyra.DropReason]uint64
+}
+
+// newBuffer returns a buffer for limit bytes of lines.
+func newBuffer(limit int, drops *dropLedger) *buffer {
+	return &buffer{
+		limit: limit, drops: drops, wake: make(chan struct{}, 1),
+		account: lineCounts{rejected: map[papyra.RejectReason]uint64{}, dropped: map[papyra.DropReason]uint64{}},
+	}
+}
+
+// takeMessage accounts for the lines of one message. It copies the good ones as
+// far as there is room and drops the others.
+func (b *buffer) takeMessage(stream papyra.Stream, good []acceptedLine, bad []rejectedLine) {
+	size := 0
+	for i := range good {
+		size += len(good[i].bytes)
+	}
+	for i := range bad {
+		size += len(bad[i].bytes)
+	}
+
+	b.mu.Lock()
+	b.account.messages++
+	b.account.received += uint64(len(good) + len(bad))
+	b.account.bytes += uint64(size)
+	before := b.waiting.size
+	if len(good) > 0 {
+		b.placeLines(stream, good)
+	}
+	after := b.waiting.size
+	for i := range bad {
+		b.account.rejected[bad[i].reason]++
+		if len(bad[i].run) > 0 {
+			b.drops.addDrop(papyra.DropSinkRejected, papyra.Stream{System: stream.System, Kind: bad[i].kind}, bad[i].run, bad[i].seq)
+		}
+	}
+	b.mu.Unlock()
+
+	if before == 0 && after > 0 || before < eagerBytes && after >= eagerBytes {
+		b.wakeWriter()
+	}
+}
+
+// placeLines copies lines until one does not fit, and drops the rest. The caller
+// holds the lock.
+func (b *buffer) placeLines(stream papyra.Stream, good []acceptedLine) {
+	reason := papyra.DropSinkFull
+	room := b.limit - b.writing.size - b.waiting.size
+	if b.closed {
+		reason, room = papyra.DropSinkStopped, 0
+	}
+	var last *block
+	index := 0
+	for i := range good {
+		l := &good[i]
+		if room -= len(l.bytes) + 1; room < 0 {
+			b.account.dropped[reason] += uint64(len(good) - i)
+			b.drops.addDrops(reason, stream, good[i:])
+			return
+		}
+		if last == nil || !last.hasRoom(len(l.bytes)+1) {
+			last = b.waiting.blockFor(len(l.bytes) + 1)
+			index = last.batch.StreamIndex(stream)
+		}
+		b.waiting.addLine(last, index, l.bytes)
+	}
+}
+
+// addReport puts a report of the sink in, whether there is room or not: reports
+// are few and small, and they explain the rest.
+func (b *buffer) addReport(l []byte) {
+	b.mu.Lock()
+	b.waiting.addReport(l)
+	b.mu.Unlock()
+	b.wakeWriter()
+}
+
+func (b *buffer) wakeWriter() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// nextBlock returns the block that the writer writes next: rest if it still has
+// lines, otherwise the oldest that waits, or nil if none does. It takes an empty
+// rest back.
+func (b *buffer) nextBlock(rest *block) *block {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if rest != nil && rest.batch.Len() == 0 {
+		b.waiting.reuseBlock(rest)
+		rest = nil
+	}
+	if rest == nil {
+		rest = b.waiting.takeOldest()
+	}
+	b.countWriting(rest)
+	return rest
+}
+
+// addStored counts what the store took of the writer's block: wire lines, and
+// bytes with those of reports. rest is the block without them.
+func (b *buffer) addStored(lines, bytes int, rest *block) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.account.stored += uint64(lines)
+	b.account.storedBytes += uint64(bytes)
+	b.countWriting(rest)
+}
+
+// countWriting counts the writer's block, which may be nil. The caller holds the
+// lock.
+func (b *buffer) countWriting(writing *block) {
+	b.writing = blockCounts{}
+	if writing != nil {
+		b.writing = blockCounts{lines: writing.wireLines(), reports: len(writing.reports), size: writing.size()}
+	}
+}
+
+// abandonLines closes the buffer and counts all wire lines in it, and those in
+// the writer's rest, as sink_stopped. It returns their number and the blocks
+// that hold them, whose numbers the caller tells the ledger. The sink's reports
+// stay in the buffer: they tell of earlier drops. What the intake still gives is
+// dropped from now on.
+func (b *buffer) abandonLines(rest *block) (left int, blocks []*block) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	blocks = b.waiting.blocks
+	if rest != nil {
+		blocks = append([]*block{rest}, blocks...)
+	}
+	b.waiting = backlog{}
+	b.countWriting(nil)
+	for _, old := range blocks {
+		left += old.wireLines()
+		old.eachLine(func(l []byte, _ papyra.Stream, report bool) {
+			if report {
+				b.waiting.addReport(l)
+			}
+		})
+	}
+	if left > 0 {
+		b.account.dropped[papyra.DropSinkStopped] += uint64(left)
+	}
+	return left, blocks
+}
+
+// pending returns what waits for the store: wire lines, and bytes with those of
+// reports.
+func (b *buffer) pending() (lines, bytes int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.writing.lines + b.waiting.lines, b.writing.size + b.waiting.size
+}
+
+// isSmall reports whether so little waits that the writer may wait for more.
+func (b *buffer) isSmall() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.waiting.size < eagerBytes
+}
+
+// nearlyFull reports whether more than three quarters of the room are taken. It
+// does not wait for the lock: while somebody holds it the answer is no.
+func (b *buffer) nearlyFull() bool {
+	if !b.mu.TryLock() {
+		return false
+	}
+	defer b.mu.Unlock()
+	return b.writing.size+b.waiting.size > b.limit/4*3
+}
+
+// messages returns how many messages the intake has seen.
+func (b *buffer) messages() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.account.messages
+}
+
+// droppedFull returns how many lines were dropped because there was no room.
+func (b *buffer) droppedFull() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.account.dropped[papyra.DropSinkFull]
+}
+
+// holdsReports reports whether a report of the sink still waits for the store.
+func (b *buffer) holdsReports() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.writing.reports+b.waiting.reports > 0
+}
+
+// takeAccount returns the numbers, and the drops since the last call, of one
+// moment.
+func (b *buffer) takeAccount() (lineCounts, []papyra.SinkDrops) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.account.clone(), b.drops.takeDrops()
+}
+
+// totals returns the sums of the account.
+func (b *buffer) totals() lineTotals {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.account.totals()
+}
+
+// fillStats copies the numbers of one moment into st.
+func (b *buffer) fillStats(st *Stats) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a := b.account.clone()
+	st.Messages, st.Received, st.Bytes = a.messages, a.received, a.bytes
+	st.Stored, st.StoredBytes = a.stored, a.storedBytes
+	st.Rejected, st.Dropped = a.rejected, a.dropped
+	st.Pending, st.PendingBytes = b.writing.lines+b.waiting.lines, b.writing.size+b.waiting.size
+}
+
+// clone returns a copy with maps of its own.
+func (c *lineCounts) clone() lineCounts {
+	own := *c
+	own.rejected, own.dropped = maps.Clone(c.rejected), maps.Clone(c.dropped)
+	return own
+}
+
+// lineTotals are the sums of an account.
+type lineTotals struct {
+	received, stored, rejected, dropped uint64
+}
+
+func (c *lineCounts) totals() lineTotals {
+	return lineTotals{c.received, c.stored, sum(c.rejected), sum(c.dropped)}
+}

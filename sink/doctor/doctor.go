@@ -1,0 +1,139 @@
+// Package doctor examines a store: whether it can work, and whether what it
+// holds is whole. It puts together what the store says of itself, what a scan
+// finds, and the settings that the store warns of.
+//
+// Each check has a name, a status, what was found and what to do; the names stay
+// the same, so that programs can look for them. Nothing is changed.
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/human"
+)
+
+// Options say how a store is examined. The zero Options are the default.
+type Options struct {
+	Now      time.Time       // by which records of the future are found; zero: they are not
+	Progress papyra.Progress // of the scan
+}
+
+// Examination is what was found out about one store.
+type Examination struct {
+	Store string // its URL
+	// Checks are in the order in which they are to be read.
+	Checks []papyra.Check
+	// Scan is what the scan found. It is nil where the scan failed, with ScanErr;
+	// that wraps papyra.ErrNotFound where there is no store.
+	Scan    *papyra.ScanReport
+	ScanErr error
+}
+
+// Count returns how many checks have a status.
+func (e *Examination) Count(status papyra.CheckStatus) (n int) {
+	for _, c := range e.Checks {
+		if c.Status == status {
+			n++
+		}
+	}
+	return n
+}
+
+// afterScan names the checks of a store that say what earlier acts left: they are
+// read after what the scan found.
+func afterScan(c papyra.Check) bool { return c.Name == "rejects" || c.Name == "quarantine" }
+
+// Examine examines a store. What fails becomes a check that says so. When ctx
+// has ended, what is missing is missing because of that.
+func Examine(ctx context.Context, store papyra.Store, o Options) *Examination {
+	e := &Examination{Store: store.URL()}
+	e.addCheck("url", papyra.StatusOK, e.Store, "")
+	own := store.Examine(ctx)
+	for _, c := range own {
+		if !afterScan(c) {
+			e.Checks = append(e.Checks, c)
+		}
+	}
+	e.Scan, e.ScanErr = store.Scan(ctx, papyra.ScanOptions{Now: o.Now, Progress: o.Progress})
+	switch {
+	case errors.Is(e.ScanErr, papyra.ErrNotFound):
+		e.addCheck("damage", papyra.StatusSkipped, "there is no store", "")
+	case e.ScanErr != nil:
+		e.addCheck("damage", papyra.StatusFail, e.ScanErr.Error(), "")
+	default:
+		e.addScan(e.Scan)
+	}
+	for _, c := range own {
+		if afterScan(c) {
+			e.Checks = append(e.Checks, c)
+		}
+	}
+	e.addWarnings(store.Warnings(ctx, papyra.Retention{}))
+	return e
+}
+
+func (e *Examination) addCheck(name string, status papyra.CheckStatus, finding, hint string) {
+	e.Checks = append(e.Checks, papyra.Check{Name: name, Status: status, Finding: finding, Hint: hint})
+}
+
+// addWarnings adds what a store says of its settings.
+func (e *Examination) addWarnings(warnings []string, err error) {
+	for _, warning := range warnings {
+		e.addCheck("settings", papyra.StatusWarn, warning, "")
+	}
+	switch {
+	case err != nil:
+		e.addCheck("settings", papyra.StatusWarn, err.Error(), "")
+	case len(warnings) == 0:
+		e.addCheck("settings", papyra.StatusOK, "nothing to warn about", "")
+	}
+}
+
+// addScan adds what a scan found: damage, what could not be read, leftovers, and
+// clocks that are wrong.
+func (e *Examination) addScan(r *papyra.ScanReport) {
+	recoverHint := "papyra-ctl recover --backend " + human.ShellQuote(e.Store) + " --dry-run"
+	elsewhere := []papyra.Class{papyra.ClassLeftover, papyra.ClassUnreadable, papyra.ClassUnexpectedFile}
+	damage, places := map[papyra.Class]int64{}, int64(0)
+	for class, n := range r.AnomalyCounts {
+		if !slices.Contains(elsewhere, class) {
+			damage[class] = n
+			places += n
+		}
+	}
+	switch {
+	case places > 0:
+		e.addCheck("damage", papyra.StatusFail, human.Plural(places, "place", "places")+": "+human.Counts(damage), recoverHint)
+	case !r.Incomplete:
+		e.addCheck("damage", papyra.StatusOK, fmt.Sprintf("none in %s, %s", human.Plural(r.Records, "record", "records"), human.Bytes(r.Bytes)), "")
+	}
+	switch {
+	case r.Incomplete:
+		e.addCheck("reading", papyra.StatusFail, "a part could not be read: "+firstAnomaly(r, papyra.ClassUnreadable, papyra.ClassUnexpectedFile), "run it as the user that owns the files")
+	case r.AnomalyCounts[papyra.ClassUnexpectedFile] > 0:
+		e.addCheck("reading", papyra.StatusFail, firstAnomaly(r, papyra.ClassUnexpectedFile), "move it away: it is not read or followed")
+	}
+	if leftovers := r.AnomalyCounts[papyra.ClassLeftover]; leftovers > 0 {
+		e.addCheck("leftovers", papyra.StatusFail, human.Plural(leftovers, "file", "files")+" of an act that did not finish", recoverHint)
+	} else {
+		e.addCheck("leftovers", papyra.StatusOK, "none", "")
+	}
+	if skew := r.NoticeCounts[papyra.NoticeClockSkew]; skew > 0 {
+		e.addCheck("clock", papyra.StatusWarn, human.Plural(skew, "record is", "records are")+" more than a day ahead of this clock", "check the clocks of the nodes: papyra-ctl scan names the records")
+	}
+}
+
+// firstAnomaly describes the first anomaly of one of some classes.
+func firstAnomaly(r *papyra.ScanReport, classes ...papyra.Class) string {
+	for _, a := range r.Anomalies {
+		if slices.Contains(classes, a.Class) {
+			return a.File + ": " + a.Detail
+		}
+	}
+	return "see papyra-ctl scan"
+}

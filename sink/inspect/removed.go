@@ -1,0 +1,84 @@
+package inspect
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+
+	"github.com/papyra/papyra"
+)
+
+// RemovedCount is what acts of one name have removed of one category, as the
+// RemovalReports say.
+type RemovedCount struct {
+	Act string `json:"act"` // "other" for acts of a later version
+	// Category may also be "unknown", for records of a kind of a later version,
+	// and "damaged", for lines of no category.
+	Category string `json:"category"`
+	Records  int64  `json:"records"`
+	Bytes    int64  `json:"bytes"`
+}
+
+const (
+	actOther        = "other"
+	categoryDamaged = "damaged"
+)
+
+// removedSum adds RemovalReports up. Those that are carried count too: what they
+// repeat is no longer in the store. An act that was interrupted counts whole, as
+// its report was written before.
+type removedSum map[removedKey]*RemovedCount
+
+// removedKey has few values, whatever the reports say.
+type removedKey struct{ act, category string }
+
+// addReport adds a record if it is a RemovalReport.
+func (s removedSum) addReport(rec *papyra.Record) {
+	if rec.Kind != papyra.KindReport || string(rec.Type) != papyra.ReportRemoval || string(rec.System) != papyra.SystemReserved {
+		return
+	}
+	var r papyra.RemovalReport
+	if json.Unmarshal(rec.Payload, &r) != nil {
+		return // of another form: inspect reports shows it as it is
+	}
+	act := r.Act
+	if !slices.Contains([]string{papyra.ActCompact, papyra.ActDedupe, papyra.ActRecover, papyra.ActRotate}, act) {
+		act = actOther
+	}
+	for name, c := range r.Categories {
+		s.addCount(act, papyra.ParseCategory(name).Category(), c.Records, c.Bytes)
+	}
+	s.addCount(act, categoryDamaged, r.Damaged, r.DamagedBytes)
+}
+
+func (s removedSum) addCount(act, category string, records, bytes int64) {
+	if records <= 0 && bytes <= 0 {
+		return
+	}
+	key := removedKey{act, category}
+	c := s[key]
+	if c == nil {
+		c = &RemovedCount{Act: act, Category: category}
+		s[key] = c
+	}
+	c.Records += max(records, 0)
+	c.Bytes += max(bytes, 0)
+}
+
+// list returns the counts by act, the categories in their usual order and what
+// was damaged last.
+func (s removedSum) list() (list []RemovedCount) {
+	for _, c := range s {
+		list = append(list, *c)
+	}
+	rank := func(c RemovedCount) int {
+		if c.Category == categoryDamaged {
+			return 1
+		}
+		return 0
+	}
+	slices.SortFunc(list, func(a, b RemovedCount) int {
+		return cmp.Or(cmp.Compare(a.Act, b.Act), cmp.Compare(rank(a), rank(b)), papyra.CompareCategories(a.Category, b.Category))
+	})
+	return list
+}

@@ -1,0 +1,111 @@
+package inspect
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/human"
+)
+
+// ReportInWords says in a line what a report of the pipeline tells. Of a report
+// of an unknown name or form it returns the payload as it is. The line may hold
+// text from elsewhere: escape it before you show it on a terminal.
+func ReportInWords(rec *papyra.Record) string {
+	var said string
+	switch string(rec.Type) {
+	case papyra.ReportPublisher:
+		said = inWords(rec.Payload, publisherWords)
+	case papyra.ReportSink:
+		said = inWords(rec.Payload, sinkWords)
+	case papyra.ReportRemoval:
+		said = inWords(rec.Payload, removalWords)
+	case papyra.ReportCorruptionDetected:
+		said = inWords(rec.Payload, func(r *papyra.CorruptionDetected) string { return "found " + human.Counts(r.Counts) })
+	case papyra.ReportRecoveryPerformed:
+		said = inWords(rec.Payload, func(r *papyra.RecoveryPerformed) string {
+			return "moved " + human.Plural(r.Moved, "damaged place", "damaged places") + ", " + human.Bytes(r.MovedBytes) + ", to " + r.Quarantine
+		})
+	case papyra.ReportCompactionPerformed:
+		said = inWords(rec.Payload, func(r *papyra.CompactionPerformed) string {
+			return human.Plural(r.RecordsBefore, "record", "records") + " became " + human.Count(r.RecordsAfter) + ", " +
+				human.Bytes(r.BytesBefore) + " became " + human.Bytes(r.BytesAfter)
+		})
+	}
+	if said == "" {
+		return string(rec.Payload)
+	}
+	return said
+}
+
+// inWords decodes a payload and puts it in words; "" if it has another form.
+func inWords[T any](payload []byte, words func(*T) string) string {
+	var r T
+	if json.Unmarshal(payload, &r) != nil {
+		return ""
+	}
+	return words(&r)
+}
+
+func publisherWords(r *papyra.PublisherReport) string {
+	state := "running"
+	if r.Final {
+		state = "final"
+	}
+	parts := []string{state}
+	for _, k := range papyra.Kinds() {
+		c, ok := r.Categories[k.Category()]
+		if !ok || c.Accepted == 0 {
+			continue
+		}
+		said := []string{k.Category() + " " + human.Count(c.Confirmed) + " of " + human.Count(c.Accepted) + " confirmed"}
+		for _, reason := range slices.Sorted(maps.Keys(c.Dropped)) {
+			if d := c.Dropped[reason]; d != nil && d.N > 0 {
+				said = append(said, human.Count(d.N)+" dropped ("+string(reason)+")")
+			}
+		}
+		if c.Buffered > 0 {
+			said = append(said, human.Count(c.Buffered)+" waiting")
+		}
+		if c.Unconfirmed > 0 {
+			said = append(said, human.Count(c.Unconfirmed)+" of unknown fate")
+		}
+		parts = append(parts, strings.Join(said, ", "))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func sinkWords(r *papyra.SinkReport) string {
+	parts := []string{r.State + " as " + r.Group + "/" + r.Instance, "received " + human.Count(r.Received), "stored " + human.Count(r.Stored)}
+	var rejected uint64
+	for _, n := range r.Rejected {
+		rejected += n
+	}
+	for _, count := range []struct {
+		name string
+		n    uint64
+	}{{"rejected ", rejected}, {"dropped ", r.DroppedLines}, {"messages lost ", r.LostMessages}, {"disconnects ", r.Disconnects}} {
+		if count.n > 0 {
+			parts = append(parts, count.name+human.Count(count.n))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func removalWords(r *papyra.RemovalReport) string {
+	parts := []string{}
+	for _, k := range papyra.Kinds() {
+		if c, ok := r.Categories[k.Category()]; ok && c.Records > 0 {
+			parts = append(parts, human.Count(c.Records)+" "+k.Category())
+		}
+	}
+	if r.Damaged > 0 {
+		parts = append(parts, human.Plural(r.Damaged, "damaged line", "damaged lines"))
+	}
+	if len(parts) == 0 {
+		parts = []string{"nothing of a category"}
+	}
+	return r.Act + " removes " + strings.Join(parts, ", ") + " (act " + r.ID + ")"
+}

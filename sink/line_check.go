@@ -1,0 +1,101 @@
+package sink
+
+import (
+	"errors"
+
+	"github.com/papyra/papyra"
+)
+
+// messageSubject is what a subject says of the lines in its messages.
+type messageSubject struct {
+	stream papyra.Stream
+	reason papyra.RejectReason // why all lines are rejected, or ""
+}
+
+// parseSubject reads the subject of a message. It rejects a subject that is none
+// of records, and the pipeline's own system, for which only a sink itself writes.
+func parseSubject(name string) messageSubject {
+	stream, err := papyra.ParseRecordsSubject(name)
+	switch {
+	case err != nil:
+		return messageSubject{reason: papyra.RejectSubject}
+	case stream.System == papyra.SystemReserved:
+		return messageSubject{reason: papyra.RejectReserved}
+	}
+	return messageSubject{stream: stream}
+}
+
+// acceptedLine is a line that passed the check. run and seq are its identity, if
+// it has one.
+type acceptedLine struct {
+	bytes []byte
+	run   []byte
+	seq   uint64
+}
+
+// rejectedLine is a line that did not pass the check. run, seq and kind are set
+// only where the line's seal vouches for them.
+type rejectedLine struct {
+	bytes  []byte
+	reason papyra.RejectReason
+	run    []byte
+	seq    uint64
+	kind   papyra.Kind
+}
+
+// lineCheck decides which lines a sink accepts. It knows nothing but the line and
+// its subject: it needs no sink, takes no lock and does no I/O. It keeps what it
+// parses into, so that a line costs no allocation; it is not safe for concurrent
+// use. The reasons, in the order in which they are looked for:
+//
+//	bad_subject, reserved_system        the subject is wrong for all its lines
+//	carriage_return                     the line ends with \r
+//	a papyra.Class, such as truncated   the line is no record, or its seal is wrong
+//	kind_mismatch, system_mismatch      the record does not belong to its subject
+type lineCheck struct {
+	// trustSeals accepts a line in the publisher's own layout whose seal verifies
+	// without a look at the rest, as ValidateSeal says.
+	trustSeals bool
+
+	parser papyra.Parser
+	rec    papyra.Record // of the line that was accepted last; it refers to the line's bytes
+}
+
+// checkLine checks a line, which is not empty and has no newline. It returns why
+// the line is rejected, or "" if it is accepted; then its record is in rec.
+func (c *lineCheck) checkLine(sub *messageSubject, b []byte) papyra.RejectReason {
+	switch {
+	case sub.reason != "":
+		return sub.reason
+	case b[len(b)-1] == '\r':
+		return papyra.RejectCarriageReturn
+	}
+	if !c.trustSeals || !c.parser.Sealed(&c.rec, b) {
+		if err := c.parser.Parse(&c.rec, b); err != nil {
+			var le *papyra.LineError
+			if errors.As(err, &le) {
+				return le.Class
+			}
+			return papyra.ClassCorrupted
+		}
+	}
+	switch {
+	case c.rec.Kind != sub.stream.Kind:
+		return papyra.RejectKindMismatch
+	case string(c.rec.System) != sub.stream.System:
+		return papyra.RejectSystemMismatch
+	}
+	return ""
+}
+
+// describeRejected returns a line that checkLine did not accept, with its
+// identity where that can be believed. A line that its publisher sealed has a
+// number, and the number would be missing without a reason. Of what the line
+// claims only the system is bound by the subject.
+func (c *lineCheck) describeRejected(sub *messageSubject, b []byte, reason papyra.RejectReason) rejectedLine {
+	r := rejectedLine{bytes: b, reason: reason}
+	if c.parser.Sealed(&c.rec, b) && string(c.rec.System) == sub.stream.System {
+		r.run, r.seq, r.kind = c.rec.Run, c.rec.Seq, c.rec.Kind
+	}
+	return r
+}
