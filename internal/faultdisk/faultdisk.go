@@ -7,10 +7,10 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/papyra/papyra/internal/fileset"
+	"github.com/papyra/papyra/internal/fileset/disk"
 )
 
-// Op is an operation of [fileset.Disk].
+// Op is an operation of [disk.Disk].
 type Op string
 
 // The operations.
@@ -45,7 +45,7 @@ type Fault struct {
 
 // Disk is a real disk with faults. Its methods may be called concurrently.
 type Disk struct {
-	fileset.OS
+	disk.OS
 
 	mu     sync.Mutex
 	faults []*Fault

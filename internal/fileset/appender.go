@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 )
 
 // Appender appends to the active file and holds the store's lock. Its methods
@@ -29,7 +30,7 @@ func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 	if err := s.checkPlace(); err != nil {
 		return nil, err
 	}
-	if err := makeDir(s.disk, s.dir); err != nil {
+	if err := disk.MakeDirectory(s.disk, s.dir); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -37,13 +38,13 @@ func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 	if s.appender != nil {
 		return nil, &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: papyra.ErrBusy, Hint: "this process already appends to it"}
 	}
-	if err := s.holdLocked(); err != nil {
+	if err := s.holdStoreLocked(); err != nil {
 		return nil, err
 	}
 	s.appender = &Appender{s: s}
 	err := s.openWriter()
 	if err == nil && s.rotates() {
-		s.writer.fresh, err = s.onlyReports()
+		s.writer.active.fresh, err = s.holdsOnlyReports()
 	}
 	if err == nil {
 		err = s.resumeDrops(ctx)
@@ -57,9 +58,9 @@ func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 
 // Append stores the lines of b in order and returns how many of them, from the
 // first, stand in the file. In sync mode "batch" they are durable when the error
-// is nil; an error with all lines stored means that only that failed. Errors to
-// test for: papyra.ErrClosed; papyra.ErrForeignWriter, after which nothing is
-// written any more; papyra.ErrBusy when somebody took away the lock file and
+// is nil; after an error with all lines stored they stand but may not be durable.
+// Errors to test for: papyra.ErrClosed; papyra.ErrForeignWriter, after which nothing
+// is written any more; papyra.ErrBusy when somebody took away the lock file and
 // holds a new one; a system call's errno, after which the caller may try again.
 func (a *Appender) Append(ctx context.Context, b *papyra.Batch) (stored int, err error) {
 	a.s.mu.Lock()
@@ -70,7 +71,7 @@ func (a *Appender) Append(ctx context.Context, b *papyra.Batch) (stored int, err
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	return a.s.writer.append(ctx, b)
+	return a.s.writer.appendBatch(ctx, b)
 }
 
 // Sync makes what was stored durable, unless the sync mode is "none". After an
@@ -85,7 +86,7 @@ func (a *Appender) Sync(ctx context.Context) error {
 		return err
 	}
 	w := a.s.writer
-	if err := w.check(); err != nil {
+	if err := w.checkActive(); err != nil {
 		return err
 	}
 	if a.s.mode == SyncNone {
@@ -105,7 +106,7 @@ func (a *Appender) Stats() papyra.AppendStats {
 	return a.stats
 }
 
-// Close syncs whatever the sync mode, closes the file and lets the lock go. An
+// Close syncs in every sync mode, closes the file and lets the lock go. An
 // act of the same store that still runs keeps the lock until it ends. It is safe
 // to call twice.
 func (a *Appender) Close() error {

@@ -2,24 +2,24 @@ package fileset
 
 import "slices"
 
-// A rotation gives the active file the lowest number. The numbers below
-// max_files are the places for rotated files; a number that is taken by
-// something that is no file of ours is none.
+// A rotation gives the active file the lowest number. The numbers below max_files
+// are the places for rotated files, except those that something has which is no
+// file of the set.
 
 // shift is one renaming of a rotation: NAME.<from> becomes NAME.<to>.
 type shift struct{ from, to int }
 
 // arrangement is what a rotation is going to do.
 type arrangement struct {
-	drop   []int   // what the bound has no place for, the oldest first
-	shifts []shift // in an order in which none meets an existing file and files never overtake each other
+	drop   []int   // the numbers for which the bound has no place, the oldest file first
+	shifts []shift // in an order in which no file meets or overtakes another
 	place  int     // of the active file; 0 if there is no place at all
 }
 
-// arrange plans a rotation of a set whose rotated files have these numbers,
-// rising. Beyond what must go to keep max_files files, nothing goes: where a
-// number is free, the files below it shift up into the hole, and files with
-// numbers that are too high come down.
+// arrange plans a rotation of a set whose rotated files have these numbers, in
+// rising order; something else has the numbers taken. No more files go than must,
+// so that maxFiles stay. Where a number is free, the files below it shift up into
+// the hole. Files with numbers that are too high come down.
 func arrange(numbers []int, taken map[int]bool, maxFiles int) (a arrangement) {
 	places := maxFiles - 1
 	for n := range taken {

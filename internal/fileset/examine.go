@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/human"
 )
 
@@ -101,7 +102,7 @@ func owner(info fs.FileInfo) string {
 }
 
 // examineLock says whether somebody holds the store. It takes nothing.
-func (n names) examineLock(d Disk) papyra.Check {
+func (n names) examineLock(d disk.Disk) papyra.Check {
 	check := checkOf("lock")
 	held, holder, err := testLock(d, n.lock())
 	var unopened *fs.PathError

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/terminal"
 )
 
@@ -37,7 +38,7 @@ type hint struct {
 
 // takeLock takes the lock or returns an error that wraps papyra.ErrBusy and
 // names the holder. The directory must exist.
-func takeLock(d Disk, path string, now time.Time) (*lock, error) {
+func takeLock(d disk.Disk, path string, now time.Time) (*lock, error) {
 	for {
 		f, err := openLock(d, path)
 		if err != nil {
@@ -63,11 +64,11 @@ func takeLock(d Disk, path string, now time.Time) (*lock, error) {
 	}
 }
 
-func openLock(d Disk, path string) (*os.File, error) {
+func openLock(d disk.Disk, path string) (*os.File, error) {
 	for {
-		f, err := d.Open(path, os.O_RDWR|openSafely, 0)
+		f, err := d.Open(path, os.O_RDWR|disk.OpenSafely, 0)
 		if errors.Is(err, fs.ErrNotExist) {
-			f, err = makeFile(d, path, os.O_RDWR, 0o600)
+			f, err = disk.MakeFile(d, path, os.O_RDWR, 0o600)
 			if errors.Is(err, fs.ErrExist) {
 				continue
 			}
@@ -112,7 +113,7 @@ func (l *lock) release() { l.f.Close() }
 
 // lockHeld reports whether somebody, this process included, holds the lock. It
 // takes nothing and makes nothing.
-func lockHeld(d Disk, path string) bool {
+func lockHeld(d disk.Disk, path string) bool {
 	held, _, _ := testLock(d, path)
 	return held
 }
@@ -120,8 +121,8 @@ func lockHeld(d Disk, path string) bool {
 // testLock reports whether somebody, this process included, holds the lock, and
 // what the holder wrote into it. It takes nothing and makes nothing. An error of
 // the file is an *fs.PathError; another says that it cannot be locked at all.
-func testLock(d Disk, path string) (held bool, holder hint, err error) {
-	f, err := d.Open(path, os.O_RDONLY|openSafely, 0)
+func testLock(d disk.Disk, path string) (held bool, holder hint, err error) {
+	f, err := d.Open(path, os.O_RDONLY|disk.OpenSafely, 0)
 	if err != nil {
 		return false, hint{}, err
 	}

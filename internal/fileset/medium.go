@@ -10,6 +10,8 @@ import (
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
+	"github.com/papyra/papyra/internal/fileset/lines"
 	"github.com/papyra/papyra/internal/judge"
 	"github.com/papyra/papyra/internal/maintain"
 )
@@ -21,17 +23,17 @@ func (s *Store) Read(ctx context.Context, q papyra.Query, yield func(*papyra.Rec
 }
 
 // Compact removes what is outside the view at o.At, and duplicates if o says so;
-// see [maintain.Compact]. It rewrites, from the oldest file on, each one that has
-// something to lose, so that at every moment a valid store with the same view is
-// there. Somebody else's appender: papyra.ErrBusy.
+// see [maintain.Compact]. It rewrites each file that loses something, from the oldest
+// on. At every moment the store is valid and has the same view. The error is
+// papyra.ErrBusy where another process appends.
 func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.CompactReport, error) {
 	return maintain.Compact(ctx, medium{s}, o)
 }
 
 // Recover moves every damaged place, and every leftover of an act that did not
 // finish, into a quarantine act, by default in .NAME.saved beside the file; see
-// [maintain.Recover]. Until the quarantine is complete and durable nothing is
-// changed. Somebody else's appender: papyra.ErrBusy.
+// [maintain.Recover]. Nothing is changed before the quarantine is complete and
+// durable. The error is papyra.ErrBusy where another process appends.
 func (s *Store) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
 	return maintain.Recover(ctx, medium{s}, o)
 }
@@ -47,22 +49,23 @@ func (m medium) Life() *maintain.Life { return m.s.life }
 // rotation that was interrupted, so that no file is half in the set.
 func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pinned, error) {
 	s := m.s
-	// Before the lock file is made: a store that does not exist stays so.
-	sn, err := s.pin()
+	// The set is pinned before the lock file is made: so nothing is made beside a
+	// store that does not exist.
+	sn, err := s.pinSet()
 	if err != nil {
 		return nil, err
 	}
-	p := &pinnedSet{s: s, ctx: ctx, disk: interruptible{s.disk, ctx}, strict: purpose.Act, snapshot: sn, release: func() {}}
+	p := &pinnedSet{s: s, ctx: ctx, disk: disk.Interruptible(ctx, s.disk), strict: purpose.Act, snapshot: sn, release: func() {}}
 	if !purpose.Change {
 		p.busy = lockHeld(s.disk, s.names.lock())
 		return p, nil
 	}
 	sn.close()
-	if p.release, err = s.hold(); err != nil {
+	if p.release, err = s.holdStore(); err != nil {
 		return nil, err
 	}
 	if err = s.finishRotation(ctx); err == nil {
-		p.snapshot, err = s.pin()
+		p.snapshot, err = s.pinSet()
 	}
 	if err != nil {
 		p.release()
@@ -71,21 +74,21 @@ func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pin
 	return p, nil
 }
 
-// finishRotation finishes a rotation that was interrupted.
+// finishRotation finishes a rotation that a crash interrupted.
 func (s *Store) finishRotation(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.resumeDrops(ctx)
 }
 
-// pinnedSet is the set at one moment, on the way through a read or an act.
+// pinnedSet is the set at one moment, as a read or an act goes through it.
 type pinnedSet struct {
 	*snapshot
 	s       *Store
 	ctx     context.Context
-	disk    Disk // its reads end with ctx
-	strict  bool // what cannot be read is an error
-	busy    bool // somebody may be writing to the active file
+	disk    disk.Disk // its reads end with ctx
+	strict  bool      // what cannot be read is an error
+	busy    bool      // somebody may be writing to the active file
 	release func()
 
 	unread error // the first part that could not be read
@@ -115,8 +118,9 @@ func (p *pinnedSet) Incomplete(op string) error {
 	return e
 }
 
-// cannotRead notes a part that cannot be read, or returns the error.
-func (p *pinnedSet) cannotRead(f *file, off int64, err error) error {
+// cannotRead notes a part that cannot be read. For an act, and where the context
+// has ended, it returns the error instead.
+func (p *pinnedSet) cannotRead(f *pinnedFile, off int64, err error) error {
 	if p.ctx.Err() != nil {
 		return context.Cause(p.ctx)
 	}
@@ -124,7 +128,7 @@ func (p *pinnedSet) cannotRead(f *file, off int64, err error) error {
 		return &papyra.StoreError{Op: "read", Path: p.s.beside(f.base), Offset: off, Err: err, Hint: "nothing was changed"}
 	}
 	if p.unread == nil {
-		p.unread = &papyra.StoreError{Op: "read", Path: f.base, Offset: off, Err: errors.New(cause(err))}
+		p.unread = &papyra.StoreError{Op: "read", Path: f.base, Offset: off, Err: errors.New(systemError(err))}
 	}
 	return nil
 }
@@ -138,7 +142,7 @@ func (p *pinnedSet) Announce(lines ...[]byte) error {
 		return err
 	}
 	for _, line := range lines {
-		if err := s.writer.report(line); err != nil {
+		if err := s.writer.appendReports(line); err != nil {
 			return err
 		}
 	}
@@ -152,39 +156,40 @@ func (p *pinnedSet) TouchedGroups(maintain.Marks, maintain.Part) ([]papyra.Remov
 
 // setLine is a line of a pinned set as package maintain sees it.
 type setLine struct {
-	line
+	lines.Line
 	p *pinnedSet
-	f *file
+	f *pinnedFile
 }
 
 func (l *setLine) Judge(rec *papyra.Record, full bool) (judge.Verdict, *papyra.LineError) {
-	return judgeLine(rec, &l.line, full)
+	return judgeLine(rec, &l.Line, full)
 }
 
-func (l *setLine) Size() int64 { return l.length + 1 }
+func (l *setLine) Size() int64 { return l.Length + 1 }
 
-func (l *setLine) Place() papyra.Place { return papyra.Place{File: l.f.base, Offset: l.off} }
+func (l *setLine) Place() papyra.Place { return papyra.Place{File: l.f.base, Offset: l.Offset} }
 
-func (l *setLine) Unfinished() bool { return !l.ended && l.p.busy && l.f.number == 0 }
+func (l *setLine) Unfinished() bool { return !l.Ended && l.p.busy && l.f.number == 0 }
 
-// marks are marked lines of a set, by file.
-type marks map[*file]*fileMarks
+// marks are the marked lines of a set, by file.
+type marks map[*pinnedFile]*fileMarks
 
-// fileMarks are marked lines of one file, by their number from the last one back
-// from 0.
+// fileMarks are the marked lines of one file. Lines are numbered from the end: the
+// last one is 0.
 type fileMarks struct {
 	lines   *roaring64.Bitmap
 	all     int64 // lines of the file that were visited
-	first   int64 // number of the marked line that is next to the beginning of the file
+	first   int64 // number of the first marked line in the file, which is the highest; -1 if there is none
 	offset  int64 // where that line begins
 	endless bool  // the last line has no newline, and is marked
 }
 
-func (m *fileMarks) addLine(number int64, l *line) {
+// addLine marks a line.
+func (m *fileMarks) addLine(number int64, l *lines.Line) {
 	m.lines.Add(uint64(number))
-	m.endless = m.endless || !l.ended
+	m.endless = m.endless || !l.Ended
 	if m.lines.GetCardinality() == 1 || number > m.first {
-		m.first, m.offset = number, l.off
+		m.first, m.offset = number, l.Offset
 	}
 }
 
@@ -201,25 +206,26 @@ func (p *pinnedSet) NewMarks() maintain.Marks {
 func (p *pinnedSet) Backward(all maintain.Marks, part maintain.Part, visit maintain.Visit) error {
 	m, _ := all.(marks)
 	for i := len(p.files) - 1; i >= 0; i-- {
-		if err := p.backward(p.files[i], m[p.files[i]], part > 0, visit); err != nil {
+		if err := p.visitBackward(p.files[i], m[p.files[i]], part > 0, visit); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// backward visits the lines of one file. With again some are marked already.
-func (p *pinnedSet) backward(f *file, m *fileMarks, again bool, visit maintain.Visit) error {
-	r := newBackward(p.disk, f.f, f.size)
+// visitBackward visits the lines of one file. again says that some are marked
+// already: these are left out.
+func (p *pinnedSet) visitBackward(f *pinnedFile, m *fileMarks, again bool, visit maintain.Visit) error {
+	r := lines.NewBackward(p.disk, f.f, f.size)
 	p.line.p, p.line.f = p, f
 	for number := int64(0); ; number++ {
 		var err error
-		p.line.line, err = r.next()
+		p.line.Line, err = r.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return p.cannotRead(f, r.pos, err)
+			return p.cannotRead(f, r.Offset(), err)
 		}
 		if m != nil {
 			m.all = number + 1
@@ -229,7 +235,7 @@ func (p *pinnedSet) backward(f *file, m *fileMarks, again bool, visit maintain.V
 		}
 		mark, err := visit(&p.line)
 		if mark && m != nil {
-			m.addLine(number, &p.line.line)
+			m.addLine(number, &p.line.Line)
 		}
 		if err != nil {
 			return err
@@ -244,30 +250,30 @@ func (p *pinnedSet) Forward(all maintain.Marks, visit maintain.Visit) error {
 		if chosen && m[f].first < 0 {
 			continue
 		}
-		if err := p.forward(f, m[f], visit); err != nil {
+		if err := p.visitForward(f, m[f], visit); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// forward visits the lines of one file, or with marks the marked ones.
-func (p *pinnedSet) forward(f *file, m *fileMarks, visit maintain.Visit) error {
-	r := newForward(p.disk, f.f, f.size)
+// visitForward visits the lines of one file; with marks, only the marked ones.
+func (p *pinnedSet) visitForward(f *pinnedFile, m *fileMarks, visit maintain.Visit) error {
+	r := lines.NewForward(p.disk, f.f, f.size)
 	number := int64(0)
 	if m != nil {
 		number = m.first
-		r.reset(f.f, m.offset, f.size, f.size)
+		r.Reset(f.f, m.offset, f.size, f.size)
 	}
 	p.line.p, p.line.f = p, f
 	for ; ; number-- {
 		var err error
-		p.line.line, err = r.next()
+		p.line.Line, err = r.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return p.cannotRead(f, r.pos, err)
+			return p.cannotRead(f, r.Offset(), err)
 		}
 		if m != nil && (number < 0 || !m.lines.Contains(uint64(number))) {
 			continue

@@ -3,10 +3,7 @@ package fileset
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,9 +13,9 @@ import (
 	"github.com/papyra/papyra"
 )
 
-// names knows the names of everything that belongs to the store PATH =
-// DIR/NAME. Nothing beside it begins with NAME, which the Python
-// implementation would take for a file of its own.
+// names makes and knows the names of everything that belongs to the store PATH =
+// DIR/NAME. What is no file of the set does not begin with NAME: the Python
+// implementation would take it for a file of its own.
 type names struct {
 	dir, name string
 	numbered  bool // the set has NAME.<n> too
@@ -27,6 +24,8 @@ type names struct {
 // longestSuffix is what the longest of our names adds to NAME.
 const longestSuffix = len(".") + len(".dropping-") + hexDigits
 
+// newNames returns the names of the store at path. Its error wraps
+// papyra.ErrConfig.
 func newNames(path string, numbered bool) (names, error) {
 	switch {
 	case path == "":
@@ -58,8 +57,8 @@ func (n names) dropping(digits string) string { return n.beside("." + n.name + "
 func (n names) isTemporary(base string) bool  { return hexBehind(base, "."+n.name+".tmp-") }
 func (n names) isDropping(base string) bool   { return hexBehind(base, "."+n.name+".dropping-") }
 
-// isForeignRest reports whether base is what the Python implementation leaves
-// of a member of this set when it is interrupted.
+// isForeignRest reports whether base is a file that an interrupted act of the
+// Python implementation leaves beside a member of this set.
 func (n names) isForeignRest(base string) bool {
 	rest, ok := strings.CutPrefix(base, n.name+".")
 	if !ok {
@@ -84,8 +83,9 @@ func isDigits(s string) bool {
 	return s != ""
 }
 
-// number returns n for NAME.<n>, written as a rotation writes it.
-func (n names) number(base string) (int, bool) {
+// numberOf returns n for a file name NAME.<n>, if it is written as a rotation writes
+// it: without leading zeros.
+func (n names) numberOf(base string) (int, bool) {
 	digits, ok := strings.CutPrefix(base, n.name+".")
 	if !ok || digits == "" || digits[0] == '0' {
 		return 0, false
@@ -94,6 +94,7 @@ func (n names) number(base string) (int, bool) {
 	return number, err == nil && number > 0 && strconv.Itoa(number) == digits
 }
 
+// hexBehind reports whether base is the prefix and hexDigits digits behind it.
 func hexBehind(base, prefix string) bool {
 	digits, ok := strings.CutPrefix(base, prefix)
 	if !ok || len(digits) != hexDigits {
@@ -114,60 +115,4 @@ func randomHex() string {
 	var random [hexDigits / 2]byte
 	_, _ = rand.Read(random[:]) // never fails
 	return hex.EncodeToString(random[:])
-}
-
-// What every open gets: a symlink is not followed, a FIFO does not block, and
-// no child process inherits the file.
-const openSafely = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
-
-// makeDir makes a directory and what is missing above it, 0700 whatever the
-// umask, and makes the new names durable.
-func makeDir(d Disk, dir string) error {
-	info, err := os.Stat(dir)
-	switch {
-	case err == nil && info.IsDir():
-		return nil
-	case err == nil:
-		return &papyra.StoreError{Op: "make directory", Path: dir, Offset: -1, Err: unix.ENOTDIR, Hint: "something else has its name"}
-	case !errors.Is(err, fs.ErrNotExist):
-		return &papyra.StoreError{Op: "make directory", Path: dir, Offset: -1, Err: err}
-	}
-	parent := filepath.Dir(dir)
-	if err := makeDir(d, parent); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return &papyra.StoreError{Op: "make directory", Path: dir, Offset: -1, Err: err}
-	}
-	if err := os.Chmod(dir, 0o700); err != nil {
-		return &papyra.StoreError{Op: "make directory", Path: dir, Offset: -1, Err: err}
-	}
-	return syncDir(d, parent)
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(d Disk, dir string) error {
-	f, err := d.Open(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &papyra.StoreError{Op: "open directory", Path: dir, Offset: -1, Err: err}
-	}
-	defer f.Close()
-	if err := d.Sync(f); err != nil {
-		return &papyra.StoreError{Op: "sync directory", Path: dir, Offset: -1, Err: err}
-	}
-	return nil
-}
-
-// makeFile makes a file that does not exist, with exactly this mode.
-func makeFile(d Disk, path string, flag int, perm fs.FileMode) (*os.File, error) {
-	f, err := d.Open(path, flag|os.O_CREATE|os.O_EXCL|openSafely, perm)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Chmod(perm); err != nil { // the umask may have taken bits away
-		f.Close()
-		_ = d.Remove(path)
-		return nil, err
-	}
-	return f, nil
 }

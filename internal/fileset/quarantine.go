@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
+	"github.com/papyra/papyra/internal/fileset/lines"
 )
 
 // The files of a quarantine act.
@@ -34,8 +36,8 @@ type Saved struct {
 	Length int64        `json:"length"` // may be 0: only a newline was missing there
 	Class  papyra.Class `json:"class"`
 	SHA256 string       `json:"sha256"`
-	// InsertedNewlines stand in the recovered file at this place, and did not
-	// stand in the one before.
+	// InsertedNewlines is how many newlines stand in the recovered file at this
+	// place and did not stand in the file before.
 	InsertedNewlines int       `json:"inserted_newlines"`
 	Time             time.Time `json:"time"`
 }
@@ -57,27 +59,27 @@ func (s *Store) newQuarantine(parent, act string, now time.Time) (*quarantine, e
 		return nil, &papyra.StoreError{Op: "make quarantine", Path: parent, Offset: -1, Err: papyra.ErrConfig, Hint: "it is not a directory; remove it, or name another with --quarantine-dir"}
 	}
 	q := &quarantine{s: s, dir: filepath.Join(parent, act), now: now.UTC()}
-	if err := makeDir(s.disk, q.dir); err != nil {
+	if err := disk.MakeDirectory(s.disk, q.dir); err != nil {
 		return nil, err
 	}
 	var err error
-	if q.bytes, err = makeFile(s.disk, filepath.Join(q.dir, quarantineBytes), os.O_RDWR, 0o600); err == nil {
-		q.index, err = makeFile(s.disk, filepath.Join(q.dir, unfinishedIndex), os.O_RDWR, 0o600)
+	if q.bytes, err = disk.MakeFile(s.disk, filepath.Join(q.dir, quarantineBytes), os.O_RDWR, 0o600); err == nil {
+		q.index, err = disk.MakeFile(s.disk, filepath.Join(q.dir, unfinishedIndex), os.O_RDWR, 0o600)
 	}
 	if err != nil {
 		q.abandon()
 		return nil, &papyra.StoreError{Op: "make quarantine", Path: q.dir, Offset: -1, Err: err, Hint: hintFor(err)}
 	}
-	q.out = bufio.NewWriterSize(diskWriter{s.disk, q.bytes}, chunk)
-	q.lines = bufio.NewWriterSize(diskWriter{s.disk, q.index}, chunk)
+	q.out = bufio.NewWriterSize(disk.Writer{Disk: s.disk, File: q.bytes}, lines.ChunkSize)
+	q.lines = bufio.NewWriterSize(disk.Writer{Disk: s.disk, File: q.index}, lines.ChunkSize)
 	return q, nil
 }
 
-// save copies one damaged place of a file.
-func (q *quarantine) save(ctx context.Context, base string, f *os.File, p place) error {
+// savePlace copies one damaged place of a file.
+func (q *quarantine) savePlace(ctx context.Context, base string, f *os.File, p damagedPlace) error {
 	sum := sha256.New()
-	if err := copyRange(ctx, q.s.disk, io.MultiWriter(q.out, sum), f, p.off, p.off+p.length); err != nil {
-		return q.fail(err)
+	if err := disk.CopyRange(ctx, q.s.disk, io.MultiWriter(q.out, sum), f, p.off, p.off+p.length); err != nil {
+		return q.wrapError(err)
 	}
 	entry := Saved{
 		File: base, Offset: p.off, Length: p.length, Class: p.anomaly.Class,
@@ -88,16 +90,18 @@ func (q *quarantine) save(ctx context.Context, base string, f *os.File, p place)
 	}
 	line, err := json.Marshal(entry)
 	if err != nil {
-		return q.fail(err)
+		return q.wrapError(err)
 	}
 	if _, err := q.lines.Write(append(line, '\n')); err != nil {
-		return q.fail(err)
+		return q.wrapError(err)
 	}
 	return nil
 }
 
-// complete makes the act durable and complete, and reads back what was saved.
-func (q *quarantine) complete() error {
+// completeAct makes the bytes and the index durable, compares what can be read back
+// with the checksums, and then gives the index its name: with it the act is
+// complete.
+func (q *quarantine) completeAct() error {
 	err := q.out.Flush()
 	if err == nil {
 		err = q.s.disk.Sync(q.bytes)
@@ -109,32 +113,33 @@ func (q *quarantine) complete() error {
 		err = q.s.disk.Sync(q.index)
 	}
 	if err == nil {
-		err = q.verify()
+		err = q.verifyBytes()
 	}
 	if err == nil {
 		err = q.s.disk.Rename(filepath.Join(q.dir, unfinishedIndex), filepath.Join(q.dir, quarantineIndex))
 	}
 	if err == nil {
-		err = syncDir(q.s.disk, q.dir)
+		err = disk.SyncDirectory(q.s.disk, q.dir)
 	}
 	if err == nil {
-		err = syncDir(q.s.disk, filepath.Dir(q.dir))
+		err = disk.SyncDirectory(q.s.disk, filepath.Dir(q.dir))
 	}
 	if err != nil {
-		return q.fail(err)
+		return q.wrapError(err)
 	}
 	return nil
 }
 
-// verify compares what was saved with its checksums.
-func (q *quarantine) verify() error {
-	saved := &reader{disk: q.s.disk, f: q.bytes}
-	sum, buf := sha256.New(), make([]byte, chunk)
-	return q.entries(func(e *Saved) error {
+// verifyBytes reads back what was saved and compares it with its checksums.
+func (q *quarantine) verifyBytes() error {
+	saved := &disk.Reader{Disk: q.s.disk, File: q.bytes}
+	sum, buf := sha256.New(), make([]byte, lines.ChunkSize)
+	return q.eachEntry(func(e *Saved) error {
 		return checkSum(sum, buf, saved, e)
 	})
 }
 
+// checkSum reads the bytes of one entry and compares them with its checksum.
 func checkSum(sum hash.Hash, buf []byte, saved io.Reader, e *Saved) error {
 	sum.Reset()
 	if _, err := io.CopyBuffer(sum, io.LimitReader(saved, e.Length), buf); err != nil {
@@ -146,9 +151,9 @@ func checkSum(sum hash.Hash, buf []byte, saved io.Reader, e *Saved) error {
 	return nil
 }
 
-// entries calls visit for each line of the index in order.
-func (q *quarantine) entries(visit func(*Saved) error) error {
-	r := bufio.NewReaderSize(&reader{disk: q.s.disk, f: q.index}, chunk)
+// eachEntry calls visit for each line of the index in order.
+func (q *quarantine) eachEntry(visit func(*Saved) error) error {
+	r := bufio.NewReaderSize(&disk.Reader{Disk: q.s.disk, File: q.index}, lines.ChunkSize)
 	for {
 		line, err := r.ReadSlice('\n')
 		if err == io.EOF && len(line) == 0 {
@@ -167,7 +172,9 @@ func (q *quarantine) entries(visit func(*Saved) error) error {
 	}
 }
 
-func (q *quarantine) fail(err error) error {
+// wrapError says that the store is unchanged and what to do, unless err is of
+// reading the store.
+func (q *quarantine) wrapError(err error) error {
 	var se *papyra.StoreError
 	if errors.As(err, &se) && se.Op == "read" {
 		return err // it is the store that cannot be read
@@ -175,6 +182,7 @@ func (q *quarantine) fail(err error) error {
 	return &papyra.StoreError{Op: "write quarantine", Path: q.dir, Offset: -1, Err: err, Hint: "the store is unchanged; " + orElse(hintFor(err), "name another place with --quarantine-dir")}
 }
 
+// orElse returns s, or the other text if s is empty.
 func orElse(s, other string) string {
 	if s == "" {
 		return other
@@ -201,17 +209,4 @@ func (q *quarantine) abandon() {
 		}
 	}
 	_ = q.s.disk.Remove(q.dir)
-}
-
-// reader reads a file from the beginning through the disk.
-type reader struct {
-	disk Disk
-	f    *os.File
-	off  int64
-}
-
-func (r *reader) Read(b []byte) (int, error) {
-	n, err := r.disk.ReadAt(r.f, b, r.off)
-	r.off += int64(n)
-	return n, err
 }

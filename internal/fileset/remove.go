@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
+	"github.com/papyra/papyra/internal/fileset/lines"
 	"github.com/papyra/papyra/internal/maintain"
 )
 
-// Remove rewrites, from the oldest file on, each one that has marked lines,
-// without them.
+// Remove rewrites each file that has marked lines without these, from the oldest
+// file on.
 func (p *pinnedSet) Remove(all maintain.Marks, advance func(int64)) (pause time.Duration, err error) {
 	m, _ := all.(marks)
 	for _, f := range p.files {
@@ -30,29 +32,29 @@ func (p *pinnedSet) Remove(all maintain.Marks, advance func(int64)) (pause time.
 	return pause, nil
 }
 
-// removeLines copies the lines of a file that stay.
-func (p *pinnedSet) removeLines(f *file, m *fileMarks, advance func(int64)) (time.Duration, error) {
+// removeLines replaces a file by one with the lines that stay.
+func (p *pinnedSet) removeLines(f *pinnedFile, m *fileMarks, advance func(int64)) (time.Duration, error) {
 	tail := f.size
 	if m.endless {
 		tail++ // the newline that ended the line afterwards goes with it
 	}
-	return p.s.rewrite(p.ctx, f, tail, func(w io.Writer) error {
-		r := newForward(p.disk, f.f, f.size)
+	return p.s.rewriteFile(p.ctx, f, tail, func(w io.Writer) error {
+		r := lines.NewForward(p.disk, f.f, f.size)
 		for number := m.all - 1; number >= 0; number-- {
-			l, err := r.next()
+			l, err := r.Next()
 			if err != nil && p.ctx.Err() != nil {
 				return context.Cause(p.ctx)
 			}
 			if err != nil {
-				return &papyra.StoreError{Op: "read", Path: p.s.beside(f.base), Offset: r.pos, Err: err}
+				return &papyra.StoreError{Op: "read", Path: p.s.beside(f.base), Offset: r.Offset(), Err: err}
 			}
-			advance(l.size())
+			advance(l.Size())
 			if m.lines.Contains(uint64(number)) {
 				continue
 			}
-			if l.bytes == nil {
-				err = copyRange(p.ctx, p.s.disk, w, f.f, l.off, l.end())
-			} else if _, err = w.Write(l.bytes); err == nil && l.ended {
+			if l.Bytes == nil {
+				err = disk.CopyRange(p.ctx, p.s.disk, w, f.f, l.Offset, l.End())
+			} else if _, err = w.Write(l.Bytes); err == nil && l.Ended {
 				_, err = w.Write(newline)
 			}
 			if err != nil {

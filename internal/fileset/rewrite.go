@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"os"
@@ -12,17 +11,20 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 )
 
 const (
-	copySize = 1 << 20
-	// catchUp is how much may be left to copy under the append lock as long as
-	// copying without it gains on the appender.
-	catchUp = 256 << 10
-	// slice is how much is copied and synced at a time while appends wait.
+	// fillBuffer is how much of the new file is written at once.
+	fillBuffer = 1 << 20
+	// swapWithin is how much may be left to copy while appends wait, as long as
+	// copying beside the appends gains on them.
+	swapWithin = 256 << 10
+	// slice is how much is copied and synced at a time while appends wait, beside an
+	// appender that is as fast as the disk.
 	slice = 4 << 20
-	// syncEvery is how much is written between two syncs of the new file. One sync
-	// of everything would hold up those of the appender: they share the disk, and
+	// syncEvery is how much is written between two syncs of the new file. A sync of
+	// everything at once would hold up the appender's syncs, which share the disk and
 	// mostly the journal of the file system.
 	syncEvery = 16 << 20
 )
@@ -31,13 +33,15 @@ const (
 // replace.
 var errGone = errors.New("the file is no longer part of the store")
 
-// rewrite replaces one pinned file by a new one with its owner and mode. fill
+// rewriteFile replaces one pinned file by a new one with its owner and mode. fill
 // writes what stays of the pinned bytes. Of the active file, what was appended
 // behind offset tail meanwhile is copied too, and the writer goes on in the new
-// file; pause is the longest time for which appends waited. The new file is
-// durable before it takes the name. After an error the old file is untouched, but
-// for one that says so.
-func (s *Store) rewrite(ctx context.Context, f *file, tail int64, fill func(io.Writer) error) (pause time.Duration, err error) {
+// file. pause is the longest time for which appends waited.
+//
+// The new file is durable before it takes the name. After an error the name leads
+// to the old file, whole, or, where only the sync of the directory or opening the
+// new file failed, to the new one.
+func (s *Store) rewriteFile(ctx context.Context, f *pinnedFile, tail int64, fill func(io.Writer) error) (pause time.Duration, err error) {
 	path := s.temporary()
 	to, err := s.makeLike(path, f)
 	if err != nil {
@@ -50,131 +54,160 @@ func (s *Store) rewrite(ctx context.Context, f *file, tail int64, fill func(io.W
 			_ = s.disk.Remove(path)
 		}
 	}()
-	buffered := bufio.NewWriterSize(rp, int(min(copySize, max(f.size, 4096))))
+	buffered := bufio.NewWriterSize(rp, int(min(fillBuffer, max(f.size, 4096))))
 	if err := fill(buffered); err != nil {
 		return 0, err
 	}
 	if err := buffered.Flush(); err != nil {
-		return 0, rp.fail("write", err)
+		return 0, rp.wrapError("write", err)
 	}
-	if err := rp.sync(); err != nil {
+	if err := rp.syncNew(); err != nil {
 		return 0, err
 	}
-	err = rp.place(ctx)
+	err = rp.takeName(ctx)
 	return rp.pause, err
 }
 
 // replacement is a new file that is about to take the name of a pinned one.
 type replacement struct {
 	s    *Store
-	f    *file // the pinned one
+	f    *pinnedFile // the pinned one
 	path string
 	to   *os.File // the new one, durable
-	tail int64    // what f has behind it is not copied
+	tail int64    // what f has before it is copied, or not to be copied
 
-	unsynced int           // bytes of the new file
+	unsynced int           // bytes of the new file since its last sync
 	pause    time.Duration // the longest for which appends waited
-	placed   bool          // it has the name
+	placed   bool          // the new file has the name
 }
 
-func (rp *replacement) fail(op string, err error) error {
+func (rp *replacement) wrapError(op string, err error) error {
 	return &papyra.StoreError{Op: op, Path: rp.path, Offset: -1, Err: err, Hint: hintFor(err)}
 }
 
-// Write writes to the new file, and makes it durable bit by bit.
+// Write writes to the new file, and syncs it every syncEvery bytes.
 func (rp *replacement) Write(b []byte) (int, error) {
-	n, err := diskWriter{rp.s.disk, rp.to}.Write(b)
+	n, err := disk.Writer{Disk: rp.s.disk, File: rp.to}.Write(b)
 	if rp.unsynced += n; err == nil && rp.unsynced >= syncEvery {
-		err = rp.sync()
+		err = rp.syncNew()
 	}
 	return n, err
 }
 
-// sync makes the new file durable.
-func (rp *replacement) sync() error {
+// syncNew makes the new file durable.
+func (rp *replacement) syncNew() error {
 	rp.unsynced = 0
 	if err := rp.s.disk.Sync(rp.to); err != nil {
-		return rp.fail("sync", err)
+		return rp.wrapError("sync", err)
 	}
 	return nil
 }
 
-// copy copies what f has up to an offset, and makes it durable.
-func (rp *replacement) copy(ctx context.Context, end int64) error {
+// copyUpTo copies what f has up to an offset, and makes it durable.
+func (rp *replacement) copyUpTo(ctx context.Context, end int64) error {
 	if rp.tail >= end {
 		return nil
 	}
-	if err := copyRange(ctx, rp.s.disk, rp, rp.f.f, rp.tail, end); err != nil {
+	if err := disk.CopyRange(ctx, rp.s.disk, rp, rp.f.f, rp.tail, end); err != nil {
 		return err
 	}
 	rp.tail = end
-	return rp.sync()
+	return rp.syncNew()
 }
 
-// place catches up with the appender and gives the new file the name. What was
-// appended is copied and synced while appends go on, round by round, as long as
-// each round leaves less than half of the one before, so that there are few. An
-// appender that is as fast as the disk is held back from then on: it waits for a
-// slice to be copied between any two appends.
-func (rp *replacement) place(ctx context.Context) error {
-	held, most := false, int64(slice)
-	for before := int64(math.MaxInt64); ; {
-		end, err := rp.try(ctx, held, most)
-		if err != nil || rp.placed {
-			return err
+// takeName gives the new file the name, after it was brought up to date with what
+// was appended meanwhile.
+func (rp *replacement) takeName(ctx context.Context) error {
+	left, err := rp.catchUp(ctx)
+	if err != nil || rp.placed {
+		return err
+	}
+	return rp.holdAndCopy(ctx, left)
+}
+
+// catchUp copies what was appended while appends go on, round by round, and gives
+// the new file the name as soon as no more than swapWithin is left. Each round must
+// leave less than half of the one before, so that there are few. Otherwise the
+// appender is as fast as the disk, and catchUp returns how many bytes are left.
+func (rp *replacement) catchUp(ctx context.Context) (left int64, err error) {
+	for before := int64(math.MaxInt64); ; before = left {
+		end := rp.tail
+		err := rp.holdAppends(ctx, func(written int64) error {
+			if end = written; end-rp.tail > swapWithin {
+				return nil
+			}
+			return rp.copyAndSwap(ctx, end, end)
+		})
+		left = end - rp.tail
+		if err != nil || rp.placed || left > before/2 {
+			return left, err
 		}
-		left := end - rp.tail
-		switch {
-		case held && left >= before:
-			most *= 2 // each append is longer than what is copied before the next
-		case !held && left > before/2:
-			held = true
-		}
-		before = left
-		if held {
-			continue
-		}
-		if err := rp.copy(ctx, end); err != nil {
-			return err
+		if err := rp.copyUpTo(ctx, end); err != nil {
+			return left, err
 		}
 	}
 }
 
-// try gives the new file the name if that is possible at once: if no more than
-// catchUp is to be copied before, or, with held, no more than most; otherwise it
-// copies that much. It returns where f ended. Appends wait meanwhile.
-func (rp *replacement) try(ctx context.Context, held bool, most int64) (end int64, err error) {
+// holdAndCopy holds back an appender that is as fast as the disk: between any two
+// appends it copies a slice, until nothing is left. Then it gives the new file the
+// name. Where a slice does not gain on the appends, because each of them is larger,
+// the next slice is twice as large. before is how much catchUp has left.
+func (rp *replacement) holdAndCopy(ctx context.Context, before int64) error {
+	for most := int64(slice); !rp.placed; {
+		end := rp.tail
+		err := rp.holdAppends(ctx, func(written int64) error {
+			end = written
+			return rp.copyAndSwap(ctx, min(end, rp.tail+most), end)
+		})
+		if err != nil {
+			return err
+		}
+		left := end - rp.tail
+		if left >= before {
+			most *= 2
+		}
+		before = left
+	}
+	return nil
+}
+
+// holdAppends calls step while appends wait. written is where f ends now, all of
+// it synced; for a file to which nobody appends it is what is copied already.
+func (rp *replacement) holdAppends(ctx context.Context, step func(written int64) error) error {
 	s, f := rp.s, rp.f
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	began := time.Now()
 	defer func() { rp.pause = max(rp.pause, time.Since(began)) }()
 	if err := context.Cause(ctx); err != nil {
-		return 0, err
+		return err
 	}
-	if f.number == 0 && s.writer != nil {
-		// What is copied must not be what a failing disk has thrown away: that
-		// stands only in the memory that the swap forgets.
-		if err := s.writer.sync(); err != nil {
-			return 0, err
-		}
-		if end, err = s.endOf(f); err != nil {
-			return 0, err
-		}
-		if !held && end-rp.tail > catchUp {
-			return end, nil
-		}
-		if err := rp.copy(ctx, min(end, rp.tail+most)); err != nil {
-			return 0, err
-		}
-		if rp.tail < end {
-			return end, nil
-		}
-		if s.writer.torn && s.writer.is(f.dev, f.ino) {
-			return 0, &papyra.StoreError{Op: "replace", Path: s.path(), Offset: -1, Err: papyra.ErrUnavailable, Hint: "an append has just failed half-way; try again"}
-		}
+	if f.number > 0 || s.writer == nil {
+		return step(rp.tail)
 	}
-	return end, rp.swap()
+	// What is copied must not be what a failing disk has thrown away: that stands
+	// only in the memory that the swap forgets.
+	if err := s.writer.sync(); err != nil {
+		return err
+	}
+	written, err := s.endOf(f)
+	if err != nil {
+		return err
+	}
+	return step(written)
+}
+
+// copyAndSwap copies up to an offset, and gives the new file the name if f ends
+// there. The append lock is held.
+func (rp *replacement) copyAndSwap(ctx context.Context, upTo, end int64) error {
+	s, f := rp.s, rp.f
+	if err := rp.copyUpTo(ctx, upTo); err != nil || upTo < end {
+		return err
+	}
+	if w := s.writer; f.number == 0 && w != nil && w.active.torn && w.active.is(f.dev, f.ino) {
+		return &papyra.StoreError{Op: "replace", Path: s.path(), Offset: -1, Err: papyra.ErrUnavailable, Hint: "an append has just failed half-way; try again"}
+	}
+	return rp.swap()
 }
 
 // swap gives the new file the name. The append lock is held.
@@ -186,28 +219,28 @@ func (rp *replacement) swap() error {
 		return err
 	}
 	if err := s.disk.Rename(rp.path, name); err != nil {
-		return rp.fail("rename", err)
+		return rp.wrapError("rename", err)
 	}
 	rp.placed = true
-	syncErr := syncDir(s.disk, s.dir)
+	syncErr := disk.SyncDirectory(s.disk, s.dir)
 	if s.writer != nil {
-		s.writer.ahead.replaced(f)
+		s.writer.ahead.noteReplaced(f)
 	}
-	if s.writer != nil && s.writer.is(f.dev, f.ino) {
+	if s.writer != nil && s.writer.active.is(f.dev, f.ino) {
 		// From now on an append must not go to the old inode, and one to the new
 		// inode is durable only with the directory.
-		err = s.writer.swapped(syncErr != nil)
+		err = s.writer.goOnAfterSwap(syncErr != nil)
 	}
 	return errors.Join(err, syncErr, rp.to.Close())
 }
 
 // makeLike makes a temporary file with the owner and mode of f.
-func (s *Store) makeLike(path string, f *file) (*os.File, error) {
+func (s *Store) makeLike(path string, f *pinnedFile) (*os.File, error) {
 	info, err := f.f.Stat()
 	if err != nil {
 		return nil, &papyra.StoreError{Op: "look at", Path: s.beside(f.base), Offset: -1, Err: err}
 	}
-	to, err := makeFile(s.disk, path, os.O_RDWR|os.O_APPEND, 0o600)
+	to, err := disk.MakeFile(s.disk, path, os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, &papyra.StoreError{Op: "make", Path: path, Offset: -1, Err: err, Hint: hintFor(err)}
 	}
@@ -223,6 +256,7 @@ func (s *Store) makeLike(path string, f *file) (*os.File, error) {
 	return to, nil
 }
 
+// keepOwner gives a file the owner of another one, if it has not got it.
 func keepOwner(to *os.File, info os.FileInfo) error {
 	made, err := to.Stat()
 	if err != nil {
@@ -240,10 +274,10 @@ func keepOwner(to *os.File, info os.FileInfo) error {
 }
 
 // endOf returns where the file ends that was pinned as the active one: where the
-// writer is, or, if a rotation gave it a number meanwhile, where it was left.
-func (s *Store) endOf(f *file) (int64, error) {
-	if s.writer.is(f.dev, f.ino) {
-		return s.writer.size, nil
+// writer is, or, if a rotation gave the file a number meanwhile, its size.
+func (s *Store) endOf(f *pinnedFile) (int64, error) {
+	if s.writer.active.is(f.dev, f.ino) {
+		return s.writer.active.size, nil
 	}
 	if _, err := s.locate(f); err != nil {
 		return 0, err
@@ -256,13 +290,13 @@ func (s *Store) endOf(f *file) (int64, error) {
 }
 
 // locate returns the path that leads to a pinned file now.
-func (s *Store) locate(f *file) (string, error) {
+func (s *Store) locate(f *pinnedFile) (string, error) {
 	if info, err := os.Lstat(s.beside(f.base)); err == nil {
-		if dev, ino := inode(info); dev == f.dev && ino == f.ino {
+		if dev, ino := inodeOf(info); dev == f.dev && ino == f.ino {
 			return s.beside(f.base), nil
 		}
 	}
-	members, _, _, err := s.list()
+	members, _, _, err := s.listSet()
 	if err != nil {
 		return "", err
 	}
@@ -272,44 +306,4 @@ func (s *Store) locate(f *file) (string, error) {
 		}
 	}
 	return "", &papyra.StoreError{Op: "replace", Path: s.beside(f.base), Offset: -1, Err: errGone, Hint: "somebody renamed or removed it; try again"}
-}
-
-// diskWriter writes through the disk.
-type diskWriter struct {
-	disk Disk
-	f    *os.File
-}
-
-func (w diskWriter) Write(b []byte) (int, error) {
-	n, err := w.disk.Write(w.f, b)
-	if err == nil && n < len(b) {
-		err = io.ErrShortWrite
-	}
-	return n, err
-}
-
-// copyRange copies the bytes [from, to) of f verbatim.
-func copyRange(ctx context.Context, d Disk, w io.Writer, f *os.File, from, to int64) error {
-	if from >= to {
-		return nil
-	}
-	buf := make([]byte, min(copySize, to-from))
-	for from < to {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		b := buf[:min(int64(len(buf)), to-from)]
-		n, err := d.ReadAt(f, b, from)
-		if n < len(b) {
-			if err == nil || errors.Is(err, io.EOF) {
-				err = errShrunk
-			}
-			return &papyra.StoreError{Op: "read", Path: f.Name(), Offset: from + int64(n), Err: err}
-		}
-		if _, err := w.Write(b); err != nil {
-			return fmt.Errorf("copy: %w", err)
-		}
-		from += int64(n)
-	}
-	return nil
 }

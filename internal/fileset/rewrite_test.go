@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
 // watchedDisk tells what is written to and synced of temporary files.
 type watchedDisk struct {
-	OS
+	disk.OS
 	wrote  func(n int)
 	synced func()
 }
@@ -50,9 +51,9 @@ func TestCompactCatchesUp(t *testing.T) {
 		free    int   // syncs at least
 	}{
 		{"nobody but the act appends", nil, 4096, 1},
-		{"less than a catch-up", []int{catchUp / 2}, catchUp, 1},
+		{"less than a catch-up", []int{swapWithin / 2}, swapWithin, 1},
 		{"and no more", []int{3 * megabyte}, 0, 2},
-		{"less each time", []int{4 * megabyte, megabyte, catchUp / 2}, catchUp, 3},
+		{"less each time", []int{4 * megabyte, megabyte, swapWithin / 2}, swapWithin, 3},
 		{"as fast as the disk", []int{3 * megabyte, 6 * megabyte, 12 * megabyte}, slice, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -9,68 +9,56 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 )
 
 // rotates reports whether the bound applies to what is written now. Only an
-// appender rotates: an act of a tool, which may have been told no limits or
-// others, appends its reports and leaves the rest to the next appender.
+// appender rotates: a tool may have been told no limits, or other ones. So its act
+// appends reports without a bound and leaves the rotation to the next appender.
 func (s *Store) rotates() bool { return s.maxFiles > 0 && s.appender != nil }
 
-// room returns how many bytes the next write may have, of which the first line
-// has so many, and rotates before if that line does not fit. A line for which no
-// file has room gets one of its own. Behind the reports of a rotation there is
-// always room for one line: otherwise, under a bound smaller than the report, a
-// rotation would only ever lead to the next one.
-func (w *writer) room(ctx context.Context, line int) (int, error) {
+// makeRoom rotates if the active file has no room for a line of so many bytes, and
+// returns how many bytes the next write may have. A line for which no file has room
+// gets a file of its own. Behind the reports of a rotation there is always room for
+// one line: otherwise, under a bound smaller than the report, a rotation would only
+// ever lead to the next one.
+func (w *writer) makeRoom(ctx context.Context, line int) (int, error) {
 	s := w.s
 	if !s.rotates() {
 		return maxWrite, nil
 	}
-	if err := w.finishDrops(ctx); err != nil {
+	if err := w.finishDepartures(ctx); err != nil {
 		return 0, err
 	}
-	if !w.fresh && !w.fits(line) {
+	if !w.active.fresh && !w.active.fits(line, s.maxBytes) {
 		if err := w.rotate(ctx); err != nil {
 			return 0, err
 		}
 	}
-	return int(min(maxWrite, max(s.maxBytes-w.size-w.lead(), 0))), nil
+	return int(min(maxWrite, max(s.maxBytes-w.active.size-int64(w.active.lead()), 0))), nil
 }
 
-// fits reports whether n bytes more keep the active file within its bound, or
-// it is empty.
-func (w *writer) fits(n int) bool {
-	return w.size == 0 || w.size+w.lead()+int64(n) <= w.s.maxBytes
-}
-
-// lead is how many bytes the next write puts before what it is given.
-func (w *writer) lead() int64 {
-	if w.torn {
-		return 1
-	}
-	return 0
-}
-
-// rotate gives the active file its number and begins a new one. A crash between
-// any two steps leaves a valid set, at most with a hole, in which no record is
-// missing or twice; what is left of a dropped file is finished by the next
-// appender or act. An error leaves such a state too, and the next append goes on
-// from there:
+// rotate gives the active file its number and begins a new one. docs/format.md says
+// in full what a crash leaves; in short:
 //
-//  1. the active file ends in a newline and is synced;
-//  2. each file that the bound has no place for is read and leaves the set as
-//     .NAME.dropping-<hex>;
-//  3. the others are shifted to make place for the active file, and the directory
-//     is synced;
-//  4. the active file gets its number, and a new one is made, with its mode;
-//  5. the RemovalReports of what was dropped are appended to the new file;
-//     directory and file are synced;
-//  6. the dropped files are unlinked.
+//	step                                                 a crash before the next step leaves
+//	1. the active file ends in a newline and is synced   nothing new
+//	2. each file that the bound has no place for is      a hole, and a file that the next holder of
+//	   noted and renamed to .NAME.dropping-<hex>         the lock reports and unlinks
+//	3. the others shift to make place; the directory     a hole elsewhere, which the next rotation fills
+//	   is synced
+//	4. the active file gets the lowest number            no active file; the next open makes one
+//	5. a new active file is made                         an empty active file
+//	6. the reports of what goes are appended to it and   a part of the reports; the next holder of the
+//	   synced, the directory too                         lock appends the others
+//	7. the files that go are unlinked                    reported files, which the next holder unlinks
+//
+// So a crash leaves a valid set, at most with a hole, in which no record is missing
+// or twice. An error leaves such a state too, and the next append goes on from
+// there. Step 2 and steps 6 and 7 are those of a [departure].
 func (w *writer) rotate(ctx context.Context) error {
-	if w.torn {
-		if err := w.heal(); err != nil {
-			return err
-		}
+	if err := w.heal(); err != nil {
+		return err
 	}
 	if err := w.sync(); err != nil {
 		return err
@@ -78,21 +66,21 @@ func (w *writer) rotate(ctx context.Context) error {
 	if err := w.giveNumber(ctx); err != nil {
 		return err
 	}
-	if err := w.begin(); err != nil {
+	if err := w.beginFile(); err != nil {
 		return err
 	}
-	return w.finishDrops(ctx)
+	return w.reportAndUnlink()
 }
 
-// planRotation lists the set and says what a rotation does to the files with a
-// number, which it returns too.
-func (s *Store) planRotation() (arrangement, map[int]listed, error) {
-	members, _, odd, err := s.list()
+// planRotation lists the set and plans what a rotation does to the files with a
+// number. It returns these files too.
+func (s *Store) planRotation() (arrangement, map[int]listedFile, error) {
+	members, _, odd, err := s.listSet()
 	if err != nil {
 		return arrangement{}, nil, err
 	}
 	var (
-		byNumber = map[int]listed{}
+		byNumber = map[int]listedFile{}
 		numbers  []int
 		taken    = map[int]bool{}
 	)
@@ -103,7 +91,7 @@ func (s *Store) planRotation() (arrangement, map[int]listed, error) {
 		}
 	}
 	for _, o := range odd {
-		if n, ok := s.number(o.File); ok {
+		if n, ok := s.numberOf(o.File); ok {
 			taken[n] = true
 		}
 	}
@@ -114,7 +102,7 @@ func (s *Store) planRotation() (arrangement, map[int]listed, error) {
 	return plan, byNumber, nil
 }
 
-// giveNumber is steps 2 to 4 without the new file.
+// giveNumber does steps 2 to 4.
 func (w *writer) giveNumber(ctx context.Context) error {
 	s := w.s
 	plan, byNumber, err := s.planRotation()
@@ -122,30 +110,30 @@ func (w *writer) giveNumber(ctx context.Context) error {
 		return err
 	}
 	for _, n := range plan.drop {
-		if err := w.drop(ctx, byNumber[n]); err != nil {
+		if err := w.dropMember(ctx, byNumber[n]); err != nil {
 			return err
 		}
 	}
-	w.ahead.forget()
+	w.ahead.startAnew()
 	for _, sh := range plan.shifts {
-		if err := s.move(s.member(sh.from), s.member(sh.to)); err != nil {
+		if err := s.moveFile(s.member(sh.from), s.member(sh.to)); err != nil {
 			return err
 		}
 	}
 	if len(plan.drop)+len(plan.shifts) > 0 {
-		if err := syncDir(s.disk, s.dir); err != nil {
+		if err := disk.SyncDirectory(s.disk, s.dir); err != nil {
 			return err
 		}
 	}
-	if err := s.move(s.path(), s.member(plan.place)); err != nil {
+	if err := s.moveFile(s.path(), s.member(plan.place)); err != nil {
 		return err
 	}
-	w.moved, w.dirDirty = true, true
+	w.active.numbered, w.dirDirty = true, true
 	return nil
 }
 
-// move renames a file of the set to a name that is free.
-func (s *Store) move(from, to string) error {
+// moveFile renames a file of the set to a name that is free.
+func (s *Store) moveFile(from, to string) error {
 	err := s.disk.Move(from, to)
 	if errors.Is(err, unix.EEXIST) {
 		return &papyra.StoreError{Op: "rotate", Path: from, Offset: -1, Err: err, Hint: to + " has just appeared; find out who made it"}
@@ -156,38 +144,38 @@ func (s *Store) move(from, to string) error {
 	return nil
 }
 
-// begin makes the new active file, after the one that is still open got its
-// number. The new one has its mode, and its owner where we may give it: a reader
-// that could read the old one can read the new one.
-func (w *writer) begin() error {
+// beginFile makes the new active file, after the one that is still open got its
+// number. The new one has the mode of the old one, and its owner where we may give
+// it: whoever could read the old one can read the new one.
+func (w *writer) beginFile() error {
 	s := w.s
 	fail := func(err error) error {
 		return &papyra.StoreError{Op: "make", Path: s.path(), Offset: -1, Err: err, Hint: hintFor(err)}
 	}
-	info, err := w.f.Stat()
+	info, err := w.active.f.Stat()
 	if err != nil {
 		return fail(err)
 	}
-	f, err := makeFile(s.disk, s.path(), os.O_RDWR|os.O_APPEND, info.Mode().Perm())
+	f, err := disk.MakeFile(s.disk, s.path(), os.O_RDWR|os.O_APPEND, info.Mode().Perm())
 	if err != nil {
 		return fail(err)
 	}
 	_ = keepOwner(f, info)
-	next := *w
-	if err := next.adopt(f); err != nil {
+	next, err := s.newActiveFile(f)
+	if err != nil {
 		f.Close()
 		_ = s.disk.Remove(s.path()) // empty
 		return err
 	}
-	next.moved, next.fresh, next.dirDirty = false, true, true
-	next.stats.Rotations++
-	w.f.Close()
-	*w = next
+	next.fresh = true
+	w.goOnIn(next)
+	w.dirDirty = true
+	w.stats.Rotations++
 	return nil
 }
 
-// checkBound returns an error that wraps papyra.ErrConfig for limits that are
-// none.
+// checkBound refuses limits under which no set can rotate. Its error wraps
+// papyra.ErrConfig.
 func checkBound(c *Config) error {
 	switch {
 	case c.MaxFiles == 0 && c.MaxBytes == 0:

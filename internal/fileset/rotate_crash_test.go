@@ -19,6 +19,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/fileset"
+	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
@@ -301,7 +302,7 @@ func TestActsBesideRotation(t *testing.T) {
 // dyingDisk is a disk whose calls that change something all fail from the n-th
 // on, as if the process were gone.
 type dyingDisk struct {
-	fileset.OS
+	disk.OS
 	left int
 }
 

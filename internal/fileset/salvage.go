@@ -7,13 +7,14 @@ import (
 	"os"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/judge"
 	"github.com/papyra/papyra/internal/maintain"
 )
 
 // Scan scans what is pinned.
 func (p *pinnedSet) Scan(o papyra.ScanOptions) (*papyra.ScanReport, error) {
-	report, err := p.s.newScan(p.snapshot, o, p.busy).run(p.ctx)
+	report, err := p.s.newScan(p.snapshot, o, p.busy).scanSet(p.ctx)
 	if err == nil && report.Incomplete {
 		p.readable, p.odd = false, report.Anomalies
 	}
@@ -22,12 +23,12 @@ func (p *pinnedSet) Scan(o papyra.ScanOptions) (*papyra.ScanReport, error) {
 
 // ScanAgain scans the set as it is now.
 func (p *pinnedSet) ScanAgain(o papyra.ScanOptions) (*papyra.ScanReport, error) {
-	sn, err := p.s.pin()
+	sn, err := p.s.pinSet()
 	if err != nil {
 		return nil, err
 	}
 	defer sn.close()
-	return p.s.newScan(sn, o, false).run(p.ctx)
+	return p.s.newScan(sn, o, false).scanSet(p.ctx)
 }
 
 // salvage is the damage of a pinned set on its way into quarantine.
@@ -37,16 +38,16 @@ type salvage struct {
 	advance func(int64)
 	removal maintain.Removal
 
-	damaged []*file // to be rewritten
-	found   bool    // anything at all
-	endless bool    // the active file's last line has no newline, and goes
+	damaged []*pinnedFile // to be rewritten
+	found   bool          // anything at all
+	endless bool          // the active file's last line has no newline, and goes
 }
 
 // Salvage copies all damage into a quarantine act and makes that durable.
 func (p *pinnedSet) Salvage(id string, o papyra.RecoverOptions, advance func(int64)) (maintain.Salvage, error) {
 	sv := &salvage{p: p, advance: advance}
 	if o.DryRun {
-		return sv, sv.eachDamage(func(string, *os.File, place) error { return nil })
+		return sv, sv.eachDamage(func(string, *os.File, damagedPlace) error { return nil })
 	}
 	parent := o.QuarantineDir
 	if parent == "" {
@@ -56,9 +57,9 @@ func (p *pinnedSet) Salvage(id string, o papyra.RecoverOptions, advance func(int
 	if err != nil {
 		return nil, err
 	}
-	err = sv.eachDamage(func(base string, f *os.File, pl place) error { return q.save(p.ctx, base, f, pl) })
+	err = sv.eachDamage(func(base string, f *os.File, pl damagedPlace) error { return q.savePlace(p.ctx, base, f, pl) })
 	if err == nil && sv.removal.Damaged > 0 {
-		err = q.complete()
+		err = q.completeAct()
 	}
 	if err != nil || sv.removal.Damaged == 0 {
 		q.abandon()
@@ -68,10 +69,10 @@ func (p *pinnedSet) Salvage(id string, o papyra.RecoverOptions, advance func(int
 	return sv, nil
 }
 
-// Removal is what goes.
+// Removal returns what goes.
 func (sv *salvage) Removal() *maintain.Removal { return &sv.removal }
 
-// Quarantine is the directory of the act.
+// Quarantine returns the directory of the act.
 func (sv *salvage) Quarantine() string { return sv.q.dir }
 
 // Close closes the files of the act.
@@ -85,7 +86,7 @@ func (sv *salvage) Close() {
 // the leftovers.
 func (sv *salvage) Move() error {
 	for _, f := range sv.damaged {
-		err := sv.rewrite(f)
+		err := sv.rewriteDamaged(f)
 		if errors.Is(err, errGone) && sv.p.s.maxFiles > 0 {
 			continue // rotated away meanwhile, and reported by the rotation
 		}
@@ -96,13 +97,13 @@ func (sv *salvage) Move() error {
 	return sv.removeLeftovers()
 }
 
-// visitor is told of a damaged place in the file base, which is open as f.
-type visitor func(base string, f *os.File, p place) error
+// visitor is called with a damaged place in the file base, which is open as f.
+type visitor func(base string, f *os.File, p damagedPlace) error
 
 // eachDamage calls visit for each damaged place of the pinned set, file by file
 // and in order of offset, and then for each leftover. It counts them.
 func (sv *salvage) eachDamage(visit visitor) error {
-	counted := func(base string, f *os.File, p place) error {
+	counted := func(base string, f *os.File, p damagedPlace) error {
 		if err := visit(base, f, p); err != nil {
 			return err
 		}
@@ -113,34 +114,34 @@ func (sv *salvage) eachDamage(visit visitor) error {
 		return nil
 	}
 	for _, f := range sv.p.files {
-		if err := sv.fileDamage(f, counted); err != nil {
+		if err := sv.visitFile(f, counted); err != nil {
 			return err
 		}
 	}
 	leftovers := sv.leftovers()
 	if sv.p.busy {
-		leftovers = nil // they may be somebody's work in progress
+		leftovers = nil // somebody may be working on them
 	}
 	if f := sv.p.active(); f != nil && (sv.found || len(leftovers) > 0) {
-		if err := sv.missingNewline(f, counted); err != nil {
+		if err := sv.visitMissingNewline(f, counted); err != nil {
 			return err
 		}
 	}
 	for _, left := range leftovers {
-		if err := sv.leftover(left, counted); err != nil {
+		if err := sv.visitLeftover(left, counted); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// fileDamage visits the damaged places of one file.
-func (sv *salvage) fileDamage(f *file, visit visitor) error {
+// visitFile visits the damaged places of one file.
+func (sv *salvage) visitFile(f *pinnedFile, visit visitor) error {
 	var rec papyra.Record
 	found := false
-	err := sv.p.forward(f, nil, func(l maintain.Line) (bool, error) {
-		at := &sv.p.line.line
-		sv.advance(at.size())
+	err := sv.p.visitForward(f, nil, func(l maintain.Line) (bool, error) {
+		at := &sv.p.line.Line
+		sv.advance(at.Size())
 		verdict, damage := l.Judge(&rec, true)
 		if verdict != judge.Damaged || l.Unfinished() {
 			return false, nil
@@ -150,7 +151,7 @@ func (sv *salvage) fileDamage(f *file, visit visitor) error {
 			if err := visit(f.base, f.f, p); err != nil {
 				return false, err
 			}
-			sv.endless = f.number == 0 && !at.ended && p.off == at.off && p.length == at.length
+			sv.endless = f.number == 0 && !at.Ended && p.off == at.Offset && p.length == at.Length
 		}
 		return false, nil
 	})
@@ -161,9 +162,9 @@ func (sv *salvage) fileDamage(f *file, visit visitor) error {
 	return err
 }
 
-// missingNewline visits the end of the active file if its last line stays and
-// has no newline: the act's reports get one before them.
-func (sv *salvage) missingNewline(f *file, visit visitor) error {
+// visitMissingNewline visits the end of the active file if its last line stays and
+// has no newline. The newline is written before the act's reports.
+func (sv *salvage) visitMissingNewline(f *pinnedFile, visit visitor) error {
 	if f.size == 0 || sv.endless {
 		return nil
 	}
@@ -174,12 +175,13 @@ func (sv *salvage) missingNewline(f *file, visit visitor) error {
 	if last[0] == '\n' {
 		return nil
 	}
-	return visit(f.base, f.f, place{off: f.size, newline: true, healed: true, anomaly: papyra.Anomaly{Class: papyra.ClassTruncated}})
+	return visit(f.base, f.f, damagedPlace{off: f.size, newline: true, healed: true, anomaly: papyra.Anomaly{Class: papyra.ClassTruncated}})
 }
 
-// leftovers returns what is to be moved away. What a rotation was about to drop
-// is not: whoever takes the lock finishes that first.
-func (sv *salvage) leftovers() (out []rest) {
+// leftovers returns the leftovers that are to be moved away. The file that a
+// rotation was about to drop is none of them: who takes the lock finishes that
+// rotation first.
+func (sv *salvage) leftovers() (out []leftover) {
 	s := sv.p.s
 	for _, left := range sv.p.snapshot.leftovers {
 		if !s.numbered || !s.isDropping(left.base) {
@@ -189,10 +191,10 @@ func (sv *salvage) leftovers() (out []rest) {
 	return out
 }
 
-// leftover visits all bytes of a leftover.
-func (sv *salvage) leftover(left rest, visit visitor) error {
+// visitLeftover visits all bytes of a leftover.
+func (sv *salvage) visitLeftover(left leftover, visit visitor) error {
 	path := sv.p.s.beside(left.base)
-	f, err := sv.p.s.disk.Open(path, os.O_RDONLY|openSafely, 0)
+	f, err := sv.p.s.disk.Open(path, os.O_RDONLY|disk.OpenSafely, 0)
 	if err != nil {
 		return &papyra.StoreError{Op: "open leftover", Path: path, Offset: -1, Err: err, Hint: "nothing was changed"}
 	}
@@ -204,25 +206,25 @@ func (sv *salvage) leftover(left rest, visit visitor) error {
 	if err != nil {
 		return &papyra.StoreError{Op: "open leftover", Path: path, Offset: -1, Err: err, Hint: "nothing was changed; try again"}
 	}
-	return visit(left.base, f, place{length: left.size, anomaly: papyra.Anomaly{Class: papyra.ClassLeftover}})
+	return visit(left.base, f, damagedPlace{length: left.size, anomaly: papyra.Anomaly{Class: papyra.ClassLeftover}})
 }
 
-// rewrite copies a file without the places that the quarantine holds: its index
-// is the plan.
-func (sv *salvage) rewrite(f *file) error {
+// rewriteDamaged replaces a file by one without the damaged places. It reads these
+// from the index of the quarantine.
+func (sv *salvage) rewriteDamaged(f *pinnedFile) error {
 	s := sv.p.s
 	tail := f.size
 	if f.number == 0 && sv.endless {
 		tail++ // the newline that ended the fragment afterwards goes with it
 	}
-	_, err := s.rewrite(sv.p.ctx, f, tail, func(w io.Writer) error {
+	_, err := s.rewriteFile(sv.p.ctx, f, tail, func(w io.Writer) error {
 		w = &countingWriter{w: w, advance: sv.advance}
 		at := int64(0)
-		err := sv.q.entries(func(e *Saved) error {
+		err := sv.q.eachEntry(func(e *Saved) error {
 			if e.File != f.base || e.Offset == f.size {
 				return nil // a newline at the end is copied with what follows it
 			}
-			if err := copyRange(sv.p.ctx, s.disk, w, f.f, at, e.Offset); err != nil {
+			if err := disk.CopyRange(sv.p.ctx, s.disk, w, f.f, at, e.Offset); err != nil {
 				return err
 			}
 			at = e.Offset + e.Length
@@ -235,12 +237,12 @@ func (sv *salvage) rewrite(f *file) error {
 		if err != nil {
 			return err
 		}
-		return copyRange(sv.p.ctx, s.disk, w, f.f, at, f.size)
+		return disk.CopyRange(sv.p.ctx, s.disk, w, f.f, at, f.size)
 	})
 	return err
 }
 
-// countingWriter tells how much it has written.
+// countingWriter calls advance with the bytes that it has written.
 type countingWriter struct {
 	w       io.Writer
 	advance func(int64)
@@ -252,7 +254,7 @@ func (c *countingWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// removeLeftovers removes what is in quarantine now.
+// removeLeftovers removes the leftovers, which are in quarantine now.
 func (sv *salvage) removeLeftovers() error {
 	s, leftovers := sv.p.s, sv.leftovers()
 	if len(leftovers) == 0 {
@@ -264,5 +266,5 @@ func (sv *salvage) removeLeftovers() error {
 			return &papyra.StoreError{Op: "remove leftover", Path: path, Offset: -1, Err: err, Hint: "it is in quarantine already; remove it"}
 		}
 	}
-	return syncDir(s.disk, s.dir)
+	return disk.SyncDirectory(s.disk, s.dir)
 }

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"io"
 	"runtime"
-	"sync"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
+	"github.com/papyra/papyra/internal/fileset/lines"
 	"github.com/papyra/papyra/internal/judge"
 )
 
@@ -19,20 +20,20 @@ const (
 )
 
 // Scan looks at every byte of the set as it was at the beginning, and changes
-// nothing. It needs no lock and may run beside a writer: an unfinished last line
-// and a temporary file are then notices "in_progress". A full scan looks for
-// duplicates and conflicts too, within about 64 MiB; conflicts stand last among
-// the notices.
+// nothing. It takes no lock and may run beside a writer: then an unfinished last
+// line and a temporary file are notices "in_progress". A full scan also looks for
+// duplicates and conflicts, within about 64 MiB of memory; conflicts stand last
+// among the notices.
 func (s *Store) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanReport, error) {
 	ctx, cancel, err := s.life.Begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer cancel()
-	// Asked before and after: whoever was in the middle of a write when the size
-	// was taken held the lock then.
+	// The lock is tested before the sizes are taken and after: whoever was in the
+	// middle of a write in between held it at one of these moments.
 	busy := lockHeld(s.disk, s.names.lock())
-	sn, err := s.pin()
+	sn, err := s.pinSet()
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +42,7 @@ func (s *Store) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanRep
 	if o.Full {
 		sc.identities = judge.NewIdentities(1)
 	}
-	return sc.run(ctx)
+	return sc.scanSet(ctx)
 }
 
 // newScan returns a scan of a pinned set. busy says that somebody may be writing
@@ -53,15 +54,15 @@ func (s *Store) newScan(sn *snapshot, o papyra.ScanOptions, busy bool) *setScan 
 	}
 }
 
-// run looks at every byte.
-func (sc *setScan) run(ctx context.Context) (*papyra.ScanReport, error) {
+// scanSet looks at every byte.
+func (sc *setScan) scanSet(ctx context.Context) (*papyra.ScanReport, error) {
 	sn := sc.set
 	for _, f := range sn.files {
-		if err := sc.file(ctx, f); err != nil {
+		if err := sc.scanFile(ctx, f); err != nil {
 			return nil, err
 		}
 	}
-	duplicates, limits, err := sc.duplicates(ctx)
+	duplicates, limits, err := sc.compareDuplicates(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +89,7 @@ func (sc *setScan) run(ctx context.Context) (*papyra.ScanReport, error) {
 // setScan is one scan. Its files are scanned one after the other, each by
 // several workers.
 type setScan struct {
-	disk  Disk
+	disk  disk.Disk
 	url   string
 	set   *snapshot
 	o     papyra.ScanOptions
@@ -105,92 +106,48 @@ type setScan struct {
 // block is the part of a file whose lines one worker judges: those that begin
 // in it.
 type block struct {
-	index      int
 	start, end int64
 	lines      int64
 	findings   *judge.Findings
 	unreadable bool
 }
 
-func (sc *setScan) file(ctx context.Context, f *file) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+// scanFile scans one file, block by block. What the workers find is merged in the
+// order of the blocks, so that lines have their numbers and findings their order.
+func (sc *setScan) scanFile(ctx context.Context, f *pinnedFile) error {
 	blocks := int((f.size + blockSize - 1) / blockSize)
 	workers := min(runtime.GOMAXPROCS(0), maxWorkers, blocks)
-	var (
-		todo    = make(chan *block)
-		results = make(chan *block)
-		// ahead bounds the results that wait for an earlier one.
-		ahead   = make(chan struct{}, 4*workers)
-		running sync.WaitGroup
-		tallies = make([]judge.Tally, workers)
-		ids     = make([]*judge.Identities, workers)
-	)
-	running.Go(func() {
-		defer close(todo)
-		for i := range blocks {
-			select {
-			case ahead <- struct{}{}:
-			case <-ctx.Done():
-				return
-			}
-			b := &block{index: i, start: int64(i) * blockSize, end: min(int64(i+1)*blockSize, f.size)}
-			select {
-			case todo <- b:
-			case <-ctx.Done():
-				return
-			}
+	tallies := make([]judge.Tally, workers)
+	identities := make([]*judge.Identities, workers)
+	start := func(ctx context.Context, n int) func(piece int) *block {
+		w := newBlockWorker(ctx, sc, f, &tallies[n])
+		if sc.identities != nil {
+			identities[n] = judge.NewIdentities(workers)
+			w.identities = identities[n]
+		}
+		return func(piece int) *block {
+			at := int64(piece) * blockSize
+			b := &block{start: at, end: min(at+blockSize, f.size)}
+			w.judgeBlock(ctx, b)
+			return b
+		}
+	}
+	linesBefore := int64(0)
+	err := inOrder(ctx, blocks, workers, start, func(b *block) {
+		sc.findings.Merge(b.findings, linesBefore)
+		linesBefore += b.lines
+		sc.readable = sc.readable && !b.unreadable
+		sc.done += b.end - b.start
+		if sc.o.Progress != nil {
+			sc.o.Progress(sc.done, sc.total)
 		}
 	})
-	for w := range workers {
-		running.Go(func() {
-			worker := newBlockWorker(ctx, sc, f, &tallies[w])
-			if sc.identities != nil {
-				ids[w] = judge.NewIdentities(workers)
-				worker.identities = ids[w]
-			}
-			for b := range todo {
-				worker.judge(ctx, b)
-				select {
-				case results <- b:
-				case <-ctx.Done():
-					return
-				}
-			}
-		})
+	if err != nil {
+		return err
 	}
-	defer running.Wait()
-	defer cancel()
-	waiting := map[int]*block{}
-	lines := int64(0)
-	for next := 0; next < blocks; {
-		select {
-		case b := <-results:
-			waiting[b.index] = b
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		for ; waiting[next] != nil; next++ {
-			b := waiting[next]
-			delete(waiting, next)
-			<-ahead
-			sc.findings.Merge(b.findings, lines)
-			lines += b.lines
-			sc.readable = sc.readable && !b.unreadable
-			sc.done += b.end - b.start
-			if sc.o.Progress != nil {
-				sc.o.Progress(sc.done, sc.total)
-			}
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-		}
-	}
-	cancel()
-	running.Wait()
 	for i := range tallies {
 		sc.tally.Merge(&tallies[i])
-		sc.identities.Merge(ids[i])
+		sc.identities.Merge(identities[i])
 	}
 	return nil
 }
@@ -198,94 +155,96 @@ func (sc *setScan) file(ctx context.Context, f *file) error {
 // blockWorker judges blocks of one file.
 type blockWorker struct {
 	sc    *setScan
-	f     *file
+	f     *pinnedFile
 	tally *judge.Tally
-	read  forward
+	read  *lines.Forward
 	rec   papyra.Record
 
 	lineJudge  judge.Series
 	identities *judge.Identities
 }
 
-func newBlockWorker(ctx context.Context, sc *setScan, f *file, t *judge.Tally) *blockWorker {
-	return &blockWorker{sc: sc, f: f, tally: t, read: forward{disk: interruptible{sc.disk, ctx}}}
+func newBlockWorker(ctx context.Context, sc *setScan, f *pinnedFile, t *judge.Tally) *blockWorker {
+	return &blockWorker{sc: sc, f: f, tally: t, read: lines.NewForward(disk.Interruptible(ctx, sc.disk), nil, 0)}
 }
 
-func (w *blockWorker) judge(ctx context.Context, b *block) {
+// judgeBlock judges the lines of a block. What cannot be read is damage of it.
+func (w *blockWorker) judgeBlock(ctx context.Context, b *block) {
 	b.findings = judge.NewFindings(w.sc.o)
-	err := w.lines(b)
+	err := w.judgeLines(b)
 	if err == nil || errors.Is(err, io.EOF) || ctx.Err() != nil {
 		return
 	}
 	b.unreadable = true
 	b.findings.Damage(papyra.Anomaly{
-		Class: papyra.ClassUnreadable, File: w.f.base, Offset: w.read.pos, Length: max(b.end-w.read.pos, 0), Detail: cause(err),
+		Class: papyra.ClassUnreadable, File: w.f.base, Offset: w.read.Offset(), Length: max(b.end-w.read.Offset(), 0), Detail: systemError(err),
 	})
 }
 
-// lines judges the lines that begin in the block.
-func (w *blockWorker) lines(b *block) error {
+// judgeLines judges the lines that begin in the block.
+func (w *blockWorker) judgeLines(b *block) error {
 	if b.start == 0 {
-		w.read.reset(w.f.f, 0, b.end, w.f.size)
+		w.read.Reset(w.f.f, 0, b.end, w.f.size)
 	} else {
 		// A line begins here only if the byte before is a newline.
-		w.read.reset(w.f.f, b.start-1, b.end, w.f.size)
-		if err := w.read.skipRest(); err != nil {
+		w.read.Reset(w.f.f, b.start-1, b.end, w.f.size)
+		if err := w.read.SkipRest(); err != nil {
 			return err
 		}
 	}
-	for w.read.pos < b.end {
-		l, err := w.read.next()
+	for w.read.Offset() < b.end {
+		l, err := w.read.Next()
 		if err != nil {
 			return err
 		}
 		b.lines++
-		w.line(b, &l)
-		w.alike(b)
+		w.addLine(b, &l)
+		w.addAlike(b)
 	}
 	return nil
 }
 
-// alike takes the lines that are read already, as far as they are like the last
-// one and nothing more needs to be known of them: nearly all of a file that is
-// sealed.
-func (w *blockWorker) alike(b *block) {
+// addAlike adds, all at once, the lines that are read already, as far as they are
+// like the last one and a scan that trusts seals has to know no more of them. In a
+// sealed file these are nearly all lines.
+func (w *blockWorker) addAlike(b *block) {
 	if w.sc.o.Full {
 		return
 	}
-	more := w.lineJudge.Trusted(w.read.held(), b.findings.Latest())
+	more := w.lineJudge.Trusted(w.read.Buffered(), b.findings.Latest())
 	if more.Lines == 0 {
 		return
 	}
 	w.tally.AddSealed(&more)
 	b.lines += int64(more.Lines)
-	w.read.skip(more.Bytes)
+	w.read.Skip(more.Bytes)
 }
 
-func (w *blockWorker) line(b *block, l *line) {
+// addLine judges one line and notes what it is.
+func (w *blockWorker) addLine(b *block, l *lines.Line) {
 	w.tally.Lines++
 	var (
 		verdict judge.Verdict
 		damage  *papyra.LineError
 	)
-	if l.bytes == nil && l.length > 0 {
+	if !l.Held() {
 		verdict, damage = judge.Damaged, notHeld(l)
 	} else {
-		verdict, damage = w.lineJudge.Line(&w.rec, l.bytes, w.sc.o.Full)
+		verdict, damage = w.lineJudge.Line(&w.rec, l.Bytes, w.sc.o.Full)
 	}
 	switch verdict {
 	case judge.Valid:
 		w.tally.Add(&w.rec)
 		w.identities.Add(&w.rec)
 		if b.findings.Remarkable(&w.rec) {
-			b.findings.Look(&w.rec, papyra.Anomaly{File: w.f.base, Line: b.lines, Offset: l.off, Length: l.length})
+			b.findings.Look(&w.rec, papyra.Anomaly{File: w.f.base, Line: b.lines, Offset: l.Offset, Length: l.Length})
 		}
 	case judge.Blank:
 		w.tally.Blank++
 	case judge.Damaged:
-		if !l.ended && w.sc.busy && w.f.number == 0 {
+		if !l.Ended && w.sc.busy && w.f.number == 0 {
 			b.findings.Notice(papyra.Anomaly{
-				Class: papyra.NoticeInProgress, File: w.f.base, Line: b.lines, Offset: l.off, Length: l.length,
+				Class: papyra.NoticeInProgress, File: w.f.base, Line: b.lines, Offset: l.Offset, Length: l.Length,
 				Detail: "an unfinished last line, and a writer holds the store",
 			})
 			return
@@ -298,9 +257,9 @@ func (w *blockWorker) line(b *block, l *line) {
 	}
 }
 
-// duplicates compares, in a second pass over the set, the records whose identity
-// occurs again. Without any it reads nothing.
-func (sc *setScan) duplicates(ctx context.Context) (n int64, limits []string, err error) {
+// compareDuplicates compares the records whose identity occurs again. That is a
+// second pass over the set; where no identity occurs again, nothing is read.
+func (sc *setScan) compareDuplicates(ctx context.Context) (n int64, limits []string, err error) {
 	if sc.identities == nil {
 		return 0, nil, nil
 	}
@@ -309,7 +268,7 @@ func (sc *setScan) duplicates(ctx context.Context) (n int64, limits []string, er
 		if repeated.None() {
 			break
 		}
-		if err := sc.compare(ctx, f, repeated); err != nil {
+		if err := sc.compareFile(ctx, f, repeated); err != nil {
 			return 0, nil, err
 		}
 	}
@@ -317,16 +276,17 @@ func (sc *setScan) duplicates(ctx context.Context) (n int64, limits []string, er
 	return n, limits, nil
 }
 
-func (sc *setScan) compare(ctx context.Context, f *file, repeated *judge.Repeated) error {
+// compareFile compares the records of one file.
+func (sc *setScan) compareFile(ctx context.Context, f *pinnedFile, repeated *judge.Repeated) error {
 	var (
 		rec papyra.Record
-		r   = newForward(interruptible{sc.disk, ctx}, f.f, f.size)
+		r   = lines.NewForward(disk.Interruptible(ctx, sc.disk), f.f, f.size)
 	)
 	for n := int64(1); ; n++ {
 		if n%1024 == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		l, err := r.next()
+		l, err := r.Next()
 		if err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -335,16 +295,16 @@ func (sc *setScan) compare(ctx context.Context, f *file, repeated *judge.Repeate
 		}
 		if verdict, _ := judgeLine(&rec, &l, false); verdict == judge.Valid && repeated.Conflict(&rec) {
 			sc.findings.Notice(papyra.Anomaly{
-				Class: papyra.NoticeConflict, File: f.base, Line: n, Offset: l.off, Length: l.length,
+				Class: papyra.NoticeConflict, File: f.base, Line: n, Offset: l.Offset, Length: l.Length,
 				Detail: judge.ConflictDetail(&rec),
 			})
 		}
 	}
 }
 
-// cause is the error of a system call without the name of a file, which stands
-// beside it.
-func cause(err error) string {
+// systemError returns the text of a system call's error without the name of the
+// file, which stands beside it.
+func systemError(err error) string {
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
 	}

@@ -10,11 +10,12 @@ import (
 	"syscall"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 )
 
-// file is one file of the set, pinned by its descriptor: whatever happens to
+// pinnedFile is one file of the set, pinned by its descriptor. Whatever happens to
 // its name, it is read up to the size that it had when it was opened.
-type file struct {
+type pinnedFile struct {
 	number   int // 0 is the active file, then the newest first
 	base     string
 	f        *os.File
@@ -24,14 +25,14 @@ type file struct {
 
 // snapshot is the whole set at one moment.
 type snapshot struct {
-	files     []*file          // oldest first; the active file, if there, is last
-	leftovers []rest           // of acts that did not finish
-	odd       []papyra.Anomaly // in the place of a file, but not readable as one
-	readable  bool             // every file of the set could be opened
+	files     []*pinnedFile    // oldest first; the active file, if there, is last
+	leftovers []leftover       // of acts that did not finish
+	odd       []papyra.Anomaly // what stands in the place of a file and cannot be read as one
+	readable  bool             // every file of the set could be looked at and opened
 }
 
-// rest is a leftover.
-type rest struct {
+// leftover is a file that an act or a rotation left behind.
+type leftover struct {
 	base string
 	size int64
 }
@@ -50,22 +51,23 @@ func (sn *snapshot) size() (n int64) {
 }
 
 // active returns the active file, or nil.
-func (sn *snapshot) active() *file {
+func (sn *snapshot) active() *pinnedFile {
 	if n := len(sn.files); n > 0 && sn.files[n-1].number == 0 {
 		return sn.files[n-1]
 	}
 	return nil
 }
 
-// listed is what the directory says of one member.
-type listed struct {
+// listedFile is what the directory says of one member.
+type listedFile struct {
 	number   int
 	base     string
 	dev, ino uint64
 }
 
-// list reads the directory once.
-func (n names) list() (members []listed, leftovers []rest, odd []papyra.Anomaly, err error) {
+// listSet reads the directory once. members are the files of the set, the oldest
+// first; odd is what stands in the place of a file and is none.
+func (n names) listSet() (members []listedFile, leftovers []leftover, odd []papyra.Anomaly, err error) {
 	entries, err := os.ReadDir(n.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = papyra.ErrNotFound
@@ -77,14 +79,14 @@ func (n names) list() (members []listed, leftovers []rest, odd []papyra.Anomaly,
 		base := entry.Name()
 		number, member := 0, base == n.name
 		if !member && n.numbered {
-			number, member = n.number(base)
+			number, member = n.numberOf(base)
 		}
 		if !member && !n.isTemporary(base) && !n.isDropping(base) && !n.isForeignRest(base) {
 			continue
 		}
 		info, err := os.Lstat(n.beside(base))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // it has just gone
+			continue // it went after the directory was read
 		}
 		if err != nil {
 			odd = append(odd, papyra.Anomaly{Class: papyra.ClassUnreadable, File: base, Detail: err.Error()})
@@ -92,36 +94,38 @@ func (n names) list() (members []listed, leftovers []rest, odd []papyra.Anomaly,
 		}
 		switch {
 		case !info.Mode().IsRegular():
-			odd = append(odd, papyra.Anomaly{Class: papyra.ClassUnexpectedFile, File: base, Detail: "it is a " + what(info.Mode())})
+			odd = append(odd, papyra.Anomaly{Class: papyra.ClassUnexpectedFile, File: base, Detail: "it is a " + fileKind(info.Mode())})
 		case member:
-			dev, ino := inode(info)
-			members = append(members, listed{number, base, dev, ino})
+			dev, ino := inodeOf(info)
+			members = append(members, listedFile{number, base, dev, ino})
 		default:
-			leftovers = append(leftovers, rest{base, info.Size()})
+			leftovers = append(leftovers, leftover{base, info.Size()})
 		}
 	}
-	slices.SortFunc(members, func(a, b listed) int { return cmp.Compare(b.number, a.number) })
+	slices.SortFunc(members, func(a, b listedFile) int { return cmp.Compare(b.number, a.number) })
 	return members, leftovers, odd, nil
 }
 
 // lookAt returns what the directory says of a file that is no member.
-func (n names) lookAt(base string) (listed, error) {
+func (n names) lookAt(base string) (listedFile, error) {
 	info, err := os.Lstat(n.beside(base))
 	if err != nil {
-		return listed{}, &papyra.StoreError{Op: "look at", Path: n.beside(base), Offset: -1, Err: err}
+		return listedFile{}, &papyra.StoreError{Op: "look at", Path: n.beside(base), Offset: -1, Err: err}
 	}
-	dev, ino := inode(info)
-	return listed{base: base, dev: dev, ino: ino}, nil
+	dev, ino := inodeOf(info)
+	return listedFile{base: base, dev: dev, ino: ino}, nil
 }
 
-func inode(info fs.FileInfo) (dev, ino uint64) {
+// inodeOf returns what identifies a file, whatever its name.
+func inodeOf(info fs.FileInfo) (dev, ino uint64) {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return st.Dev, st.Ino
 	}
 	return 0, 0
 }
 
-func what(mode fs.FileMode) string {
+// fileKind says what a file is that is no regular one.
+func fileKind(mode fs.FileMode) string {
 	switch {
 	case mode&fs.ModeSymlink != 0:
 		return "symlink"
@@ -138,12 +142,12 @@ func what(mode fs.FileMode) string {
 // maxListings bounds how often a set that keeps changing is listed again.
 const maxListings = 100
 
-// open pins the whole set: it opens every file, lists again, and begins again
-// if anything changed, so that no file is missed or met twice while a rotation
+// openSet pins the whole set. It opens every file, lists the set again, and begins
+// anew if anything changed. So no file is missed or met twice while a rotation
 // shifts the names.
-func (n names) open(d Disk) (*snapshot, error) {
+func (n names) openSet(d disk.Disk) (*snapshot, error) {
 	for range maxListings {
-		before, leftovers, odd, err := n.list()
+		before, leftovers, odd, err := n.listSet()
 		if err != nil {
 			return nil, err
 		}
@@ -162,7 +166,7 @@ func (n names) open(d Disk) (*snapshot, error) {
 			sn.files = append(sn.files, f)
 			changed = changed || f.dev != m.dev || f.ino != m.ino
 		}
-		after, _, _, err := n.list()
+		after, _, _, err := n.listSet()
 		if err == nil && !changed && slices.Equal(before, after) {
 			return sn, nil
 		}
@@ -174,19 +178,20 @@ func (n names) open(d Disk) (*snapshot, error) {
 	return nil, &papyra.StoreError{Op: "list", Path: n.path(), Offset: -1, Err: papyra.ErrIncomplete, Hint: "its files change all the time; try again"}
 }
 
-func (n names) openMember(d Disk, m listed) (*file, error) {
-	f, err := d.Open(n.beside(m.base), os.O_RDONLY|openSafely, 0)
+// openMember pins one file.
+func (n names) openMember(d disk.Disk, m listedFile) (*pinnedFile, error) {
+	f, err := d.Open(n.beside(m.base), os.O_RDONLY|disk.OpenSafely, 0)
 	if err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("it is a %s", what(info.Mode()))
+		err = fmt.Errorf("it is a %s", fileKind(info.Mode()))
 	}
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	dev, ino := inode(info)
-	return &file{number: m.number, base: m.base, f: f, dev: dev, ino: ino, size: info.Size()}, nil
+	dev, ino := inodeOf(info)
+	return &pinnedFile{number: m.number, base: m.base, f: f, dev: dev, ino: ino, size: info.Size()}, nil
 }

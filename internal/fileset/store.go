@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/maintain"
 )
 
@@ -34,19 +35,19 @@ type Config struct {
 	// Numbered says that NAME.<n> belong to the set.
 	Numbered bool
 	// MaxBytes and MaxFiles make an appender to a numbered set rotate: no file
-	// gets larger than MaxBytes unless one line alone is, and there are at most
-	// MaxFiles. Zero, both: nothing rotates.
+	// gets larger than MaxBytes, unless a single line is, and there are at most
+	// MaxFiles files. If both are zero, nothing rotates.
 	MaxBytes int64
 	MaxFiles int
 	Sync     Sync             // "" means SyncInterval
 	Now      func() time.Time // nil means time.Now
-	Disk     Disk             // nil means OS
+	Disk     disk.Disk        // nil means OS
 }
 
 // Store is a set of files. Its methods may be called concurrently.
 type Store struct {
 	names
-	disk Disk
+	disk disk.Disk
 	url  string
 	mode Sync
 	now  func() time.Time
@@ -56,17 +57,17 @@ type Store struct {
 
 	life *maintain.Life
 
-	mu       sync.Mutex       // the append lock; guards what follows
-	lock     *lock            // nil while nobody needs it
-	users    int              // of the lock: the appender and acts
-	writer   *writer          // of the active file; nil until something is appended
-	appender *Appender        // the open one
-	signer   *maintain.Signer // of rotations; nil before the first
-	pruned   int              // see prune
-	unread   [2]uint64        // device and inode of the file that could not be read when it was to be dropped
+	mu         sync.Mutex       // the append lock; guards what follows
+	lock       *lock            // nil while nobody needs it
+	users      int              // of the lock: the appender and acts
+	writer     *writer          // of the active file; nil until something is appended
+	appender   *Appender        // the open one
+	signer     *maintain.Signer // of rotations; nil before the first
+	pruned     int              // see pruneCarried
+	unreadable [2]uint64        // device and inode of the file that could not be read when it was to be dropped
 }
 
-// Open returns the store without touching the disk. The error wraps
+// Open returns the store. It does not touch the disk. Its error wraps
 // papyra.ErrConfig.
 func Open(c Config) (*Store, error) {
 	n, err := newNames(c.Path, c.Numbered)
@@ -87,7 +88,7 @@ func Open(c Config) (*Store, error) {
 		c.Now = time.Now
 	}
 	if c.Disk == nil {
-		c.Disk = OS{}
+		c.Disk = disk.OS{}
 	}
 	if c.URL == "" {
 		c.URL = n.path()
@@ -105,7 +106,7 @@ func (s *Store) Traits() papyra.Traits {
 	return papyra.Traits{Sync: string(s.mode), MaxBytes: s.maxBytes, MaxFiles: s.maxFiles}
 }
 
-// Warnings says what an operator who set r may not expect of a store that
+// Warnings returns what an operator who set r may not expect of a store that
 // rotates.
 func (s *Store) Warnings(_ context.Context, r papyra.Retention) ([]string, error) {
 	if s.maxFiles == 0 || r.IsZero() {
@@ -139,12 +140,12 @@ func (s *Store) Close() error {
 	return a.Close()
 }
 
-// hold takes the lock, or shares it with the appender or act of this store that
-// has it. The last one to let go closes the writer.
-func (s *Store) hold() (release func(), err error) {
+// holdStore takes the lock file's lock, or shares it with the appender or act of
+// this store that has it. The last one to let go closes the writer.
+func (s *Store) holdStore() (release func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.holdLocked(); err != nil {
+	if err := s.holdStoreLocked(); err != nil {
 		return nil, err
 	}
 	return func() {
@@ -154,7 +155,8 @@ func (s *Store) hold() (release func(), err error) {
 	}, nil
 }
 
-func (s *Store) holdLocked() error {
+// holdStoreLocked is holdStore under the append lock.
+func (s *Store) holdStoreLocked() error {
 	if err := s.life.Closed(); err != nil {
 		return err
 	}
@@ -172,6 +174,7 @@ func (s *Store) holdLocked() error {
 	return nil
 }
 
+// letGoLocked ends one use of the lock. The append lock is held.
 func (s *Store) letGoLocked() error {
 	s.users--
 	if s.users > 0 {
@@ -187,7 +190,7 @@ func (s *Store) letGoLocked() error {
 	return err
 }
 
-// checkPlace refuses a PATH at which there is something else than a file.
+// checkPlace refuses a PATH where something stands that is no regular file.
 func (s *Store) checkPlace() error {
 	info, err := os.Lstat(s.path())
 	switch {
@@ -198,13 +201,13 @@ func (s *Store) checkPlace() error {
 	case err != nil:
 		return &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: err}
 	case !info.Mode().IsRegular():
-		return &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: papyra.ErrConfig, Hint: "it is a " + what(info.Mode()) + "; name the file itself"}
+		return &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: papyra.ErrConfig, Hint: "it is a " + fileKind(info.Mode()) + "; name the file itself"}
 	}
 	return nil
 }
 
-// checkSymlink refuses a PATH that is a symlink; what else stands in the place
-// of a file is for a scan to report.
+// checkSymlink refuses a PATH that is a symlink. Anything else in the place of a
+// file is reported by a scan.
 func (s *Store) checkSymlink() error {
 	info, err := os.Lstat(s.path())
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
@@ -213,25 +216,25 @@ func (s *Store) checkSymlink() error {
 	return nil
 }
 
-// pin opens the whole set for reading. The size of the active file is the one
-// that the own writer has written, so that no half-written line shows. A store
-// of which nothing exists: papyra.ErrNotFound.
-func (s *Store) pin() (*snapshot, error) {
+// pinSet opens the whole set for reading. The active file has the size that our own
+// writer has left, so that nobody sees a line that is half written. Where nothing of
+// the store exists, the error is papyra.ErrNotFound.
+func (s *Store) pinSet() (*snapshot, error) {
 	if err := s.checkSymlink(); err != nil {
 		return nil, err
 	}
-	// Under the append lock neither a write nor a rotation of ours is half done.
+	// Under the append lock no write and no rotation of ours is half done.
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sn, err := s.names.open(s.disk)
+	sn, err := s.names.openSet(s.disk)
 	if err != nil {
 		return nil, err
 	}
 	if len(sn.files)+len(sn.leftovers)+len(sn.odd) == 0 {
 		return nil, &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: papyra.ErrNotFound, Hint: "check the path"}
 	}
-	if f := sn.active(); f != nil && s.writer != nil && s.writer.is(f.dev, f.ino) {
-		f.size = s.writer.size
+	if f := sn.active(); f != nil && s.writer != nil && s.writer.active.is(f.dev, f.ino) {
+		f.size = s.writer.active.size
 	}
 	return sn, nil
 }

@@ -1,4 +1,8 @@
-package fileset
+// Package disk is the seam between a store of files and the operating system: the
+// system calls whose failure a store must survive, and what is built from them
+// alone. Tests break these calls by operation and path, with package faultdisk.
+// All other calls go to package os directly.
+package disk
 
 import (
 	"context"
@@ -9,9 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Disk is the system calls whose failure this package must survive. It is
-// there only so that tests can break them by operation and path; everything
-// else goes to package os directly. See package faultdisk.
+// Disk is the system calls that a test can make fail. The methods may be called
+// concurrently.
 type Disk interface {
 	Open(path string, flag int, perm fs.FileMode) (*os.File, error)
 	ReadAt(f *os.File, b []byte, off int64) (int, error)
@@ -25,14 +28,17 @@ type Disk interface {
 	Remove(path string) error
 }
 
-// interruptible is a disk whose reads fail once a context has ended, with its
-// cause: also within a line of many gigabytes somebody can still say stop.
+// interruptible is what Interruptible returns.
 type interruptible struct {
 	Disk
 	ctx context.Context
 }
 
-// ReadAt is that of the disk.
+// Interruptible returns a disk whose reads fail with the cause of ctx once ctx has
+// ended. So somebody can stop a read also within a line of many gigabytes.
+func Interruptible(ctx context.Context, d Disk) Disk { return interruptible{d, ctx} }
+
+// ReadAt reads as the disk does, until the context has ended.
 func (d interruptible) ReadAt(f *os.File, b []byte, off int64) (int, error) {
 	if d.ctx.Err() != nil {
 		return 0, context.Cause(d.ctx)

@@ -15,13 +15,15 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset/disk"
+	"github.com/papyra/papyra/internal/fileset/lines"
 	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
 // readingDisk counts what is read, and tells what is about to be dropped.
 type readingDisk struct {
-	OS
+	disk.OS
 	read     int64
 	fails    string // the base name of what cannot be read
 	dropping func(from, digits string)
@@ -52,8 +54,8 @@ func TestRotateReadsInStep(t *testing.T) {
 		lines int // of 10,000 bytes in each append
 		most  int64
 	}{
-		{"one at a time", 1, 2 * chunk},
-		{"many at a time", 50, 3*500_000 + 2*chunk}, // opened in the middle, it reads faster
+		{"one at a time", 1, 2 * lines.ChunkSize},
+		{"many at a time", 50, 3*500_000 + 2*lines.ChunkSize}, // opened in the middle, it reads faster
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			disk := &readingDisk{}
@@ -84,7 +86,7 @@ func TestRotateReadsInStep(t *testing.T) {
 				if disk.read > c.most {
 					t.Errorf("append %d read %d bytes, want at most %d", n, disk.read, c.most)
 				}
-				if dropped == 1 && reopened == 0 && s.writer.size > maxBytes/2 {
+				if dropped == 1 && reopened == 0 && s.writer.active.size > maxBytes/2 {
 					reopened++
 					if err := a.Close(); err != nil {
 						t.Fatal(err)
@@ -126,9 +128,9 @@ func TestRotateAheadFails(t *testing.T) {
 		}
 	}
 	appendUntil(func() bool { return a.Stats().Rotations == 1 })
-	appendUntil(func() bool { return s.writer.ahead.next != nil && s.writer.size > maxBytes/4 })
+	appendUntil(func() bool { return s.writer.ahead.next != nil && s.writer.active.size > maxBytes/4 })
 	disk.fails = "records.ndjson.1"
-	appendUntil(func() bool { return s.writer.size > maxBytes*9/10 })
+	appendUntil(func() bool { return s.writer.active.size > maxBytes*9/10 })
 	if s.writer.ahead.next != nil {
 		t.Error("it still reads what cannot be read")
 	}
@@ -175,12 +177,11 @@ func TestRotateAheadTellsTheSame(t *testing.T) {
 			defer func() { must(other.Close()) }()
 			m, err := other.lookAt(filepath.Base(from))
 			must(err)
-			l, err := other.leave(m)
+			d, err := other.openDeparture(m)
 			must(err)
-			defer l.f.Close()
-			d, err := other.readDropped(t.Context(), l, digits, true)
-			must(err)
-			for _, line := range d.reports[d.kept:] {
+			defer d.closeFile()
+			must(d.note(t.Context(), digits, true))
+			for _, line := range d.reports[d.staying:] {
 				want[digits] = append(want[digits], removalOf(rt, line))
 			}
 			drops++

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/testkit"
 )
 
@@ -16,38 +17,38 @@ import (
 func TestKeptBytes(t *testing.T) {
 	path := filepath.Join(testkit.FastDir(t), "f")
 	rapid.Check(t, func(t *rapid.T) {
-		var k kept
+		var u unsynced
 		var want []byte
 		at, next := int64(0), byte(0)
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
 			end := at + int64(len(want))
 			switch rapid.IntRange(0, 4).Draw(t, "step") {
 			case 0:
-				k.reset()
+				u.forget()
 				at, want = end, want[:0]
 			case 1:
 				end = at + int64(rapid.IntRange(0, len(want)).Draw(t, "end"))
-				k.cut(end)
+				u.cutAt(end)
 				want = want[:end-at]
 			default:
-				b := make([]byte, rapid.IntRange(0, 2*keptBlock+10).Draw(t, "n"))
+				b := make([]byte, rapid.IntRange(0, 2*unsyncedBlock+10).Draw(t, "n"))
 				for i := range b {
 					b[i] = next
 					next++
 				}
-				k.add(end, b)
+				u.addBytes(end, b)
 				want = append(want, b...)
 			}
 		}
-		if k.size != len(want) {
-			t.Fatalf("%d bytes are kept, want %d", k.size, len(want))
+		if u.size != len(want) {
+			t.Fatalf("%d bytes are kept, want %d", u.size, len(want))
 		}
 		f, err := os.Create(path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		if err := k.writeTo(OS{}, f); err != nil {
+		if err := u.writeTo(disk.OS{}, f); err != nil {
 			t.Fatal(err)
 		}
 		got := make([]byte, len(want))
@@ -62,17 +63,17 @@ func TestKeptBytes(t *testing.T) {
 
 // TestKeptMemoryGoes: what a flood needed is given back when it is over.
 func TestKeptMemoryGoes(t *testing.T) {
-	var k kept
-	k.add(0, make([]byte, 10*keptBlock))
-	k.reset()
-	if len(k.blocks) != 10 {
-		t.Errorf("%d blocks after the flood, want 10 for the next one", len(k.blocks))
+	var u unsynced
+	u.addBytes(0, make([]byte, 10*unsyncedBlock))
+	u.forget()
+	if len(u.blocks) != 10 {
+		t.Errorf("%d blocks after the flood, want 10 for the next one", len(u.blocks))
 	}
 	for range 2 {
-		k.add(0, make([]byte, 1))
-		k.reset()
+		u.addBytes(0, make([]byte, 1))
+		u.forget()
 	}
-	if len(k.blocks) > 1 {
-		t.Errorf("%d blocks are held for one byte", len(k.blocks))
+	if len(u.blocks) > 1 {
+		t.Errorf("%d blocks are held for one byte", len(u.blocks))
 	}
 }

@@ -1,0 +1,53 @@
+// Package lines reads the lines of a file, from the first to the last or from the
+// last to the first, with bounded memory. It does not know what a line means.
+package lines
+
+import (
+	"bytes"
+
+	"github.com/papyra/papyra"
+)
+
+const (
+	// ChunkSize is how many bytes one read of the disk has at most.
+	ChunkSize = 256 << 10
+	// bufferSize is one chunk more than the longest line whose bytes are held.
+	bufferSize = ChunkSize + papyra.MaxLine
+)
+
+// Line is one line of a file.
+type Line struct {
+	Offset int64  // of its first byte in the file
+	Length int64  // in bytes, without the newline
+	Bytes  []byte // without the newline; valid until the reader's next call; nil if the line with its newline is longer than papyra.MaxLine
+	Ended  bool   // by a newline; only the last line of a file may lack it
+	NUL    bool   // of a line whose bytes are not held: all of them are NUL
+}
+
+// Size returns the length with the newline, if there is one.
+func (l *Line) Size() int64 {
+	if l.Ended {
+		return l.Length + 1
+	}
+	return l.Length
+}
+
+// End returns the offset behind the line and its newline.
+func (l *Line) End() int64 { return l.Offset + l.Size() }
+
+// Held reports whether Bytes are those of the line.
+func (l *Line) Held() bool { return l.Bytes != nil || l.Length == 0 }
+
+// allNUL reports whether b has no byte but NUL.
+func allNUL(b []byte) bool {
+	for len(b) > 0 {
+		n := min(len(b), len(zeros))
+		if !bytes.Equal(b[:n], zeros[:n]) {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}
+
+var zeros [4096]byte
