@@ -17,6 +17,7 @@ import (
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/faultdisk"
 	"github.com/papyra/papyra/internal/fileset"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
@@ -176,7 +177,7 @@ func powerCutsOf(t *testing.T, points int, open func(path string) *fixture, prep
 	for n := 1; n <= total; n++ {
 		cuts = append(cuts, n)
 	}
-	if !long() && len(cuts) > points {
+	if !testkit.Long() && len(cuts) > points {
 		var some []int
 		for i := range points {
 			some = append(some, cuts[i*len(cuts)/points])
