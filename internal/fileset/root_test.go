@@ -108,6 +108,7 @@ func TestRootNoInodes(t *testing.T) {
 	// To another file system it goes.
 	elsewhere := filepath.Join(t.TempDir(), "quarantine")
 	must(t, os.Remove(filepath.Join(dir, "filler0"))) // for the new file
+	must(t, os.Remove(filepath.Join(dir, "filler1"))) // for the room that the act reserves
 	r := f.recover(papyra.RecoverOptions{QuarantineDir: elsewhere})
 	if !r.After.Clean() || !strings.HasPrefix(r.Quarantine, elsewhere) {
 		t.Errorf("recover to another file system: %+v", r)
