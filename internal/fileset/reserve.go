@@ -18,7 +18,7 @@ import (
 func (p *pinnedSet) Reserve(bytes int64) (shrink func(to int64), err error) {
 	s, path := p.s, p.s.reserve()
 	fail := func(err error) error {
-		return &papyra.StoreError{Op: "reserve room for reports in", Path: path, Offset: -1, Err: err, Hint: hintFor(err)}
+		return &papyra.StoreError{Op: "reserve room for reports in", Path: path, Offset: -1, Err: err, Hint: "make room, and run the command again"}
 	}
 	if err := s.disk.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fail(err)
