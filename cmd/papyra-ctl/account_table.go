@@ -62,11 +62,16 @@ func (c *call) showBalance(r *account.Result) {
 			s.printf("  not given: store %s of instance %s: add it with --backend\n", a.ID, a.Instance)
 		}
 	}
+	unjudged := r.Unjudged.Lines()
 	switch {
 	case r.Total.Missing > 0:
 		s.printf("%s  %s missing without a reason\n", s.paint(red, "MISSING"), recordsAre(r.Total.Missing))
 	case r.Verdict == account.Balanced && r.Total.Pending > 0:
 		s.printf("%s  nothing is missing yet; %s pending: ask again in a minute\n", s.paint(green, "accounted for"), recordsAre(r.Total.Pending))
+	case r.Verdict == account.Balanced && judgedNumbers(r) == 0 && unjudged > 0:
+		s.printf("%s  no record here has a number: %s\n", s.paint(yellow, "NOT JUDGED"), showUnjudged(&r.Unjudged))
+	case r.Verdict == account.Balanced && unjudged > 0:
+		s.printf("%s  every record that has a number is accounted for; not judged: %s\n", s.paint(green, "accounted for"), showUnjudged(&r.Unjudged))
 	case r.Verdict == account.Balanced:
 		s.printf("%s  every record is accounted for\n", s.paint(green, "accounted for"))
 	default:
@@ -92,6 +97,38 @@ func (c *call) showBalance(r *account.Result) {
 			s.printf("left out: %s is of group %s\n", store.Name, strings.Join(store.Groups, ", "))
 		}
 	}
+}
+
+// judgedNumbers returns the most numbers that the account judged of a run of a
+// publisher; 0 means that it judged none.
+func judgedNumbers(r *account.Result) (n uint64) {
+	for _, run := range r.Runs {
+		if run.System != papyra.SystemReserved {
+			for i := range run.Categories {
+				n = max(n, run.Categories[i].Accepted)
+			}
+		}
+	}
+	return n
+}
+
+// showUnjudged lists the lines without a number: "54 unsealed records, 4 damaged lines".
+func showUnjudged(u *account.Unjudged) string {
+	var parts []string
+	add := func(n uint64, one, many string) {
+		if n == 1 {
+			many = one
+		}
+		if n > 0 {
+			parts = append(parts, human.Count(n)+" "+many)
+		}
+	}
+	add(u.Unsealed, "unsealed record", "unsealed records")
+	add(u.UnknownKind, "record of an unknown kind", "records of an unknown kind")
+	add(u.Damaged, "damaged line", "damaged lines")
+	add(u.Rejected, "rejected line", "rejected lines")
+	add(u.Dropped, "dropped record without a seal", "dropped records without a seal")
+	return strings.Join(parts, ", ")
 }
 
 func publishers(r *account.Result) (n int) {
@@ -231,7 +268,7 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 	var lines [][3]string
 	add := func(what string, n uint64, text string) {
 		if n > 0 {
-			lines = append(lines, [3]string{what, human.Count(int64(n)), text})
+			lines = append(lines, [3]string{what, human.Count(n), text})
 		}
 	}
 	for _, reason := range slices.Sorted(maps.Keys(t.Dropped)) {
@@ -253,16 +290,11 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 	}
 	add("runs open", states[account.RunOpen], "still live: they may have taken more since")
 	add("runs ended", states[account.RunEnded], "without a final report: what they took above the highest number is unknown")
-	var unsealed uint64
-	var damaged int64
-	for _, store := range r.Stores {
-		if store.Judged {
-			unsealed += store.Unsealed + store.UnknownKind
-			damaged += store.Damaged
-		}
-	}
-	add("no number", unsealed, "stored records without a seal, or of an unknown kind: not in the account")
-	add("damaged", uint64(damaged), "lines that have lost their number: scan shows them")
+	u := &r.Unjudged
+	add("no number", u.Unsealed+u.UnknownKind, "stored records without a seal, or of an unknown kind: not in the account")
+	add("damaged", u.Damaged, "lines that have lost their number: scan shows them")
+	add("rejected", u.Rejected, "lines without a number that a sink refused: the reject file has them")
+	add("dropped, no number", u.Dropped, "records without a number that a sink dropped")
 	add("lost messages", r.LostMessages, "of NATS, thrown away in a sink before anybody read them")
 	if len(lines) > 0 {
 		s.printf("\n")

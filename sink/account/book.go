@@ -26,6 +26,7 @@ type book struct {
 	removals map[string]*removals
 
 	recoveries []recovery // that moved damaged lines; only with Options.Gaps
+	loose      map[noteID]looseDrops
 
 	records, unsealed, unknown, unreadable uint64
 	damaged                                int64
@@ -104,6 +105,7 @@ type sinkRun struct {
 	latest                 uint64
 	stopped                bool
 	lost                   uint64     // messages, in all
+	rejected               uint64     // lines, by its latest report
 	marks                  []sinkMark // when its counters of trouble rose; only with Options.Gaps
 }
 
@@ -325,6 +327,7 @@ func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 		s.latest = rec.Seq
 		s.group, s.instance, s.filters = p.Group, p.Instance, p.Filters
 		s.stopped = p.State == "stopped"
+		s.rejected = sum(p.Rejected)
 		if p.Store != "" {
 			s.store = p.Store
 		}
@@ -345,6 +348,7 @@ func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 // sinkDrops enters what a report names as dropped: of a sink, or of a rotation
 // that says again what removed reports said.
 func (b *book) sinkDrops(rec *papyra.Record, list []papyra.SinkDrops) {
+	b.noteLoose(rec, list)
 	for _, d := range list {
 		kind := papyra.ParseCategory(d.Category)
 		if d.Run == "" || kind == papyra.KindUnknown {

@@ -246,6 +246,7 @@ func (j *judgement) result() *Result {
 		r.Verdict = Incomplete
 	}
 	j.explainGaps(r)
+	r.Unjudged = j.l.unjudged()
 	r.Notes = j.allNotes()
 	return r
 }

@@ -25,6 +25,9 @@ type Result struct {
 	// them: whose records they held is not known.
 	LostMessages uint64 `json:"lost_messages"`
 
+	// Unjudged are the lines that have no number, absent when there are none.
+	Unjudged Unjudged `json:"unjudged,omitzero"`
+
 	// Notes are worth knowing and change nothing.
 	Notes []string `json:"notes"`
 }
@@ -34,7 +37,7 @@ type Verdict string
 
 // The verdicts. Of several the last in this list is given.
 const (
-	Balanced   Verdict = "balanced"   // every record is accounted for
+	Balanced   Verdict = "balanced"   // every record that has a number is accounted for
 	Missing    Verdict = "missing"    // records are missing without a reason
 	Incomplete Verdict = "incomplete" // something could not be read or was not given: missing is no more than a hint
 )
@@ -69,7 +72,7 @@ func (c *Counts) RemovedTotal() uint64 { return sum(c.Removed) }
 
 func sum[K comparable](m map[K]uint64) (total uint64) {
 	for _, n := range m {
-		total += n
+		total = sumOf(total, n)
 	}
 	return total
 }
