@@ -37,6 +37,7 @@ changed.`,
 			&urfave.BoolFlag{Name: "gaps", Usage: "list the missing ranges with the times around them and their probable cause"},
 			&urfave.StringFlag{Name: "settle", Value: "1m", Usage: "count numbers younger than this `DURATION` as pending, not as missing"},
 			&urfave.StringFlag{Name: "since", Usage: "judge only records from this `TIME` on: 2h or 7d (ago), 2024-05-31, 2024-05-31T14:00:00Z, or Unix seconds; in UTC"},
+			&urfave.StringSliceFlag{Name: "without", Usage: "do not miss the store with this `ID` when a report names it: it is gone for good, or never was; may be repeated"},
 			outputFlag(),
 		},
 		Action: t.verb("account", (*call).account),
@@ -47,7 +48,7 @@ func (c *call) accountOptions() (account.Options, error) {
 	// The moment is taken before the first store is read: what is stored while this
 	// reads is younger, and so counts as pending.
 	now := c.now()
-	o := account.Options{Group: c.flags.String("group"), At: now, Gaps: c.flags.Bool("gaps")}
+	o := account.Options{Group: c.flags.String("group"), At: now, Gaps: c.flags.Bool("gaps"), Without: c.flags.StringSlice("without")}
 	var err error
 	if o.Settle, err = human.ParseDuration(c.flags.String("settle")); err != nil {
 		return o, usagef("--settle: %v", err)

@@ -19,7 +19,7 @@ func recordsAre(n uint64) string {
 	if n == 1 {
 		return "1 record is"
 	}
-	return human.Plural(int64(n), "record", "records") + " are"
+	return human.Count(n) + " records are"
 }
 
 // showAccount shows an account: the verdict, the runs, what the reasons mean,
@@ -42,6 +42,9 @@ func (c *call) showAccount(r *account.Result) {
 				command = append(command, "--"+name, human.ShellQuote(c.flags.String(name)))
 			}
 		}
+		for _, id := range c.flags.StringSlice("without") {
+			command = append(command, "--without", human.ShellQuote(id))
+		}
 		c.showNext(strings.Join(append(command, "--gaps"), " "), "shows which numbers are missing, when, and the probable cause")
 	default:
 		s.printf("\nIs every store of the group given? What another worker holds looks lost.\n")
@@ -59,7 +62,7 @@ func (c *call) showBalance(r *account.Result) {
 			}
 		}
 		for _, a := range r.Absent {
-			s.printf("  not given: store %s of instance %s: add it with --backend\n", a.ID, a.Instance)
+			s.printf("  not given: store %s of instance %s: add it with --backend, or --without %s if it never was\n", a.ID, a.Instance, human.ShellQuote(a.ID))
 		}
 	}
 	unjudged := r.Unjudged.Lines()
@@ -193,7 +196,7 @@ func (c *call) showAccountRuns(r *account.Result) (hidden int) {
 	for _, row := range rows {
 		cells := []string{orDash(row.run.System), orDash(row.run.Node), row.run.Run, string(row.run.State), row.Category.Category}
 		for _, col := range columns {
-			cells = append(cells, human.Count(int64(col.value(&row.Counts))))
+			cells = append(cells, human.Count(col.value(&row.Counts)))
 		}
 		_ = g.addRow(cells...)
 	}
@@ -258,6 +261,18 @@ var actTexts = map[string]string{
 	papyra.ActRecover: "damaged: a recovery put it into quarantine",
 }
 
+// doubtTexts says in half a line why reports are not believed.
+var doubtTexts = map[account.Why]string{
+	account.WhyUnsealed: "their checksum was not verified",
+	account.WhySystem:   "another system writes reports of this name",
+	account.WhyRanges:   "their ranges are wider than their counts",
+	account.WhyDropped:  "they dropped more than they accepted",
+	account.WhySum:      "their counts do not add up",
+	account.WhyRate:     "they accepted more than a process can",
+	account.WhyRemoved:  "they name more than their act removed",
+	account.WhyUnknown:  "a drop reason that this version does not know: perhaps one of a newer version",
+}
+
 // showReasons says what the numbers of the table mean.
 func (c *call) showReasons(r *account.Result, hidden int) {
 	s := c.out
@@ -295,6 +310,10 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 	add("damaged", u.Damaged, "lines that have lost their number: scan shows them")
 	add("rejected", u.Rejected, "lines without a number that a sink refused: the reject file has them")
 	add("dropped, no number", u.Dropped, "records without a number that a sink dropped")
+	for i := range r.Doubts {
+		d := &r.Doubts[i]
+		add("not believed", d.Reports, fmt.Sprintf("reports of %s: %s (the first: %s %d of run %s)", d.System, doubtTexts[d.Why], d.Report, d.Seq, d.Run))
+	}
 	add("lost messages", r.LostMessages, "of NATS, thrown away in a sink before anybody read them")
 	if len(lines) > 0 {
 		s.printf("\n")
@@ -326,7 +345,7 @@ func (c *call) showGaps(r *account.Result) {
 		if gap.Last > gap.First {
 			numbers += "-" + strconv.FormatUint(gap.Last, 10)
 		}
-		count := human.Count(int64(gap.Count))
+		count := human.Count(gap.Count)
 		if gap.Partly {
 			count = fmt.Sprintf("%d of %d", gap.Missing, gap.Of)
 		}
@@ -335,7 +354,7 @@ func (c *call) showGaps(r *account.Result) {
 	}
 	_ = g.writePage()
 	if more := r.GapsTotal - uint64(len(r.Gaps)); more > 0 {
-		s.printf("and %s more gaps\n", human.Count(int64(more)))
+		s.printf("and %s more gaps\n", human.Count(more))
 	}
 }
 

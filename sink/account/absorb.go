@@ -37,6 +37,7 @@ func (b *book) absorb(other *book) {
 		maps.Copy(b.loose, other.loose)
 	}
 	absorbEach(b.removals, other.removals)
+	b.doubts.absorb(&other.doubts)
 }
 
 // absorbEach adds what other has under each key.

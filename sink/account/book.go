@@ -24,6 +24,8 @@ type book struct {
 
 	sinks    map[string]*sinkRun // by run
 	removals map[string]*removals
+	doubts   doubts
+	announced
 
 	recoveries []recovery // that moved damaged lines; only with Options.Gaps
 	loose      map[noteID]looseDrops
@@ -204,25 +206,42 @@ func (a *Account) noteTaken(s *reach, n uint64, at int64, reported bool) {
 	}
 }
 
-// addReport enters what a report says. One that cannot be read is counted.
+// addReport enters what a report says, if it is to be believed: a sealed one of
+// the system that writes such reports, which says nothing that cannot be. One
+// that cannot be read is counted.
 func (b *book) addReport(r *run, rec *papyra.Record) {
-	var err error
 	own := string(rec.System) == papyra.SystemReserved
+	switch kind := string(rec.Type); {
+	case kind != papyra.ReportPublisher && kind != papyra.ReportSink && kind != papyra.ReportRemoval:
+		return
+	case (kind == papyra.ReportPublisher) == own:
+		b.doubt(rec, WhySystem)
+		return
+	case !rec.Sealed:
+		b.doubt(rec, WhyUnsealed)
+		return
+	}
+	var err error
 	switch string(rec.Type) {
 	case papyra.ReportPublisher:
 		var p papyra.PublisherReport
-		if err = json.Unmarshal(rec.Payload, &p); err == nil && !own {
+		if err = json.Unmarshal(rec.Payload, &p); err != nil {
+			break
+		}
+		if why := implausible(rec, &p); why != "" {
+			b.doubt(rec, why)
+		} else {
 			b.publisherReport(r, rec, &p)
 		}
 	case papyra.ReportSink:
 		var p papyra.SinkReport
-		if err = json.Unmarshal(rec.Payload, &p); err == nil && own {
+		if err = json.Unmarshal(rec.Payload, &p); err == nil {
 			b.sinkReport(r, rec, &p)
 		}
 	case papyra.ReportRemoval:
 		var p papyra.RemovalReport
-		if err = json.Unmarshal(rec.Payload, &p); err == nil && own {
-			b.removalReport(rec, &p)
+		if err = json.Unmarshal(rec.Payload, &p); err == nil {
+			b.announce(rec, &p)
 		}
 	}
 	if err != nil {
@@ -243,8 +262,8 @@ func (b *book) publisherReport(r *run, rec *papyra.Record, p *papyra.PublisherRe
 		s := r.seriesOf(kind)
 		b.a.noteTaken(&s.reach, c.Accepted, rec.Time, true)
 		for reason, d := range c.Dropped {
-			if d != nil && d.N > 0 {
-				b.a.nameDropped(s, reason, d.Ranges, rec.Time)
+			if d != nil && d.N > 0 && b.knownReason(rec, reason) {
+				b.a.nameDropped(s, r.key.system, reason, d.Ranges, rec.Time)
 				s.dropsFor(reason).addMark(mark{c.Accepted, d.N})
 			}
 		}
@@ -291,9 +310,9 @@ func (d *drops) addMark(m mark) {
 }
 
 // nameDropped notes ranges that were dropped, and returns how many numbers they hold.
-func (a *Account) nameDropped(s *series, reason papyra.DropReason, ranges []papyra.Range, at int64) (n uint64) {
+func (a *Account) nameDropped(s *series, system string, reason papyra.DropReason, ranges []papyra.Range, at int64) (n uint64) {
 	for _, g := range ranges {
-		if ok := a.affordRange(g); ok {
+		if a.affordRangeOf(system, g) {
 			s.dropsFor(reason).named.AddRange(g[0], g[1])
 			a.noteTaken(&s.reach, g[1], at, true)
 			n += g[1] - g[0] + 1
@@ -302,20 +321,32 @@ func (a *Account) nameDropped(s *series, reason papyra.DropReason, ranges []papy
 	return n
 }
 
-// affordRange reports whether a range makes sense and its memory can be
-// afforded, which it then takes from what is left.
-func (a *Account) affordRange(g papyra.Range) bool {
+// affordRange is affordRangeOf for what acts removed.
+func (a *Account) affordRange(g papyra.Range) bool { return a.affordRangeOf(papyra.SystemReserved, g) }
+
+// affordRangeOf reports whether a range makes sense and its memory can be
+// afforded, which it then takes from what is left of its system.
+func (a *Account) affordRangeOf(system string, g papyra.Range) bool {
 	if g[0] < 1 || g[1] < g[0] || g[1] > maxSeq {
 		return false
 	}
-	// A short range costs no more than the text that names it.
-	cost := (g[1] - g[0]) >> 16
-	if cost > uint64(maxContainers-a.containers) {
+	most := maxSystemContainers
+	if system == papyra.SystemReserved {
+		most = maxContainers
+	}
+	cost := containersOf(g)
+	if cost > uint64(most-a.containers[system]) {
 		return false
 	}
-	a.containers += int(cost)
+	if cost > 0 {
+		a.containers[system] += int(cost)
+	}
 	return true
 }
+
+// containersOf is what a range takes of the memory for ranges. A short one costs
+// no more than the text that names it.
+func containersOf(g papyra.Range) uint64 { return (g[1] - g[0]) >> 16 }
 
 func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 	s := b.sinks[string(rec.Run)]
@@ -354,8 +385,15 @@ func (b *book) sinkDrops(rec *papyra.Record, list []papyra.SinkDrops) {
 		if d.Run == "" || kind == papyra.KindUnknown {
 			continue // records without a number
 		}
+		if n, ok := widthOf(d.Ranges); !ok || n > d.N {
+			b.doubt(rec, WhyRanges)
+			continue
+		}
+		if !b.knownReason(rec, d.Reason) {
+			continue
+		}
 		to := b.openRun(runKey{d.System, d.Run}).seriesOf(kind)
-		named := b.a.nameDropped(to, d.Reason, d.Ranges, rec.Time)
+		named := b.a.nameDropped(to, d.System, d.Reason, d.Ranges, rec.Time)
 		if d.N > named {
 			dropped := to.dropsFor(d.Reason)
 			if dropped.more == nil {

@@ -235,18 +235,20 @@ func (j *judgement) result() *Result {
 				continue
 			}
 			run.Categories = append(run.Categories, j.category(s, papyra.Kind(kind), &jr.latest))
-			r.Total.addCounts(&run.Categories[len(run.Categories)-1].Counts)
+			c := &run.Categories[len(run.Categories)-1].Counts
+			r.Total.addCounts(c)
+			if c.Missing > 0 {
+				r.Verdict = Missing
+			}
 		}
 		r.Runs = append(r.Runs, run)
-	}
-	if r.Total.Missing > 0 {
-		r.Verdict = Missing
 	}
 	if len(r.Absent) > 0 || slices.ContainsFunc(r.Stores, func(s Store) bool { return s.Judged && s.Incomplete }) {
 		r.Verdict = Incomplete
 	}
 	j.explainGaps(r)
 	r.Unjudged = j.l.unjudged()
+	r.Doubts, r.DoubtsTotal = j.l.doubts.list()
 	r.Notes = j.allNotes()
 	return r
 }

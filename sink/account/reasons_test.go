@@ -425,8 +425,8 @@ func TestReasons(t *testing.T) {
 					papyra.DropQueueFull: drops(1, 2, 3), papyra.DropTooLarge: drops(1, 2, 3),
 				}})
 			},
-			want:    account.Counts{Accepted: 5, Stored: 2, Dropped: m{"queue_full": 2}, Missing: 1},
-			state:   account.RunClosed,
+			want:    account.Counts{Accepted: 5, Stored: 2, Missing: 3}, // the report is not believed
+			state:   account.RunEnded,
 			verdict: account.Missing,
 		}, {
 			name: "exactly as old as the time to settle",
@@ -447,8 +447,8 @@ func TestReasons(t *testing.T) {
 					papyra.DropEncode:    nil,
 				}})
 			},
-			want:    account.Counts{Accepted: 5, Stored: 3, Dropped: m{"queue_full": 1}, Unnamed: 1, Missing: 1},
-			state:   account.RunClosed,
+			want:    account.Counts{Accepted: 5, Stored: 3, Missing: 2},
+			state:   account.RunEnded,
 			verdict: account.Missing,
 		},
 	} {

@@ -28,6 +28,11 @@ type Result struct {
 	// Unjudged are the lines that have no number, absent when there are none.
 	Unjudged Unjudged `json:"unjudged,omitzero"`
 
+	// Doubts are the reports that are not believed, by system, and DoubtsTotal is
+	// how many there are.
+	Doubts      []Doubt `json:"doubts,omitempty"`
+	DoubtsTotal uint64  `json:"doubts_total,omitempty"`
+
 	// Notes are worth knowing and change nothing.
 	Notes []string `json:"notes"`
 }
@@ -83,7 +88,7 @@ func (c *Counts) addDropped(reason papyra.DropReason, n uint64) {
 		c.Dropped = map[papyra.DropReason]uint64{}
 	}
 	if n > 0 {
-		c.Dropped[reason] += n
+		c.Dropped[reason] = sumOf(c.Dropped[reason], n)
 	}
 }
 
@@ -93,14 +98,15 @@ func (c *Counts) addRemoved(act string, n uint64) {
 		c.Removed = map[string]uint64{}
 	}
 	if n > 0 {
-		c.Removed[act] += n
+		c.Removed[act] = sumOf(c.Removed[act], n)
 	}
 }
 
-// addCounts adds another series to a total.
+// addCounts adds another series to a total, whose numbers stay at the highest
+// one instead of overflowing.
 func (c *Counts) addCounts(o *Counts) {
-	c.Accepted += o.Accepted
-	c.Stored += o.Stored
+	c.Accepted = sumOf(c.Accepted, o.Accepted)
+	c.Stored = sumOf(c.Stored, o.Stored)
 	c.addDropped("", 0)
 	for reason, n := range o.Dropped {
 		c.addDropped(reason, n)
@@ -109,13 +115,13 @@ func (c *Counts) addCounts(o *Counts) {
 	for act, n := range o.Removed {
 		c.addRemoved(act, n)
 	}
-	c.Filtered += o.Filtered
-	c.Before += o.Before
-	c.Pending += o.Pending
-	c.Missing += o.Missing
-	c.Unnamed += o.Unnamed
-	c.Duplicates += o.Duplicates
-	c.Conflicts += o.Conflicts
+	c.Filtered = sumOf(c.Filtered, o.Filtered)
+	c.Before = sumOf(c.Before, o.Before)
+	c.Pending = sumOf(c.Pending, o.Pending)
+	c.Missing = sumOf(c.Missing, o.Missing)
+	c.Unnamed = sumOf(c.Unnamed, o.Unnamed)
+	c.Duplicates = sumOf(c.Duplicates, o.Duplicates)
+	c.Conflicts = sumOf(c.Conflicts, o.Conflicts)
 }
 
 // RunState says what is known of a run's end.
