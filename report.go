@@ -8,6 +8,7 @@ const (
 	ReportCorruptionDetected  = "CorruptionDetected"
 	ReportRecoveryPerformed   = "RecoveryPerformed"
 	ReportCompactionPerformed = "CompactionPerformed"
+	ReportStartAccepted       = "StartAccepted"
 )
 
 // Range is an unbroken run of sequence numbers, both ends included. JSON shows
@@ -184,4 +185,14 @@ type CompactionPerformed struct {
 	RecordsAfter  int64  `json:"records_after"`
 	BytesBefore   int64  `json:"bytes_before"`
 	BytesAfter    int64  `json:"bytes_after"`
+}
+
+// StartAccepted says that somebody accepted that the store does not hold what
+// publishers had confirmed before its group's first sink: the group is new, or
+// what the store held is lost and known to be. It speaks for every start up to
+// its own timestamp.
+type StartAccepted struct {
+	ID string `json:"id"`
+	// Late is how many records an account named at that moment.
+	Late uint64 `json:"late"`
 }

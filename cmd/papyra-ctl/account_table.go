@@ -22,6 +22,14 @@ func recordsAre(n uint64) string {
 	return human.Count(n) + " records are"
 }
 
+// recordsWere is "1 record was", "12 records were".
+func recordsWere(n uint64) string {
+	if n == 1 {
+		return "1 record was"
+	}
+	return human.Count(n) + " records were"
+}
+
 // showAccount shows an account: the verdict, the runs, what the reasons mean,
 // the gaps, and what to do next.
 func (c *call) showAccount(r *account.Result) {
@@ -31,17 +39,12 @@ func (c *call) showAccount(r *account.Result) {
 	c.showReasons(r, hidden)
 	c.showGaps(r)
 	switch {
+	case len(r.Absent) == 0 && r.Total.Missing == 0 && r.Total.Late > 0:
+		command := c.accountCommandOn("accept-start", r, "group")
+		c.showNext(strings.Join(command, " "), "says that this is as it should be, as for a new group")
 	case len(r.Absent) > 0 || r.Total.Missing == 0:
 	case len(r.Gaps) == 0:
-		command := []string{"account"}
-		for _, store := range r.Stores {
-			command = append(command, "--backend", human.ShellQuote(store.Name))
-		}
-		for _, name := range []string{"group", "settle", "since"} {
-			if c.flags.IsSet(name) {
-				command = append(command, "--"+name, human.ShellQuote(c.flags.String(name)))
-			}
-		}
+		command := c.accountCommandOn("account", r, "group", "settle", "since")
 		for _, id := range c.flags.StringSlice("without") {
 			command = append(command, "--without", human.ShellQuote(id))
 		}
@@ -49,6 +52,21 @@ func (c *call) showAccount(r *account.Result) {
 	default:
 		s.printf("\nIs every store of the group given? What another worker holds looks lost.\n")
 	}
+}
+
+// accountCommandOn returns a command on the same stores, with those of some flags
+// that are set.
+func (c *call) accountCommandOn(verb string, r *account.Result, flags ...string) []string {
+	command := []string{verb}
+	for _, store := range r.Stores {
+		command = append(command, "--backend", human.ShellQuote(store.Name))
+	}
+	for _, name := range flags {
+		if c.flags.IsSet(name) {
+			command = append(command, "--"+name, human.ShellQuote(c.flags.String(name)))
+		}
+	}
+	return command
 }
 
 // showBalance shows the verdict, and which group, stores and time it is about.
@@ -69,6 +87,8 @@ func (c *call) showBalance(r *account.Result) {
 	switch {
 	case r.Total.Missing > 0:
 		s.printf("%s  %s missing without a reason\n", s.paint(red, "MISSING"), recordsAre(r.Total.Missing))
+	case r.Verdict == account.StartsLate:
+		s.printf("%s  %s confirmed before the store begins: it lost its beginning, or its group is new\n", s.paint(red, "STARTS LATE"), recordsWere(r.Total.Late))
 	case r.Verdict == account.Balanced && r.Total.Pending > 0:
 		s.printf("%s  nothing is missing yet; %s pending: ask again in a minute\n", s.paint(green, "accounted for"), recordsAre(r.Total.Pending))
 	case r.Verdict == account.Balanced && judgedNumbers(r) == 0 && unjudged > 0:
@@ -294,6 +314,7 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 	}
 	add("filtered", t.Filtered, "the group does not take this system or category")
 	add("before", t.Before, "taken before the group first took the stream: not judged")
+	add("late", t.Late, "of these, confirmed by a broker before the store begins")
 	add("pending", t.Pending, fmt.Sprintf("younger than %s, or in the buffer of a live publisher: ask again later", time.Duration(r.Settle*float64(time.Second))))
 	add("duplicates", t.Duplicates, "copies of records, sent again: readers show one")
 	add("conflicts", t.Conflicts, "other records with the number of one: scan --full finds them")

@@ -62,11 +62,11 @@ var (
 )
 
 // accountNeeds reports whether the account needs a report whatever its age: it
-// is a RemovalReport, or names what was dropped or when the broker was away, or
+// is a RemovalReport or a StartAccepted, or names what was dropped or when the broker was away, or
 // the survey found it.
 func (k *Keeper) accountNeeds(rec *papyra.Record) bool {
 	switch string(rec.Type) {
-	case papyra.ReportRemoval:
+	case papyra.ReportRemoval, papyra.ReportStartAccepted:
 		return true
 	case papyra.ReportPublisher:
 		if bytes.Contains(rec.Payload, rangesMember) || bytes.Contains(rec.Payload, outagesMember) {

@@ -38,6 +38,7 @@ func (b *book) absorb(other *book) {
 	}
 	absorbEach(b.removals, other.removals)
 	b.doubts.absorb(&other.doubts)
+	b.accepted = max(b.accepted, other.accepted)
 }
 
 // absorbEach adds what other has under each key.

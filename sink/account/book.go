@@ -30,6 +30,8 @@ type book struct {
 	recoveries []recovery // that moved damaged lines; only with Options.Gaps
 	loose      map[noteID]looseDrops
 
+	accepted int64 // the time of the newest StartAccepted, in microseconds; MinInt64 for none
+
 	records, unsealed, unknown, unreadable uint64
 	damaged                                int64
 	problem                                string // what could not be read
@@ -135,7 +137,7 @@ type below struct {
 }
 
 func newBook(a *Account) *book {
-	return &book{a: a, chosen: true, runs: map[runKey]*run{}, sinks: map[string]*sinkRun{}, removals: map[string]*removals{}}
+	return &book{a: a, chosen: true, accepted: math.MinInt64, runs: map[runKey]*run{}, sinks: map[string]*sinkRun{}, removals: map[string]*removals{}}
 }
 
 func (b *book) addRecord(rec *papyra.Record) {
@@ -212,7 +214,7 @@ func (a *Account) noteTaken(s *reach, n uint64, at int64, reported bool) {
 func (b *book) addReport(r *run, rec *papyra.Record) {
 	own := string(rec.System) == papyra.SystemReserved
 	switch kind := string(rec.Type); {
-	case kind != papyra.ReportPublisher && kind != papyra.ReportSink && kind != papyra.ReportRemoval:
+	case kind != papyra.ReportPublisher && kind != papyra.ReportSink && kind != papyra.ReportRemoval && kind != papyra.ReportStartAccepted:
 		return
 	case (kind == papyra.ReportPublisher) == own:
 		b.doubt(rec, WhySystem)
@@ -223,6 +225,8 @@ func (b *book) addReport(r *run, rec *papyra.Record) {
 	}
 	var err error
 	switch string(rec.Type) {
+	case papyra.ReportStartAccepted:
+		b.noteAccepted(rec)
 	case papyra.ReportPublisher:
 		var p papyra.PublisherReport
 		if err = json.Unmarshal(rec.Payload, &p); err != nil {

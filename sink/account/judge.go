@@ -55,7 +55,9 @@ func newJudgement(a *Account, l *ledger) *judgement {
 				continue
 			}
 			bounds := l.boundsOf(r, removed[key.run], papyra.Kind(kind), jr.state == RunOpen)
-			jr.series[kind] = &judgedSeries{series: s, tally: balance(s, removed[key.run], papyra.Kind(kind), bounds)}
+			js := &judgedSeries{series: s, tally: balance(s, removed[key.run], papyra.Kind(kind), bounds)}
+			js.counts.Late = l.lateOf(r, papyra.Kind(kind), bounds.before, &js.tally)
+			jr.series[kind] = js
 		}
 		if jr.series != [papyra.KindCount]*judgedSeries{} {
 			j.runs = append(j.runs, jr)
@@ -237,8 +239,11 @@ func (j *judgement) result() *Result {
 			run.Categories = append(run.Categories, j.category(s, papyra.Kind(kind), &jr.latest))
 			c := &run.Categories[len(run.Categories)-1].Counts
 			r.Total.addCounts(c)
-			if c.Missing > 0 {
+			switch {
+			case c.Missing > 0:
 				r.Verdict = Missing
+			case c.Late > 0 && r.Verdict == Balanced:
+				r.Verdict = StartsLate
 			}
 		}
 		r.Runs = append(r.Runs, run)

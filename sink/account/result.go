@@ -42,9 +42,10 @@ type Verdict string
 
 // The verdicts. Of several the last in this list is given.
 const (
-	Balanced   Verdict = "balanced"   // every record that has a number is accounted for
-	Missing    Verdict = "missing"    // records are missing without a reason
-	Incomplete Verdict = "incomplete" // something could not be read or was not given: missing is no more than a hint
+	Balanced   Verdict = "balanced"    // every record that has a number is accounted for
+	StartsLate Verdict = "starts_late" // records were confirmed before the stores begin, and nobody accepted that
+	Missing    Verdict = "missing"     // records are missing without a reason
+	Incomplete Verdict = "incomplete"  // something could not be read or was not given: missing is no more than a hint
 )
 
 // Counts are the numbers of a series, or of many. Always Accepted is the sum of
@@ -58,6 +59,10 @@ type Counts struct {
 	Before   uint64                       `json:"before"`
 	Pending  uint64                       `json:"pending"`
 	Missing  uint64                       `json:"missing"`
+
+	// Late are those of Before that a publisher says were confirmed: somebody had
+	// received them before the stores begin. It is at least so many.
+	Late uint64 `json:"late,omitempty"`
 
 	// Unnamed are those of Dropped and Removed that a report counts without
 	// saying which they are.
@@ -117,6 +122,7 @@ func (c *Counts) addCounts(o *Counts) {
 	}
 	c.Filtered = sumOf(c.Filtered, o.Filtered)
 	c.Before = sumOf(c.Before, o.Before)
+	c.Late = sumOf(c.Late, o.Late)
 	c.Pending = sumOf(c.Pending, o.Pending)
 	c.Missing = sumOf(c.Missing, o.Missing)
 	c.Unnamed = sumOf(c.Unnamed, o.Unnamed)
