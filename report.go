@@ -77,6 +77,16 @@ type SinkReport struct {
 	LostMessages uint64 `json:"lost_messages"`
 	// Disconnects counts the lost connections to the broker.
 	Disconnects uint64 `json:"disconnects"`
+	// RolledBack are the times since the sink's start at which it found that the
+	// store had forgotten records, the newest 16.
+	RolledBack []Rollback `json:"rolled_back,omitempty"`
+}
+
+// Rollback says that a store had forgotten records which it had acknowledged: a
+// server that came back without its last data, or a file that was made shorter.
+type Rollback struct {
+	At     float64 `json:"at"`     // when it was noticed, in Unix seconds
+	Stored uint64  `json:"stored"` // lines of the sink that the store had taken by then
 }
 
 // Peer is the store of another sink of the group.

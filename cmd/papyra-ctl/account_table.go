@@ -389,6 +389,10 @@ func showCauses(gap *account.Gap) string {
 			parts[i] += showTimes(gap.Outages)
 		case account.CauseNoSink:
 			parts[i] += showTimes(gap.Downtimes)
+		case account.CauseStoreForgot:
+			if n := len(gap.Rollbacks); n > 0 {
+				parts[i] += " noticed at " + human.Seconds(gap.Rollbacks[n-1].At)
+			}
 		case account.CauseQuarantined:
 			if n := len(gap.Quarantines); n > 0 {
 				last := gap.Quarantines[n-1]

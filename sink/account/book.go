@@ -108,9 +108,10 @@ type sinkRun struct {
 	started, last          int64                 // microseconds
 	latest                 uint64
 	stopped                bool
-	lost                   uint64     // messages, in all
-	rejected               uint64     // lines, by its latest report
-	marks                  []sinkMark // when its counters of trouble rose; only with Options.Gaps
+	lost                   uint64            // messages, in all
+	rejected               uint64            // lines, by its latest report
+	rollbacks              []papyra.Rollback // likewise
+	marks                  []sinkMark        // when its counters of trouble rose; only with Options.Gaps
 }
 
 // removals is what acts removed of one run, whose system they do not name.
@@ -362,7 +363,7 @@ func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 		s.latest = rec.Seq
 		s.group, s.instance, s.filters = p.Group, p.Instance, p.Filters
 		s.stopped = p.State == "stopped"
-		s.rejected = sum(p.Rejected)
+		s.rejected, s.rollbacks = sum(p.Rejected), p.RolledBack
 		if p.Store != "" {
 			s.store = p.Store
 		}

@@ -223,6 +223,9 @@ type Gap struct {
 	// Downtimes are the times without any sink of the group that overlap it; one
 	// without an end lasts.
 	Downtimes []papyra.Outage `json:"downtimes,omitempty"`
+	// Rollbacks are the times after which a store was found to have forgotten records
+	// that may have been these.
+	Rollbacks []papyra.Rollback `json:"rollbacks,omitempty"`
 	// Quarantines are the recoveries that may have moved its records away.
 	Quarantines []Quarantine `json:"quarantines,omitempty"`
 	Causes      []Cause      `json:"causes"` // the most probable first
@@ -245,6 +248,7 @@ const (
 	CauseProcessEnd    Cause = "process_end"     // the newest records of a process that ended without a word
 	CauseDisconnection Cause = "disconnection"   // the publisher lost its broker meanwhile: what that had queued is gone
 	CauseNoSink        Cause = "no_sink"         // no sink of the group ran meanwhile: the confirmation came from another group
+	CauseStoreForgot   Cause = "store_forgot"    // the store was found to have forgotten what it held: a server that came back without its last data
 	CauseSinkLost      Cause = "sink_lost"       // a sink's client threw messages away that nobody read in time
 	CauseSinkStopped   Cause = "sink_stopped"    // a sink ended without a word meanwhile
 	CauseSinkCut       Cause = "sink_cut"        // a sink lost its broker meanwhile
