@@ -8,6 +8,7 @@ const (
 	ReportCorruptionDetected  = "CorruptionDetected"
 	ReportRecoveryPerformed   = "RecoveryPerformed"
 	ReportCompactionPerformed = "CompactionPerformed"
+	ReportStartAccepted       = "StartAccepted"
 )
 
 // Range is an unbroken run of sequence numbers, both ends included. JSON shows
@@ -76,6 +77,16 @@ type SinkReport struct {
 	LostMessages uint64 `json:"lost_messages"`
 	// Disconnects counts the lost connections to the broker.
 	Disconnects uint64 `json:"disconnects"`
+	// RolledBack are the times since the sink's start at which it found that the
+	// store had forgotten records, the newest 16.
+	RolledBack []Rollback `json:"rolled_back,omitempty"`
+}
+
+// Rollback says that a store had forgotten records which it had acknowledged: a
+// server that came back without its last data, or a file that was made shorter.
+type Rollback struct {
+	At     float64 `json:"at"`     // when it was noticed, in Unix seconds
+	Stored uint64  `json:"stored"` // lines of the sink that the store had taken by then
 }
 
 // Peer is the store of another sink of the group.
@@ -215,3 +226,13 @@ type ActEnd struct {
 
 // TakesBack reports whether the act's own RemovalReports do not hold.
 func (e *ActEnd) TakesBack() bool { return e.End == EndWithdrawn || e.End == EndPartial }
+
+// StartAccepted says that somebody accepted that the store does not hold what
+// publishers had confirmed before its group's first sink: the group is new, or
+// what the store held is lost and known to be. It speaks for every start up to
+// its own timestamp.
+type StartAccepted struct {
+	ID string `json:"id"`
+	// Late is how many records an account named at that moment.
+	Late uint64 `json:"late"`
+}

@@ -191,6 +191,7 @@ func reports() map[string]any {
 		papyra.ReportCorruptionDetected:  &papyra.CorruptionDetected{},
 		papyra.ReportRecoveryPerformed:   &papyra.RecoveryPerformed{},
 		papyra.ReportCompactionPerformed: &papyra.CompactionPerformed{},
+		papyra.ReportStartAccepted:       &papyra.StartAccepted{},
 	}
 }
 

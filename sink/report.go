@@ -11,6 +11,10 @@ import (
 // that is never too small; more go into further reports of the same moment.
 const maxDropText = 128 << 10
 
+// maxRollbacks bounds the rollbacks that a SinkReport names; older ones are left
+// out.
+const maxRollbacks = 16
+
 // The states that a SinkReport tells.
 const (
 	reportStarted = "started"
@@ -28,12 +32,14 @@ type reporter struct {
 	health       *health
 	peers        *peerList
 	lostMessages func() uint64
+	forgotten    func() int64 // how often the store was found to have forgotten records; nil before it is open
 
 	started time.Time // of Run
 	store   string    // the store's id; set before the first SinkReport
 
-	seq       uint64    // of the last report
-	reported  marks     // of the last SinkReport
+	seq       uint64 // of the last report
+	reported  marks  // of the last SinkReport
+	rollbacks []papyra.Rollback
 	peersTold time.Time // when a SinkReport last named the peers
 }
 
@@ -42,6 +48,7 @@ type reporter struct {
 type marks struct {
 	lineTotals
 	lost, disconnects uint64
+	forgotten         int64
 
 	peers int
 }
@@ -49,17 +56,21 @@ type marks struct {
 // addSinkReport puts a SinkReport into the buffer. A running sink skips it when
 // nothing has changed, and while the last one still waits for the store.
 func (r *reporter) addSinkReport(state string) {
-	now := marks{r.buffer.totals(), r.lostMessages(), r.health.disconnectCount(), r.peers.count()}
+	now := marks{r.buffer.totals(), r.lostMessages(), r.health.disconnectCount(), r.forgottenCount(), r.peers.count()}
 	if state == reportRunning && (now == r.reported || r.buffer.holdsReports()) {
 		return
 	}
 	account, drops := r.buffer.takeAccount()
 	now.lineTotals = account.totals()
+	if now.forgotten > r.reported.forgotten {
+		r.rollbacks = append(r.rollbacks, papyra.Rollback{At: float64(r.config.Now().UnixMicro()) / 1e6, Stored: now.stored})
+		r.rollbacks = r.rollbacks[max(0, len(r.rollbacks)-maxRollbacks):]
+	}
 	report := papyra.SinkReport{
 		State: state, Group: r.config.Group, Instance: r.config.Instance, Store: r.store, Filters: r.config.filters(),
 		Uptime:   milliseconds(time.Since(r.started)),
 		Received: now.received, Stored: now.stored, DroppedLines: now.dropped,
-		LostMessages: now.lost, Disconnects: now.disconnects,
+		LostMessages: now.lost, Disconnects: now.disconnects, RolledBack: r.rollbacks,
 	}
 	if len(account.rejected) > 0 {
 		report.Rejected = make(map[string]uint64, len(account.rejected))
@@ -81,6 +92,22 @@ func (r *reporter) addSinkReport(state string) {
 		report.Dropped, drops = drops[:n], drops[n:]
 		r.addReport(&papyra.Report{Name: papyra.ReportSink, Payload: report})
 		report.Peers = nil
+	}
+}
+
+// forgottenCount returns how often the store was found to have forgotten records.
+func (r *reporter) forgottenCount() int64 {
+	if r.forgotten == nil {
+		return 0
+	}
+	return r.forgotten()
+}
+
+// reportForgotten writes a report at once if the store was found to have forgotten
+// records since the last one.
+func (r *reporter) reportForgotten() {
+	if r.forgottenCount() > r.reported.forgotten {
+		r.addSinkReport(reportRunning)
 	}
 }
 

@@ -80,6 +80,10 @@ func newWriter(s *Sink, a Appender) *writer {
 		troubleLog: throttle.Single{Every: logEvery}, dropLog: throttle.Single{Every: logEvery},
 	}
 	w.retry.Stop()
+	s.reporter.forgotten = func() int64 {
+		stats := a.Stats()
+		return stats.RolledBack + stats.Truncated
+	}
 	return w
 }
 
@@ -108,6 +112,7 @@ func (w *writer) run(ctx context.Context) {
 		case <-syncs.C:
 			w.syncStore(ctx)
 			w.events.logChanges(w.appender.Stats(), false)
+			w.reporter.reportForgotten()
 			w.logDrops()
 		case <-reports.C:
 			w.reporter.addSinkReport(reportRunning)

@@ -6,6 +6,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
 	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/internal/redact"
@@ -26,20 +27,50 @@ changed.`,
 				"papyra-ctl account --backend " + exampleStore,
 				"papyra-ctl account --backend json:eu-1.ndjson --backend json:eu-2.ndjson --gaps --since 1d",
 			},
-			exit{"0", "every record is accounted for"},
-			exit{"2", "records are missing without a reason"},
+			exit{"0", "every record that has a number is accounted for"},
+			exit{"2", "records are missing without a reason, or were confirmed before the store begins"},
 			exit{"3", "a store does not exist, or stdout failed"},
 			exit{"5", "a part could not be read, or a store of the group was not given"},
 		),
 		Flags: []urfave.Flag{
 			backendFlag(true),
-			&urfave.StringFlag{Name: "group", Usage: "judge this `GROUP` of sinks; needed when the stores belong to several groups"},
+			accountGroupFlag(),
 			&urfave.BoolFlag{Name: "gaps", Usage: "list the missing ranges with the times around them and their probable cause"},
 			&urfave.StringFlag{Name: "settle", Value: "1m", Usage: "count numbers younger than this `DURATION` as pending, not as missing"},
 			&urfave.StringFlag{Name: "since", Usage: "judge only records from this `TIME` on: 2h or 7d (ago), 2024-05-31, 2024-05-31T14:00:00Z, or Unix seconds; in UTC"},
+			&urfave.StringSliceFlag{Name: "without", Usage: "do not miss the store with this `ID` when a report names it: it is gone for good, or never was; may be repeated"},
 			outputFlag(),
 		},
 		Action: t.verb("account", (*call).account),
+	}
+}
+
+func accountGroupFlag() urfave.Flag {
+	return &urfave.StringFlag{Name: "group", Usage: "judge this `GROUP` of sinks; needed when the stores belong to several groups"}
+}
+
+// readersOf returns stores as an account takes them.
+func readersOf(stores []papyra.Store) []account.Reader {
+	readers := make([]account.Reader, len(stores))
+	for i, s := range stores {
+		readers[i] = s
+	}
+	return readers
+}
+
+// noteUnread notes the error of an account: for each store what could not be read.
+func (c *call) noteUnread(stores []papyra.Store, err error) {
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) {
+		c.noteError(err)
+		return
+	}
+	for _, err := range joined.Unwrap() {
+		var read *account.ReadError
+		if errors.As(err, &read) {
+			err = explain(stores[read.Store], read.Err)
+		}
+		c.noteError(err)
 	}
 }
 
@@ -47,7 +78,7 @@ func (c *call) accountOptions() (account.Options, error) {
 	// The moment is taken before the first store is read: what is stored while this
 	// reads is younger, and so counts as pending.
 	now := c.now()
-	o := account.Options{Group: c.flags.String("group"), At: now, Gaps: c.flags.Bool("gaps")}
+	o := account.Options{Group: c.flags.String("group"), At: now, Gaps: c.flags.Bool("gaps"), Without: c.flags.StringSlice("without")}
 	var err error
 	if o.Settle, err = human.ParseDuration(c.flags.String("settle")); err != nil {
 		return o, usagef("--settle: %v", err)
@@ -78,31 +109,23 @@ func (c *call) account() error {
 		return err
 	}
 	defer closeAll(stores)
-	readers := make([]account.Reader, len(stores))
-	for i, s := range stores {
-		readers[i] = s
-	}
 	progress, done := c.progress("reading")
-	r, err := account.Read(c.ctx, o, progress, readers...)
+	r, err := account.Read(c.ctx, o, progress, readersOf(stores)...)
 	done()
 	if r == nil {
 		return err
 	}
-	var joined interface{ Unwrap() []error }
-	if errors.As(err, &joined) {
-		for _, err := range joined.Unwrap() {
-			var read *account.ReadError
-			if errors.As(err, &read) {
-				err = explain(stores[read.Store], read.Err)
-			}
-			c.noteError(err)
-		}
+	if err != nil {
+		c.noteUnread(stores, err)
 	}
 	for _, s := range r.Absent {
 		c.noteCondition(cli.CodeIncomplete, "store %s of %s belongs to the group and was not given", s.ID, s.Instance)
 	}
 	if n := r.Total.Missing; n > 0 {
 		c.noteCondition(cli.CodeAnomalies, "%s missing without a reason", recordsAre(n))
+	}
+	if n := r.Total.Late; n > 0 && r.Total.Missing == 0 {
+		c.noteCondition(cli.CodeAnomalies, "the store starts late: %s confirmed before it begins", recordsWere(n))
 	}
 	c.result = r
 	if !c.json {

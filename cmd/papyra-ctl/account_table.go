@@ -19,7 +19,15 @@ func recordsAre(n uint64) string {
 	if n == 1 {
 		return "1 record is"
 	}
-	return human.Plural(int64(n), "record", "records") + " are"
+	return human.Count(n) + " records are"
+}
+
+// recordsWere is "1 record was", "12 records were".
+func recordsWere(n uint64) string {
+	if n == 1 {
+		return "1 record was"
+	}
+	return human.Count(n) + " records were"
 }
 
 // showAccount shows an account: the verdict, the runs, what the reasons mean,
@@ -31,21 +39,34 @@ func (c *call) showAccount(r *account.Result) {
 	c.showReasons(r, hidden)
 	c.showGaps(r)
 	switch {
+	case len(r.Absent) == 0 && r.Total.Missing == 0 && r.Total.Late > 0:
+		command := c.accountCommandOn("accept-start", r, "group")
+		c.showNext(strings.Join(command, " "), "says that this is as it should be, as for a new group")
 	case len(r.Absent) > 0 || r.Total.Missing == 0:
 	case len(r.Gaps) == 0:
-		command := []string{"account"}
-		for _, store := range r.Stores {
-			command = append(command, "--backend", human.ShellQuote(store.Name))
-		}
-		for _, name := range []string{"group", "settle", "since"} {
-			if c.flags.IsSet(name) {
-				command = append(command, "--"+name, human.ShellQuote(c.flags.String(name)))
-			}
+		command := c.accountCommandOn("account", r, "group", "settle", "since")
+		for _, id := range c.flags.StringSlice("without") {
+			command = append(command, "--without", human.ShellQuote(id))
 		}
 		c.showNext(strings.Join(append(command, "--gaps"), " "), "shows which numbers are missing, when, and the probable cause")
 	default:
 		s.printf("\nIs every store of the group given? What another worker holds looks lost.\n")
 	}
+}
+
+// accountCommandOn returns a command on the same stores, with those of some flags
+// that are set.
+func (c *call) accountCommandOn(verb string, r *account.Result, flags ...string) []string {
+	command := []string{verb}
+	for _, store := range r.Stores {
+		command = append(command, "--backend", human.ShellQuote(store.Name))
+	}
+	for _, name := range flags {
+		if c.flags.IsSet(name) {
+			command = append(command, "--"+name, human.ShellQuote(c.flags.String(name)))
+		}
+	}
+	return command
 }
 
 // showBalance shows the verdict, and which group, stores and time it is about.
@@ -59,14 +80,21 @@ func (c *call) showBalance(r *account.Result) {
 			}
 		}
 		for _, a := range r.Absent {
-			s.printf("  not given: store %s of instance %s: add it with --backend\n", a.ID, a.Instance)
+			s.printf("  not given: store %s of instance %s: add it with --backend, or --without %s if it never was\n", a.ID, a.Instance, human.ShellQuote(a.ID))
 		}
 	}
+	unjudged := r.Unjudged.Lines()
 	switch {
 	case r.Total.Missing > 0:
 		s.printf("%s  %s missing without a reason\n", s.paint(red, "MISSING"), recordsAre(r.Total.Missing))
+	case r.Verdict == account.StartsLate:
+		s.printf("%s  %s confirmed before the store begins: it lost its beginning, or its group is new\n", s.paint(red, "STARTS LATE"), recordsWere(r.Total.Late))
 	case r.Verdict == account.Balanced && r.Total.Pending > 0:
 		s.printf("%s  nothing is missing yet; %s pending: ask again in a minute\n", s.paint(green, "accounted for"), recordsAre(r.Total.Pending))
+	case r.Verdict == account.Balanced && judgedNumbers(r) == 0 && unjudged > 0:
+		s.printf("%s  no record here has a number: %s\n", s.paint(yellow, "NOT JUDGED"), showUnjudged(&r.Unjudged))
+	case r.Verdict == account.Balanced && unjudged > 0:
+		s.printf("%s  every record that has a number is accounted for; not judged: %s\n", s.paint(green, "accounted for"), showUnjudged(&r.Unjudged))
 	case r.Verdict == account.Balanced:
 		s.printf("%s  every record is accounted for\n", s.paint(green, "accounted for"))
 	default:
@@ -92,6 +120,38 @@ func (c *call) showBalance(r *account.Result) {
 			s.printf("left out: %s is of group %s\n", store.Name, strings.Join(store.Groups, ", "))
 		}
 	}
+}
+
+// judgedNumbers returns the most numbers that the account judged of a run of a
+// publisher; 0 means that it judged none.
+func judgedNumbers(r *account.Result) (n uint64) {
+	for _, run := range r.Runs {
+		if run.System != papyra.SystemReserved {
+			for i := range run.Categories {
+				n = max(n, run.Categories[i].Accepted)
+			}
+		}
+	}
+	return n
+}
+
+// showUnjudged lists the lines without a number: "54 unsealed records, 4 damaged lines".
+func showUnjudged(u *account.Unjudged) string {
+	var parts []string
+	add := func(n uint64, one, many string) {
+		if n == 1 {
+			many = one
+		}
+		if n > 0 {
+			parts = append(parts, human.Count(n)+" "+many)
+		}
+	}
+	add(u.Unsealed, "unsealed record", "unsealed records")
+	add(u.UnknownKind, "record of an unknown kind", "records of an unknown kind")
+	add(u.Damaged, "damaged line", "damaged lines")
+	add(u.Rejected, "rejected line", "rejected lines")
+	add(u.Dropped, "dropped record without a seal", "dropped records without a seal")
+	return strings.Join(parts, ", ")
 }
 
 func publishers(r *account.Result) (n int) {
@@ -156,7 +216,7 @@ func (c *call) showAccountRuns(r *account.Result) (hidden int) {
 	for _, row := range rows {
 		cells := []string{orDash(row.run.System), orDash(row.run.Node), row.run.Run, string(row.run.State), row.Category.Category}
 		for _, col := range columns {
-			cells = append(cells, human.Count(int64(col.value(&row.Counts))))
+			cells = append(cells, human.Count(col.value(&row.Counts)))
 		}
 		_ = g.addRow(cells...)
 	}
@@ -221,6 +281,18 @@ var actTexts = map[string]string{
 	papyra.ActRecover: "damaged: a recovery put it into quarantine",
 }
 
+// doubtTexts says in half a line why reports are not believed.
+var doubtTexts = map[account.Why]string{
+	account.WhyUnsealed: "their checksum was not verified",
+	account.WhySystem:   "another system writes reports of this name",
+	account.WhyRanges:   "their ranges are wider than their counts",
+	account.WhyDropped:  "they dropped more than they accepted",
+	account.WhySum:      "their counts do not add up",
+	account.WhyRate:     "they accepted more than a process can",
+	account.WhyRemoved:  "they name more than their act removed",
+	account.WhyUnknown:  "a drop reason that this version does not know: perhaps one of a newer version",
+}
+
 // showReasons says what the numbers of the table mean.
 func (c *call) showReasons(r *account.Result, hidden int) {
 	s := c.out
@@ -231,7 +303,7 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 	var lines [][3]string
 	add := func(what string, n uint64, text string) {
 		if n > 0 {
-			lines = append(lines, [3]string{what, human.Count(int64(n)), text})
+			lines = append(lines, [3]string{what, human.Count(n), text})
 		}
 	}
 	for _, reason := range slices.Sorted(maps.Keys(t.Dropped)) {
@@ -242,6 +314,7 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 	}
 	add("filtered", t.Filtered, "the group does not take this system or category")
 	add("before", t.Before, "taken before the group first took the stream: not judged")
+	add("late", t.Late, "of these, confirmed by a broker before the store begins")
 	add("pending", t.Pending, fmt.Sprintf("younger than %s, or in the buffer of a live publisher: ask again later", time.Duration(r.Settle*float64(time.Second))))
 	add("duplicates", t.Duplicates, "copies of records, sent again: readers show one")
 	add("conflicts", t.Conflicts, "other records with the number of one: scan --full finds them")
@@ -253,16 +326,15 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 	}
 	add("runs open", states[account.RunOpen], "still live: they may have taken more since")
 	add("runs ended", states[account.RunEnded], "without a final report: what they took above the highest number is unknown")
-	var unsealed uint64
-	var damaged int64
-	for _, store := range r.Stores {
-		if store.Judged {
-			unsealed += store.Unsealed + store.UnknownKind
-			damaged += store.Damaged
-		}
+	u := &r.Unjudged
+	add("no number", u.Unsealed+u.UnknownKind, "stored records without a seal, or of an unknown kind: not in the account")
+	add("damaged", u.Damaged, "lines that have lost their number: scan shows them")
+	add("rejected", u.Rejected, "lines without a number that a sink refused: the reject file has them")
+	add("dropped, no number", u.Dropped, "records without a number that a sink dropped")
+	for i := range r.Doubts {
+		d := &r.Doubts[i]
+		add("not believed", d.Reports, fmt.Sprintf("reports of %s: %s (the first: %s %d of run %s)", d.System, doubtTexts[d.Why], d.Report, d.Seq, d.Run))
 	}
-	add("no number", unsealed, "stored records without a seal, or of an unknown kind: not in the account")
-	add("damaged", uint64(damaged), "lines that have lost their number: scan shows them")
 	add("lost messages", r.LostMessages, "of NATS, thrown away in a sink before anybody read them")
 	if len(lines) > 0 {
 		s.printf("\n")
@@ -294,7 +366,7 @@ func (c *call) showGaps(r *account.Result) {
 		if gap.Last > gap.First {
 			numbers += "-" + strconv.FormatUint(gap.Last, 10)
 		}
-		count := human.Count(int64(gap.Count))
+		count := human.Count(gap.Count)
 		if gap.Partly {
 			count = fmt.Sprintf("%d of %d", gap.Missing, gap.Of)
 		}
@@ -303,7 +375,7 @@ func (c *call) showGaps(r *account.Result) {
 	}
 	_ = g.writePage()
 	if more := r.GapsTotal - uint64(len(r.Gaps)); more > 0 {
-		s.printf("and %s more gaps\n", human.Count(int64(more)))
+		s.printf("and %s more gaps\n", human.Count(more))
 	}
 }
 
@@ -317,6 +389,10 @@ func showCauses(gap *account.Gap) string {
 			parts[i] += showTimes(gap.Outages)
 		case account.CauseNoSink:
 			parts[i] += showTimes(gap.Downtimes)
+		case account.CauseStoreForgot:
+			if n := len(gap.Rollbacks); n > 0 {
+				parts[i] += " noticed at " + human.Seconds(gap.Rollbacks[n-1].At)
+			}
 		case account.CauseQuarantined:
 			if n := len(gap.Quarantines); n > 0 {
 				last := gap.Quarantines[n-1]

@@ -71,6 +71,7 @@ func TestErrorsOfStores(t *testing.T) {
 		"events":        {"inspect", "events"},
 		"summary":       {"inspect", "summary"},
 		"account":       {"account"},
+		"accept-start":  {"accept-start"},
 		"startup-check": {"startup-check"},
 	}
 	for _, tc := range []struct {

@@ -24,6 +24,8 @@ on the storage itself. It finds damage (scan), moves damage into quarantine
 of any kind (copy), shows what was recorded (inspect), says what became of every
 record (account), and whether a store can be written to (startup-check, doctor).
 
+accept-start says once that a store may begin late.
+
 scan, inspect, account, doctor and every --dry-run change nothing.
 
 If something is wrong, begin with:
@@ -43,6 +45,7 @@ func (t *tool) app() *urfave.App {
 			t.copyCommand(),
 			t.inspectCommand(),
 			t.accountCommand(),
+			t.acceptStartCommand(),
 			t.startupCheckCommand(),
 			t.doctorCommand(),
 			t.completionCommand(),

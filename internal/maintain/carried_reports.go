@@ -27,6 +27,7 @@ const (
 type carriedReports struct {
 	publishers reportsByRun
 	sinks      reportsByRun
+	starts     reportsByRun // StartAccepted; the newest one stays
 	drops      map[dropsKey]*carriedDrops
 }
 
@@ -76,6 +77,8 @@ func (c *carriedReports) addReport(rec *papyra.Record) *papyra.Record {
 		runs, most = &c.publishers, 2
 	case string(rec.Type) == papyra.ReportSink && own:
 		runs = &c.sinks
+	case string(rec.Type) == papyra.ReportStartAccepted && own:
+		runs = &c.starts
 	default:
 		return rec // it tells nothing of a run
 	}
@@ -140,6 +143,9 @@ func (c *carriedReports) noteDrops(line []byte) *papyra.Record {
 		}
 		return rec
 	}
+	if string(rec.Type) != papyra.ReportPublisher {
+		return rec
+	}
 	var p papyra.PublisherReport
 	if json.Unmarshal(rec.Payload, &p) == nil {
 		for category, counts := range p.Categories {
@@ -185,6 +191,15 @@ func (c *carriedReports) reportsOverLimit(bytes int64) (leaving []leavingReport)
 		}
 		bytes -= need
 		return true
+	}
+	for n, key := range c.starts.newestFirst() {
+		report := c.starts[key].reports[0]
+		switch {
+		case n > 0:
+			leaving = append(leaving, leavingReport{c.starts, key, report, leavesOldRun})
+		case !stays(report):
+			leaving = append(leaving, leavingReport{c.starts, key, report, leavesNoRoom})
+		}
 	}
 	sinks := c.sinks.newestFirst()
 	if len(sinks) > maxSinks { // the oldest one takes the last place
@@ -253,7 +268,7 @@ func (c *carriedReports) countRuns() int { return len(c.publishers) + len(c.drop
 // stayingLines returns the reports that stay, each with its newline, the oldest
 // first.
 func (c *carriedReports) stayingLines() (lines [][]byte) {
-	for _, runs := range []reportsByRun{c.sinks, c.publishers} {
+	for _, runs := range []reportsByRun{c.starts, c.sinks, c.publishers} {
 		keys := runs.newestFirst()
 		slices.Reverse(keys)
 		for _, key := range keys {

@@ -189,3 +189,24 @@ func TestHostileReportsAreCarried(t *testing.T) {
 		}
 	}
 }
+
+// Of the starts that were accepted the newest stays, also where sinks have no room.
+func TestTheNewestAcceptedStartStays(t *testing.T) {
+	var c carriedReports
+	var size int64
+	for i := range 3 {
+		rec := newSink().report(t, 1, i, `{"id":"x","late":1}`)
+		rec.Type = []byte(papyra.ReportStartAccepted)
+		if gone := c.addReport(rec); gone != nil {
+			t.Fatalf("report %d goes at once", i)
+		}
+		size = int64(len(rec.Line)) + 1
+	}
+	c.addReport(newSink().report(t, 1, 9, `{}`))
+	if got := reasons(c.reportsOverLimit(size)); got[leavesOldRun] != 2 || got[leavesNoRoom] != 1 {
+		t.Errorf("got %v, want two older ones and the sink's report to leave", got)
+	}
+	if gone := c.limitReports(size); len(gone) != 3 || len(c.stayingLines()) != 1 || len(c.sinkDrops()) != 0 {
+		t.Errorf("%d leave and %d stay, want one to stay", len(gone), len(c.stayingLines()))
+	}
+}

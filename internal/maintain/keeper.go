@@ -65,11 +65,12 @@ var (
 )
 
 // accountNeeds reports whether the account needs a report whatever its age: it
-// is a RemovalReport or takes one back, or names what was dropped or when the broker was away, or
+// is a RemovalReport or takes one back, a StartAccepted, or names what was dropped or
+// when the broker was away, or
 // the survey found it.
 func (k *Keeper) accountNeeds(rec *papyra.Record) bool {
 	switch string(rec.Type) {
-	case papyra.ReportRemoval:
+	case papyra.ReportRemoval, papyra.ReportStartAccepted:
 		return true
 	case papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
 		// It lives as long as the announcement that it takes back.

@@ -2,6 +2,7 @@ package account
 
 import (
 	"cmp"
+	"maps"
 
 	"github.com/papyra/papyra/internal/numset"
 )
@@ -30,7 +31,14 @@ func (b *book) absorb(other *book) {
 		to.marks = append(to.marks, from.marks...)
 	}
 	b.recoveries = append(b.recoveries, other.recoveries...)
+	if b.loose == nil {
+		b.loose = other.loose
+	} else {
+		maps.Copy(b.loose, other.loose)
+	}
 	absorbEach(b.removals, other.removals, (*removals).absorb)
+	b.doubts.absorb(&other.doubts)
+	b.accepted = max(b.accepted, other.accepted)
 }
 
 // absorbEach adds what other has under each key, by absorb where both have it.

@@ -21,11 +21,13 @@ const (
 	// maxSeq is the highest number that a seal can hold.
 	maxSeq = 9_999_999_999_999_999_999
 
-	// maxContainers bounds the memory that ranges named by reports may take, in
-	// bitmap containers of about 100 bytes: a report can name any range, and one
-	// that names absurd ones must not cost the operator's machine. Ranges beyond
-	// it count by their number only.
-	maxContainers = 4 << 20
+	// maxContainers bounds the memory that ranges named by acts may take, and
+	// maxSystemContainers that of ranges that were dropped of one system, in bitmap
+	// containers of about 100 bytes: a report can name any range, and one that names
+	// absurd ones must neither cost the operator's machine nor take the room of
+	// another system. Ranges beyond it count by their number only.
+	maxContainers       = 4 << 20
+	maxSystemContainers = 1 << 18
 )
 
 // silence is how long a run may say nothing and still count as live. A
@@ -62,6 +64,11 @@ type Options struct {
 	// DefaultMaxGaps.
 	MaxGaps int
 
+	// Without are the ids of stores that are not missed when a report names them:
+	// they are gone for good, or never were. Whoever may answer on the broker can
+	// name a store to a sink.
+	Without []string
+
 	// Stores are the names of the stores for messages, by index.
 	Stores []string
 }
@@ -75,7 +82,7 @@ type Account struct {
 	cutoff     int64 // microseconds; a record that was taken later may still be on its way
 	since      int64 // microseconds; the window begins here
 	books      []*book
-	containers int // of what reports named, against maxContainers
+	containers map[string]int // of what reports named, by system
 
 	judged *judgement // set by Again
 	seed   maphash.Seed
@@ -89,7 +96,7 @@ func New(o Options) *Account {
 	if o.MaxGaps <= 0 {
 		o.MaxGaps = DefaultMaxGaps
 	}
-	a := &Account{o: o, cutoff: math.MaxInt64, since: math.MinInt64, seed: maphash.MakeSeed()}
+	a := &Account{o: o, cutoff: math.MaxInt64, since: math.MinInt64, seed: maphash.MakeSeed(), containers: map[string]int{}}
 	if !o.At.IsZero() && o.Settle > 0 {
 		a.cutoff = o.At.Add(-o.Settle).UnixMicro()
 	}

@@ -1,7 +1,6 @@
 package account
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"maps"
@@ -26,11 +25,16 @@ type book struct {
 
 	sinks    map[string]*sinkRun // by run
 	removals map[string]*removals
-	// announced are RemovalReports, by the id of their act, that the act may still
+	doubts   doubts
+	announced
+	// open are RemovalReports, by the id of their act, that the act's end may still
 	// take back.
-	announced map[string][]announcement
+	open map[string][]announcement
 
 	recoveries []recovery // that moved damaged lines; only with Options.Gaps
+	loose      map[noteID]looseDrops
+
+	accepted int64 // the time of the newest StartAccepted, in microseconds; MinInt64 for none
 
 	records, unsealed, unknown, unreadable uint64
 	damaged                                int64
@@ -108,8 +112,10 @@ type sinkRun struct {
 	started, last          int64                 // microseconds
 	latest                 uint64
 	stopped                bool
-	lost                   uint64     // messages, in all
-	marks                  []sinkMark // when its counters of trouble rose; only with Options.Gaps
+	lost                   uint64            // messages, in all
+	rejected               uint64            // lines, by its latest report
+	rollbacks              []papyra.Rollback // likewise
+	marks                  []sinkMark        // when its counters of trouble rose; only with Options.Gaps
 }
 
 // removals is what acts removed of one run, whose system they do not name.
@@ -136,7 +142,7 @@ type below struct {
 }
 
 func newBook(a *Account) *book {
-	return &book{a: a, chosen: true, runs: map[runKey]*run{}, sinks: map[string]*sinkRun{}, removals: map[string]*removals{}}
+	return &book{a: a, chosen: true, accepted: math.MinInt64, runs: map[runKey]*run{}, sinks: map[string]*sinkRun{}, removals: map[string]*removals{}}
 }
 
 func (b *book) addRecord(rec *papyra.Record) {
@@ -207,33 +213,53 @@ func (a *Account) noteTaken(s *reach, n uint64, at int64, reported bool) {
 	}
 }
 
-// addReport enters what a report says. One that cannot be read is counted.
+// addReport enters what a report says, if it is to be believed: a sealed one of
+// the system that writes such reports, which says nothing that cannot be. One
+// that cannot be read is counted.
 func (b *book) addReport(r *run, rec *papyra.Record) {
-	var err error
 	own := string(rec.System) == papyra.SystemReserved
+	switch kind := string(rec.Type); {
+	case kind != papyra.ReportPublisher && kind != papyra.ReportSink && kind != papyra.ReportRemoval && kind != papyra.ReportStartAccepted &&
+		kind != papyra.ReportCompactionPerformed && kind != papyra.ReportRecoveryPerformed:
+		return
+	case (kind == papyra.ReportPublisher) == own:
+		b.doubt(rec, WhySystem)
+		return
+	case !rec.Sealed:
+		b.doubt(rec, WhyUnsealed)
+		return
+	}
+	var err error
 	switch string(rec.Type) {
+	case papyra.ReportStartAccepted:
+		b.noteAccepted(rec)
 	case papyra.ReportPublisher:
 		var p papyra.PublisherReport
-		if err = json.Unmarshal(rec.Payload, &p); err == nil && !own {
+		if err = json.Unmarshal(rec.Payload, &p); err != nil {
+			break
+		}
+		if why := implausible(rec, &p); why != "" {
+			b.doubt(rec, why)
+		} else {
 			b.publisherReport(r, rec, &p)
 		}
 	case papyra.ReportSink:
 		var p papyra.SinkReport
-		if err = json.Unmarshal(rec.Payload, &p); err == nil && own {
+		if err = json.Unmarshal(rec.Payload, &p); err == nil {
 			b.sinkReport(r, rec, &p)
 		}
 	case papyra.ReportRemoval:
 		var p papyra.RemovalReport
-		if err = json.Unmarshal(rec.Payload, &p); err == nil && own {
-			b.announceRemoval(rec, &p)
+		if err = json.Unmarshal(rec.Payload, &p); err == nil {
+			b.holdRemoval(rec, &p)
 		}
 	case papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
 		var p struct {
 			ID string `json:"id"`
 			papyra.ActEnd
 		}
-		if err = json.Unmarshal(rec.Payload, &p); err == nil && own && p.TakesBack() {
-			delete(b.announced, p.ID)
+		if err = json.Unmarshal(rec.Payload, &p); err == nil && p.TakesBack() {
+			delete(b.open, p.ID)
 		}
 	}
 	if err != nil {
@@ -254,8 +280,8 @@ func (b *book) publisherReport(r *run, rec *papyra.Record, p *papyra.PublisherRe
 		s := r.seriesOf(kind)
 		b.a.noteTaken(&s.reach, c.Accepted, rec.Time, true)
 		for reason, d := range c.Dropped {
-			if d != nil && d.N > 0 {
-				b.a.nameDropped(s, reason, d.Ranges, rec.Time)
+			if d != nil && d.N > 0 && b.knownReason(rec, reason) {
+				b.a.nameDropped(s, r.key.system, reason, d.Ranges, rec.Time)
 				s.dropsFor(reason).addMark(mark{c.Accepted, d.N})
 			}
 		}
@@ -301,33 +327,6 @@ func (d *drops) addMark(m mark) {
 	d.marks = append(d.marks, m)
 }
 
-// nameDropped notes ranges that were dropped, and returns how many numbers they hold.
-func (a *Account) nameDropped(s *series, reason papyra.DropReason, ranges []papyra.Range, at int64) (n uint64) {
-	for _, g := range ranges {
-		if ok := a.affordRange(g); ok {
-			s.dropsFor(reason).named.AddRange(g[0], g[1])
-			a.noteTaken(&s.reach, g[1], at, true)
-			n += g[1] - g[0] + 1
-		}
-	}
-	return n
-}
-
-// affordRange reports whether a range makes sense and its memory can be
-// afforded, which it then takes from what is left.
-func (a *Account) affordRange(g papyra.Range) bool {
-	if g[0] < 1 || g[1] < g[0] || g[1] > maxSeq {
-		return false
-	}
-	// A short range costs no more than the text that names it.
-	cost := (g[1] - g[0]) >> 16
-	if cost > uint64(maxContainers-a.containers) {
-		return false
-	}
-	a.containers += int(cost)
-	return true
-}
-
 func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 	s := b.sinks[string(rec.Run)]
 	if s == nil {
@@ -338,6 +337,7 @@ func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 		s.latest = rec.Seq
 		s.group, s.instance, s.filters = p.Group, p.Instance, p.Filters
 		s.stopped = p.State == "stopped"
+		s.rejected, s.rollbacks = sum(p.Rejected), p.RolledBack
 		if p.Store != "" {
 			s.store = p.Store
 		}
@@ -358,13 +358,21 @@ func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 // sinkDrops enters what a report names as dropped: of a sink, or of a rotation
 // that says again what removed reports said.
 func (b *book) sinkDrops(rec *papyra.Record, list []papyra.SinkDrops) {
+	b.noteLoose(rec, list)
 	for _, d := range list {
 		kind := papyra.ParseCategory(d.Category)
 		if d.Run == "" || kind == papyra.KindUnknown {
 			continue // records without a number
 		}
+		if n, ok := widthOf(d.Ranges); !ok || n > d.N {
+			b.doubt(rec, WhyRanges)
+			continue
+		}
+		if !b.knownReason(rec, d.Reason) {
+			continue
+		}
 		to := b.openRun(runKey{d.System, d.Run}).seriesOf(kind)
-		named := b.a.nameDropped(to, d.Reason, d.Ranges, rec.Time)
+		named := b.a.nameDropped(to, d.System, d.Reason, d.Ranges, rec.Time)
 		if d.N > named {
 			dropped := to.dropsFor(d.Reason)
 			if dropped.more == nil {
@@ -399,29 +407,30 @@ type announcement struct {
 	report *papyra.RemovalReport
 }
 
-// announceRemoval keeps a RemovalReport until the store is read: the act's end,
-// which stands behind it, may take it back. What a rotation removed or carried
-// stands.
-func (b *book) announceRemoval(rec *papyra.Record, p *papyra.RemovalReport) {
+// holdRemoval keeps a RemovalReport until the store is read: the act's end, which
+// stands behind it, may take it back. What a rotation removed or carried stands.
+func (b *book) holdRemoval(rec *papyra.Record, p *papyra.RemovalReport) {
 	if p.Carried || p.Act == papyra.ActRotate {
-		b.removalReport(rec, p)
+		b.announce(rec, p)
 		return
 	}
-	kept := papyra.Record{Kind: rec.Kind, Time: rec.Time, Seq: rec.Seq, Run: bytes.Clone(rec.Run)}
-	if b.announced == nil {
-		b.announced = map[string][]announcement{}
+	if b.open == nil {
+		b.open = map[string][]announcement{}
 	}
-	b.announced[p.ID] = append(b.announced[p.ID], announcement{kept, p})
+	b.open[p.ID] = append(b.open[p.ID], announcement{papyra.Record{
+		Kind: rec.Kind, System: slices.Clone(rec.System), Type: slices.Clone(rec.Type), Time: rec.Time,
+		Sealed: rec.Sealed, Node: slices.Clone(rec.Node), Run: slices.Clone(rec.Run), Seq: rec.Seq,
+	}, p})
 }
 
-// settleAnnouncements enters what no act has taken back.
-func (b *book) settleAnnouncements() {
-	for _, id := range slices.Sorted(maps.Keys(b.announced)) {
-		for i := range b.announced[id] {
-			b.removalReport(&b.announced[id][i].rec, b.announced[id][i].report)
+// announceOpen enters what no act has taken back, after the last record.
+func (b *book) announceOpen() {
+	for _, id := range slices.Sorted(maps.Keys(b.open)) {
+		for i := range b.open[id] {
+			b.announce(&b.open[id][i].rec, b.open[id][i].report)
 		}
 	}
-	b.announced = nil
+	b.open = nil
 }
 
 func (b *book) removalReport(rec *papyra.Record, p *papyra.RemovalReport) {

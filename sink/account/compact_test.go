@@ -340,7 +340,7 @@ func (h *history) publisherReport(s *source, final bool) {
 			p.Dropped[reason] = &papyra.Drops{N: d.N, Ranges: d.Ranges}
 			d.Ranges = nil
 		}
-		r.Categories[kind.Category()] = p
+		r.Categories[kind.Category()] = addedUp(p)
 	}
 	if store, ok := h.running(); ok && h.survives() {
 		h.w.report(store, s.who, s.reports, h.at, papyra.ReportPublisher, r)

@@ -123,6 +123,8 @@ func (j *judgement) findCauses(g *Gap, r *judgedRun, from, to int64, tail bool, 
 	g.Outages = overlap(r.outages, from, to)
 	add(CauseDisconnection, len(g.Outages) > 0)
 	add(CauseNoSink, len(g.Downtimes) > 0)
+	g.Rollbacks = j.l.rollbacks(from)
+	add(CauseStoreForgot, len(g.Rollbacks) > 0)
 	var lost, stopped, cut bool
 	for _, s := range j.l.sinks {
 		if s.group != j.l.group {
@@ -175,6 +177,22 @@ func (l *ledger) quarantines(g *Gap, from int64) (out []Quarantine) {
 	}
 	slices.SortFunc(out, func(a, b Quarantine) int { return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Act, b.Act)) })
 	return slices.Compact(out) // a store may be given with its copy
+}
+
+// rollbacks returns when the group's stores were found to have forgotten records,
+// after a moment.
+func (l *ledger) rollbacks(from int64) (out []papyra.Rollback) {
+	for _, s := range l.sinks {
+		for _, r := range s.rollbacks {
+			if s.group == l.group && r.At >= float64(from)/1e6 {
+				out = append(out, r)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b papyra.Rollback) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Stored, b.Stored))
+	})
+	return out
 }
 
 // downtimes returns the times since the first sink of the group in which none

@@ -37,11 +37,11 @@ func TestGaps(t *testing.T) {
 	}
 	outages := []papyra.Outage{{From: at(55), To: at(58)}, {From: at(200), To: at(210)}}
 	w.report(0, p, 1, epoch.Add(56*time.Second), papyra.ReportPublisher, papyra.PublisherReport{
-		Uptime: 56, Categories: map[string]papyra.PublisherCategory{"events": {Accepted: 56}},
+		Uptime: 56, Categories: map[string]papyra.PublisherCategory{"events": {Accepted: 56, Confirmed: 56}},
 		Outages: []papyra.Outage{{From: at(55)}},
 	})
 	w.report(0, p, 2, epoch.Add(510*time.Second), papyra.ReportPublisher, papyra.PublisherReport{
-		Uptime: 510, Categories: map[string]papyra.PublisherCategory{"events": {Accepted: 505}}, Outages: outages,
+		Uptime: 510, Categories: map[string]papyra.PublisherCategory{"events": {Accepted: 505, Confirmed: 505}}, Outages: outages,
 	})
 	o := w.options()
 	o.Gaps = true

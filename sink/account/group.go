@@ -70,6 +70,10 @@ func (b *book) groups() map[string]int64 {
 
 // joinBooks chooses the group and adds up the books of its stores.
 func (a *Account) joinBooks() (*ledger, error) {
+	for _, b := range a.books {
+		b.announceOpen()
+		b.settleRemovals()
+	}
 	a.book(0) // an account of no store is an account of an empty one
 	group, err := a.chooseGroup()
 	if err != nil {
@@ -77,7 +81,6 @@ func (a *Account) joinBooks() (*ledger, error) {
 	}
 	l := &ledger{group: group}
 	for i, b := range a.books {
-		b.settleAnnouncements()
 		groups := b.groups()
 		_, member := groups[group]
 		b.chosen = member || len(groups) == 0
@@ -162,6 +165,9 @@ func (a *Account) chooseGroup() (string, error) {
 // In a window it is those that were named since its beginning.
 func (l *ledger) findAbsent(a *Account) {
 	given := map[string]bool{}
+	for _, id := range a.o.Without {
+		given[id] = true
+	}
 	for i := range l.stores {
 		for _, id := range l.stores[i].IDs {
 			given[id] = true

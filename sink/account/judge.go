@@ -55,7 +55,9 @@ func newJudgement(a *Account, l *ledger) *judgement {
 				continue
 			}
 			bounds := l.boundsOf(r, removed[key.run], papyra.Kind(kind), jr.state == RunOpen)
-			jr.series[kind] = &judgedSeries{series: s, tally: balance(s, removed[key.run], papyra.Kind(kind), bounds)}
+			js := &judgedSeries{series: s, tally: balance(s, removed[key.run], papyra.Kind(kind), bounds)}
+			js.counts.Late = l.lateOf(r, papyra.Kind(kind), bounds.before, &js.tally)
+			jr.series[kind] = js
 		}
 		if jr.series != [papyra.KindCount]*judgedSeries{} {
 			j.runs = append(j.runs, jr)
@@ -235,17 +237,23 @@ func (j *judgement) result() *Result {
 				continue
 			}
 			run.Categories = append(run.Categories, j.category(s, papyra.Kind(kind), &jr.latest))
-			r.Total.addCounts(&run.Categories[len(run.Categories)-1].Counts)
+			c := &run.Categories[len(run.Categories)-1].Counts
+			r.Total.addCounts(c)
+			switch {
+			case c.Missing > 0:
+				r.Verdict = Missing
+			case c.Late > 0 && r.Verdict == Balanced:
+				r.Verdict = StartsLate
+			}
 		}
 		r.Runs = append(r.Runs, run)
-	}
-	if r.Total.Missing > 0 {
-		r.Verdict = Missing
 	}
 	if len(r.Absent) > 0 || slices.ContainsFunc(r.Stores, func(s Store) bool { return s.Judged && s.Incomplete }) {
 		r.Verdict = Incomplete
 	}
 	j.explainGaps(r)
+	r.Unjudged = j.l.unjudged()
+	r.Doubts, r.DoubtsTotal = j.l.doubts.list()
 	r.Notes = j.allNotes()
 	return r
 }

@@ -329,7 +329,7 @@ func (m *modelRun) writeReports() {
 					c.Dropped[reason] = &papyra.Drops{N: uint64(len(all)), Ranges: named[:min(3, len(named))]}
 				}
 			}
-			p.Categories[s.kind.Category()] = c
+			p.Categories[s.kind.Category()] = addedUp(c)
 		}
 		m.w.report(m.store(), m.p, uint64(k+1), rep.at, papyra.ReportPublisher, p)
 	}

@@ -252,7 +252,7 @@ func TestReasons(t *testing.T) {
 				w.events(0, p, 513, 520)
 			},
 			// 501 and 502 were taken after the first report that the group has.
-			want:    account.Counts{Accepted: 520, Stored: 16, Before: 500, Missing: 4},
+			want:    account.Counts{Accepted: 520, Stored: 16, Before: 500, Late: 500, Missing: 4},
 			state:   account.RunEnded,
 			verdict: account.Missing,
 		}, {
@@ -263,7 +263,7 @@ func TestReasons(t *testing.T) {
 				w.events(0, p, 501, 510)
 				w.removal(0, "act", papyra.ActRotate, removed(papyra.Range{101, 300}))
 			},
-			want:    account.Counts{Accepted: 510, Stored: 10, Removed: acts{"rotate": 200}, Before: 100, Missing: 200},
+			want:    account.Counts{Accepted: 510, Stored: 10, Removed: acts{"rotate": 200}, Before: 100, Late: 100, Missing: 200},
 			state:   account.RunEnded,
 			verdict: account.Missing,
 		}, {
@@ -277,7 +277,7 @@ func TestReasons(t *testing.T) {
 				w.published(0, p, 50, epoch.Add(501*time.Second), false, papyra.PublisherCategory{Accepted: 500, Confirmed: 500})
 				w.events(0, p, 501, 510)
 			},
-			want:    account.Counts{Accepted: 510, Stored: 10, Dropped: m{"sink_full": 50}, Before: 100, Missing: 350},
+			want:    account.Counts{Accepted: 510, Stored: 10, Dropped: m{"sink_full": 50}, Before: 100, Late: 100, Missing: 350},
 			state:   account.RunEnded,
 			verdict: account.Missing,
 		}, {
@@ -303,7 +303,7 @@ func TestReasons(t *testing.T) {
 				w.events(0, p, 501, 510)
 				w.events(0, p, 513, 520)
 			},
-			want:    account.Counts{Accepted: 520, Stored: 18, Dropped: m{"too_large": 100}, Unnamed: 100, Before: 400, Missing: 2},
+			want:    account.Counts{Accepted: 520, Stored: 18, Dropped: m{"too_large": 100}, Unnamed: 100, Before: 400, Late: 400, Missing: 2},
 			state:   account.RunEnded,
 			verdict: account.Missing,
 		}, {
@@ -425,8 +425,8 @@ func TestReasons(t *testing.T) {
 					papyra.DropQueueFull: drops(1, 2, 3), papyra.DropTooLarge: drops(1, 2, 3),
 				}})
 			},
-			want:    account.Counts{Accepted: 5, Stored: 2, Dropped: m{"queue_full": 2}, Missing: 1},
-			state:   account.RunClosed,
+			want:    account.Counts{Accepted: 5, Stored: 2, Missing: 3}, // the report is not believed
+			state:   account.RunEnded,
 			verdict: account.Missing,
 		}, {
 			name: "exactly as old as the time to settle",
@@ -447,8 +447,8 @@ func TestReasons(t *testing.T) {
 					papyra.DropEncode:    nil,
 				}})
 			},
-			want:    account.Counts{Accepted: 5, Stored: 3, Dropped: m{"queue_full": 1}, Unnamed: 1, Missing: 1},
-			state:   account.RunClosed,
+			want:    account.Counts{Accepted: 5, Stored: 3, Missing: 2},
+			state:   account.RunEnded,
 			verdict: account.Missing,
 		},
 	} {

@@ -25,6 +25,14 @@ type Result struct {
 	// them: whose records they held is not known.
 	LostMessages uint64 `json:"lost_messages"`
 
+	// Unjudged are the lines that have no number, absent when there are none.
+	Unjudged Unjudged `json:"unjudged,omitzero"`
+
+	// Doubts are the reports that are not believed, by system, and DoubtsTotal is
+	// how many there are.
+	Doubts      []Doubt `json:"doubts,omitempty"`
+	DoubtsTotal uint64  `json:"doubts_total,omitempty"`
+
 	// Notes are worth knowing and change nothing.
 	Notes []string `json:"notes"`
 }
@@ -34,9 +42,10 @@ type Verdict string
 
 // The verdicts. Of several the last in this list is given.
 const (
-	Balanced   Verdict = "balanced"   // every record is accounted for
-	Missing    Verdict = "missing"    // records are missing without a reason
-	Incomplete Verdict = "incomplete" // something could not be read or was not given: missing is no more than a hint
+	Balanced   Verdict = "balanced"    // every record that has a number is accounted for
+	StartsLate Verdict = "starts_late" // records were confirmed before the stores begin, and nobody accepted that
+	Missing    Verdict = "missing"     // records are missing without a reason
+	Incomplete Verdict = "incomplete"  // something could not be read or was not given: missing is no more than a hint
 )
 
 // Counts are the numbers of a series, or of many. Always Accepted is the sum of
@@ -50,6 +59,10 @@ type Counts struct {
 	Before   uint64                       `json:"before"`
 	Pending  uint64                       `json:"pending"`
 	Missing  uint64                       `json:"missing"`
+
+	// Late are those of Before that a publisher says were confirmed: somebody had
+	// received them before the stores begin. It is at least so many.
+	Late uint64 `json:"late,omitempty"`
 
 	// Unnamed are those of Dropped and Removed that a report counts without
 	// saying which they are.
@@ -69,7 +82,7 @@ func (c *Counts) RemovedTotal() uint64 { return sum(c.Removed) }
 
 func sum[K comparable](m map[K]uint64) (total uint64) {
 	for _, n := range m {
-		total += n
+		total = sumOf(total, n)
 	}
 	return total
 }
@@ -80,7 +93,7 @@ func (c *Counts) addDropped(reason papyra.DropReason, n uint64) {
 		c.Dropped = map[papyra.DropReason]uint64{}
 	}
 	if n > 0 {
-		c.Dropped[reason] += n
+		c.Dropped[reason] = sumOf(c.Dropped[reason], n)
 	}
 }
 
@@ -90,14 +103,15 @@ func (c *Counts) addRemoved(act string, n uint64) {
 		c.Removed = map[string]uint64{}
 	}
 	if n > 0 {
-		c.Removed[act] += n
+		c.Removed[act] = sumOf(c.Removed[act], n)
 	}
 }
 
-// addCounts adds another series to a total.
+// addCounts adds another series to a total, whose numbers stay at the highest
+// one instead of overflowing.
 func (c *Counts) addCounts(o *Counts) {
-	c.Accepted += o.Accepted
-	c.Stored += o.Stored
+	c.Accepted = sumOf(c.Accepted, o.Accepted)
+	c.Stored = sumOf(c.Stored, o.Stored)
 	c.addDropped("", 0)
 	for reason, n := range o.Dropped {
 		c.addDropped(reason, n)
@@ -106,13 +120,14 @@ func (c *Counts) addCounts(o *Counts) {
 	for act, n := range o.Removed {
 		c.addRemoved(act, n)
 	}
-	c.Filtered += o.Filtered
-	c.Before += o.Before
-	c.Pending += o.Pending
-	c.Missing += o.Missing
-	c.Unnamed += o.Unnamed
-	c.Duplicates += o.Duplicates
-	c.Conflicts += o.Conflicts
+	c.Filtered = sumOf(c.Filtered, o.Filtered)
+	c.Before = sumOf(c.Before, o.Before)
+	c.Late = sumOf(c.Late, o.Late)
+	c.Pending = sumOf(c.Pending, o.Pending)
+	c.Missing = sumOf(c.Missing, o.Missing)
+	c.Unnamed = sumOf(c.Unnamed, o.Unnamed)
+	c.Duplicates = sumOf(c.Duplicates, o.Duplicates)
+	c.Conflicts = sumOf(c.Conflicts, o.Conflicts)
 }
 
 // RunState says what is known of a run's end.
@@ -208,6 +223,9 @@ type Gap struct {
 	// Downtimes are the times without any sink of the group that overlap it; one
 	// without an end lasts.
 	Downtimes []papyra.Outage `json:"downtimes,omitempty"`
+	// Rollbacks are the times after which a store was found to have forgotten records
+	// that may have been these.
+	Rollbacks []papyra.Rollback `json:"rollbacks,omitempty"`
 	// Quarantines are the recoveries that may have moved its records away.
 	Quarantines []Quarantine `json:"quarantines,omitempty"`
 	Causes      []Cause      `json:"causes"` // the most probable first
@@ -230,6 +248,7 @@ const (
 	CauseProcessEnd    Cause = "process_end"     // the newest records of a process that ended without a word
 	CauseDisconnection Cause = "disconnection"   // the publisher lost its broker meanwhile: what that had queued is gone
 	CauseNoSink        Cause = "no_sink"         // no sink of the group ran meanwhile: the confirmation came from another group
+	CauseStoreForgot   Cause = "store_forgot"    // the store was found to have forgotten what it held: a server that came back without its last data
 	CauseSinkLost      Cause = "sink_lost"       // a sink's client threw messages away that nobody read in time
 	CauseSinkStopped   Cause = "sink_stopped"    // a sink ended without a word meanwhile
 	CauseSinkCut       Cause = "sink_cut"        // a sink lost its broker meanwhile

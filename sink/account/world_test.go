@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/numset"
 	"github.com/papyra/papyra/sink/account"
 )
 
@@ -91,12 +92,23 @@ func (w *world) report(store int, p who, seq uint64, at time.Time, name string, 
 	w.line(store, line)
 }
 
+// addedUp returns c with as many confirmed as its other numbers leave.
+func addedUp(c papyra.PublisherCategory) papyra.PublisherCategory {
+	c.Confirmed = c.Accepted - c.Buffered - c.Unconfirmed
+	for _, d := range c.Dropped {
+		if d != nil {
+			c.Confirmed -= d.N
+		}
+	}
+	return c
+}
+
 // published stores a PublisherReport about events only.
 func (w *world) published(store int, p who, seq uint64, at time.Time, final bool, c papyra.PublisherCategory) {
 	w.t.Helper()
 	w.report(store, p, seq, at, papyra.ReportPublisher, papyra.PublisherReport{
 		Final: final, Uptime: at.Sub(epoch).Seconds(),
-		Categories: map[string]papyra.PublisherCategory{"events": c, "reports": {Accepted: seq - 1, Confirmed: seq - 1}},
+		Categories: map[string]papyra.PublisherCategory{"events": addedUp(c), "reports": {Accepted: seq - 1, Confirmed: seq - 1}},
 	})
 }
 
@@ -117,7 +129,14 @@ func (w *world) removal(store int, name, act string, runs map[string][]papyra.Re
 	w.t.Helper()
 	r := papyra.RemovalReport{Act: act, ID: name, Categories: map[string]papyra.RemovedCategory{}}
 	for category, list := range runs {
-		r.Categories[category] = papyra.RemovedCategory{Records: 1, Runs: list}
+		var n uint64
+		for i := range list {
+			n += numset.CountRanges(list[i].Ranges) + list[i].N
+			if list[i].N == 0 && list[i].Below > 1 {
+				n += list[i].Below - 1
+			}
+		}
+		r.Categories[category] = papyra.RemovedCategory{Records: int64(n), Runs: list}
 	}
 	w.report(store, named(papyra.SystemReserved, name), 1, now.Add(-10*time.Minute), papyra.ReportRemoval, r)
 }

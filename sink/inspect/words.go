@@ -28,6 +28,10 @@ func ReportInWords(rec *papyra.Record) string {
 		said = inWords(rec.Payload, func(r *papyra.RecoveryPerformed) string {
 			return endWords(&r.ActEnd) + "moved " + human.Plural(r.Moved, "damaged place", "damaged places") + ", " + human.Bytes(r.MovedBytes) + ", to " + r.Quarantine
 		})
+	case papyra.ReportStartAccepted:
+		said = inWords(rec.Payload, func(r *papyra.StartAccepted) string {
+			return "accepted that the store begins after " + human.Count(r.Late) + " confirmed records"
+		})
 	case papyra.ReportCompactionPerformed:
 		said = inWords(rec.Payload, func(r *papyra.CompactionPerformed) string {
 			return endWords(&r.ActEnd) + human.Plural(r.RecordsBefore, "record", "records") + " became " + human.Count(r.RecordsAfter) + ", " +

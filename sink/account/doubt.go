@@ -1,0 +1,160 @@
+package account
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/papyra/papyra"
+)
+
+// Doubt is a kind of report of one system that the account does not believe.
+// Such a report has no effect, but for its own number.
+type Doubt struct {
+	System  string `json:"system"`
+	Why     Why    `json:"why"`
+	Reports uint64 `json:"reports"` // how many there are, copies too
+	// The lowest of them, by run and number.
+	Report string `json:"report"`
+	Run    string `json:"run"`
+	Seq    uint64 `json:"seq"`
+}
+
+// Why says why a report is not believed. The list is closed.
+type Why string
+
+// What makes a report not believed.
+const (
+	WhyUnsealed Why = "not_sealed"     // its checksum does not say that it is as it was written
+	WhySystem   Why = "wrong_system"   // a report of this name belongs to another system
+	WhyRanges   Why = "ranges"         // its ranges make no sense, or are wider than the count beside them
+	WhyDropped  Why = "dropped"        // it dropped more than it accepted
+	WhySum      Why = "sum"            // its counts do not add up to what it accepted
+	WhyRate     Why = "rate"           // it accepted more than a process can
+	WhyRemoved  Why = "removed"        // it names more numbers than its act removed records
+	WhyUnknown  Why = "unknown_reason" // a drop reason of a newer version, perhaps: only that entry is passed over
+)
+
+const (
+	// maxDoubts bounds the systems and reasons that are told apart. Reports beyond
+	// it are only counted.
+	maxDoubts = 1000
+	// maxRate is how many records a second no process accepts, over its uptime and
+	// startSeconds more.
+	maxRate      = 100_000_000
+	startSeconds = 60
+)
+
+type doubtKey struct {
+	system string
+	why    Why
+}
+
+// doubts are kinds of reports that are not believed.
+type doubts struct {
+	byKind map[doubtKey]*Doubt
+	others uint64 // reports of kinds beyond maxDoubts
+}
+
+// doubt notes that a report is not believed.
+func (b *book) doubt(rec *papyra.Record, why Why) {
+	d := Doubt{System: string(rec.System), Why: why, Reports: 1, Report: string(rec.Type), Run: string(rec.Run), Seq: rec.Seq}
+	b.doubts.addDoubt(&d)
+}
+
+func (ds *doubts) addDoubt(d *Doubt) {
+	key := doubtKey{d.System, d.Why}
+	known := ds.byKind[key]
+	switch {
+	case known != nil:
+		n := sumOf(known.Reports, d.Reports)
+		if compareExamples(d, known) < 0 {
+			*known = *d
+		}
+		known.Reports = n
+	case len(ds.byKind) >= maxDoubts:
+		ds.others = sumOf(ds.others, d.Reports)
+	default:
+		if ds.byKind == nil {
+			ds.byKind = map[doubtKey]*Doubt{}
+		}
+		kept := *d
+		ds.byKind[key] = &kept
+	}
+}
+
+func compareExamples(a, b *Doubt) int {
+	return cmp.Or(cmp.Compare(a.Run, b.Run), cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.Report, b.Report))
+}
+
+func (ds *doubts) absorb(from *doubts) {
+	for _, d := range from.byKind {
+		ds.addDoubt(d)
+	}
+	ds.others = sumOf(ds.others, from.others)
+}
+
+// list returns the doubts by system, and how many reports they are of.
+func (ds *doubts) list() (list []Doubt, reports uint64) {
+	reports = ds.others
+	for _, d := range ds.byKind {
+		list = append(list, *d)
+		reports = sumOf(reports, d.Reports)
+	}
+	slices.SortFunc(list, func(a, b Doubt) int {
+		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Why, b.Why))
+	})
+	return list, reports
+}
+
+// widthOf returns how many numbers ranges hold, and false if one of them is no
+// range of numbers.
+func widthOf(ranges []papyra.Range) (n uint64, ok bool) {
+	for _, g := range ranges {
+		if g[0] < 1 || g[1] < g[0] || g[1] > maxSeq {
+			return 0, false
+		}
+		n = sumOf(n, g[1]-g[0]+1)
+	}
+	return n, true
+}
+
+// implausible says why what a publisher reports cannot be true, "" if it can.
+func implausible(rec *papyra.Record, p *papyra.PublisherReport) Why {
+	// Nobody runs for longer than since 1970.
+	uptime := min(max(p.Uptime, 0), float64(rec.Time)/1e6)
+	most := uint64(min((uptime+startSeconds)*maxRate, maxSeq))
+	for name, c := range p.Categories {
+		if papyra.ParseCategory(name) == papyra.KindUnknown {
+			continue
+		}
+		var dropped uint64
+		for _, d := range c.Dropped {
+			if d == nil {
+				continue
+			}
+			if n, ok := widthOf(d.Ranges); !ok || n > d.N {
+				return WhyRanges
+			}
+			dropped = sumOf(dropped, d.N)
+		}
+		switch {
+		case c.Accepted > most:
+			return WhyRate
+		case dropped > c.Accepted:
+			return WhyDropped
+		case sumOf(c.Confirmed, c.Unconfirmed, c.Buffered, dropped) != c.Accepted:
+			return WhySum
+		}
+	}
+	return ""
+}
+
+// knownReason reports whether this version knows a drop reason. It notes a doubt
+// of the report if not.
+func (b *book) knownReason(rec *papyra.Record, reason papyra.DropReason) bool {
+	known := slices.Contains(reasonOrder, reason)
+	if !known {
+		b.doubt(rec, WhyUnknown)
+	}
+	return known
+}
