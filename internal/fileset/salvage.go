@@ -169,7 +169,7 @@ func (sv *salvage) visitMissingNewline(f *pinnedFile, visit visitor) error {
 		return nil
 	}
 	var last [1]byte
-	if _, err := sv.p.s.disk.ReadAt(f.f, last[:], f.size-1); err != nil {
+	if err := disk.ReadFull(sv.p.s.disk, f.f, last[:], f.size-1); err != nil {
 		return sv.p.cannotRead(f, f.size-1, err)
 	}
 	if last[0] == '\n' {

@@ -176,9 +176,12 @@ func (w *blockWorker) judgeBlock(ctx context.Context, b *block) {
 		return
 	}
 	b.unreadable = true
-	b.findings.Damage(papyra.Anomaly{
-		Class: papyra.ClassUnreadable, File: w.f.base, Offset: w.read.Offset(), Length: max(b.end-w.read.Offset(), 0), Detail: systemError(err),
-	})
+	b.findings.Damage(unreadable(w.f, w.read.Offset(), b.end, err))
+}
+
+// unreadable returns the anomaly of a part of a file that cannot be read.
+func unreadable(f *pinnedFile, from, to int64, err error) papyra.Anomaly {
+	return papyra.Anomaly{Class: papyra.ClassUnreadable, File: f.base, Offset: from, Length: max(to-from, 0), Detail: systemError(err)}
 }
 
 // judgeLines judges the lines that begin in the block.
@@ -291,7 +294,11 @@ func (sc *setScan) compareFile(ctx context.Context, f *pinnedFile, repeated *jud
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return nil // the first pass has reported what cannot be read
+			if !errors.Is(err, io.EOF) && sc.readable { // otherwise the first pass has reported it
+				sc.readable = false
+				sc.findings.Damage(unreadable(f, r.Offset(), f.size, err))
+			}
+			return nil
 		}
 		if verdict, _ := judgeLine(&rec, &l, false); verdict == judge.Valid && repeated.Conflict(&rec) {
 			sc.findings.Notice(papyra.Anomaly{
