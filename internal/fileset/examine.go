@@ -36,6 +36,22 @@ const (
 	hintUnsafe = ": others can write to it"
 )
 
+// hintLook says what to do about a file or directory that cannot be looked at: not
+// every error is a matter of the user.
+func hintLook(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return hintOwner
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
+		return "check the path"
+	case errors.Is(err, unix.ELOOP):
+		return "it is a symlink: remove it"
+	case errors.Is(err, unix.EIO):
+		return "check the disk: dmesg says more"
+	}
+	return "check the file system: dmesg may say more"
+}
+
 // checkOf returns what makes the check of a name.
 func checkOf(name string) func(status papyra.CheckStatus, finding, hint string) papyra.Check {
 	return func(status papyra.CheckStatus, finding, hint string) papyra.Check {
@@ -51,19 +67,24 @@ func (n names) examineFile() papyra.Check {
 	case errors.Is(err, fs.ErrNotExist):
 		return check(papyra.StatusFail, "there is no "+path, "check the path; a sink makes the file when it starts")
 	case err != nil:
-		return check(papyra.StatusFail, err.Error(), hintOwner)
+		return check(papyra.StatusFail, err.Error(), hintLook(err))
 	case !info.Mode().IsRegular():
 		return check(papyra.StatusFail, path+" is not a regular file: "+info.Mode().String(), "name the file itself")
 	}
+	read, write := unix.Access(path, unix.R_OK), unix.Access(path, unix.W_OK)
 	found := fmt.Sprintf("%s, %s, mode %04o, owner %s", path, human.Bytes(info.Size()), info.Mode().Perm(), owner(info))
 	switch {
-	case unix.Access(path, unix.R_OK) != nil:
+	case errors.Is(read, fs.ErrPermission):
 		return check(papyra.StatusFail, found+": not readable for this user", "run it as the user that owns the file")
+	case read != nil:
+		return check(papyra.StatusFail, found+": not readable: "+read.Error(), hintLook(read))
 	case info.Mode().Perm()&0o022 != 0:
 		return check(papyra.StatusWarn, found+hintUnsafe, "chmod 0600 "+human.ShellQuote(path))
 	case info.Mode().Perm()&0o004 != 0:
 		return check(papyra.StatusWarn, found+": everybody can read it", "chmod 0600 "+human.ShellQuote(path))
-	case unix.Access(path, unix.W_OK) != nil:
+	case errors.Is(write, unix.EROFS):
+		return check(papyra.StatusWarn, found+": its file system is read-only", "mount it writable")
+	case write != nil:
 		return check(papyra.StatusWarn, found+": this user cannot write to it", "recover and compact need the user that owns it")
 	}
 	return check(papyra.StatusOK, found, "")
@@ -74,16 +95,26 @@ func (n names) examineFile() papyra.Check {
 func (n names) examineDirectory() papyra.Check {
 	check := checkOf("directory")
 	info, err := os.Stat(n.dir)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return check(papyra.StatusFail, err.Error(), "make it with mode 0700")
+	case err != nil:
+		return check(papyra.StatusFail, err.Error(), hintLook(err))
 	}
+	list, write := unix.Access(n.dir, unix.R_OK|unix.X_OK), unix.Access(n.dir, unix.W_OK|unix.X_OK)
 	found := fmt.Sprintf("%s, mode %04o, owner %s", n.dir, info.Mode().Perm(), owner(info))
 	switch {
 	case !info.IsDir():
 		return check(papyra.StatusFail, n.dir+" is not a directory", "")
+	case errors.Is(list, fs.ErrPermission):
+		return check(papyra.StatusFail, found+": this user cannot list it, so that nobody can tell what belongs to the store", hintOwner)
+	case list != nil:
+		return check(papyra.StatusFail, found+": it cannot be listed: "+list.Error(), hintLook(list))
 	case info.Mode().Perm()&0o022 != 0:
 		return check(papyra.StatusWarn, found+hintUnsafe, "chmod go-w "+human.ShellQuote(n.dir))
-	case unix.Access(n.dir, unix.W_OK|unix.X_OK) != nil:
+	case errors.Is(write, unix.EROFS):
+		return check(papyra.StatusWarn, found+": its file system is read-only", "mount it writable")
+	case write != nil:
 		return check(papyra.StatusWarn, found+": this user cannot write to it", "a sink, recover and compact make files in it")
 	}
 	return check(papyra.StatusOK, found, "")
@@ -106,13 +137,14 @@ func (n names) examineLock(d disk.Disk) papyra.Check {
 	check := checkOf("lock")
 	held, holder, err := testLock(d, n.lock())
 	var unopened *fs.PathError
+	const perhaps = "perhaps held: "
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return check(papyra.StatusOK, "free: nothing has written here yet", "")
 	case errors.As(err, &unopened):
-		return check(papyra.StatusWarn, err.Error(), hintOwner)
+		return check(papyra.StatusWarn, perhaps+err.Error(), hintLook(err))
 	case err != nil:
-		return check(papyra.StatusWarn, err.Error(), "the file system must know record locks")
+		return check(papyra.StatusWarn, perhaps+err.Error(), "the file system must know record locks")
 	case held:
 		return check(papyra.StatusOK, "held by "+holder.String(), "")
 	}
@@ -149,15 +181,23 @@ func (n names) examineRejects() papyra.Check {
 	check := checkOf("rejects")
 	var bytes int64
 	newest := ""
+	var unseen error
 	for _, path := range []string{n.rejected(), n.rejected() + ".1"} {
-		if info, err := os.Lstat(path); err == nil && info.Size() > 0 {
+		info, err := os.Lstat(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			unseen = err
+		}
+		if err == nil && info.Size() > 0 {
 			bytes += info.Size()
 			if newest == "" {
 				newest = path + ", last written " + info.ModTime().UTC().Format(human.TimeFormat) + " UTC"
 			}
 		}
 	}
-	if bytes == 0 {
+	switch {
+	case unseen != nil:
+		return check(papyra.StatusWarn, "perhaps some: "+unseen.Error(), hintLook(unseen))
+	case bytes == 0:
 		return check(papyra.StatusOK, "none", "")
 	}
 	return check(papyra.StatusWarn, human.Bytes(bytes)+" of refused lines in "+newest,
@@ -168,13 +208,20 @@ func (n names) examineRejects() papyra.Check {
 func (n names) examineQuarantine() papyra.Check {
 	check := checkOf("quarantine")
 	acts, err := os.ReadDir(n.saved())
-	if err != nil || len(acts) == 0 {
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return check(papyra.StatusWarn, "perhaps something: "+err.Error(), hintLook(err))
+	case len(acts) == 0:
 		return check(papyra.StatusOK, "nothing beside the store", "")
 	}
 	incomplete := 0
 	for _, act := range acts {
-		if _, err := os.Lstat(filepath.Join(n.saved(), act.Name(), quarantineIndex)); err != nil {
+		_, err := os.Lstat(filepath.Join(n.saved(), act.Name(), quarantineIndex))
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 			incomplete++
+		case err != nil:
+			return check(papyra.StatusWarn, "perhaps not all is whole: "+err.Error(), hintLook(err))
 		}
 	}
 	found := fmt.Sprintf("%s in %s", human.Plural(int64(len(acts)), "recovery", "recoveries"), n.saved())

@@ -111,11 +111,19 @@ func (l *lock) writeHint(now time.Time) {
 // release lets the lock go.
 func (l *lock) release() { l.f.Close() }
 
-// lockHeld reports whether somebody, this process included, holds the lock. It
-// takes nothing and makes nothing.
-func lockHeld(d disk.Disk, path string) bool {
-	held, _, _ := testLock(d, path)
-	return held
+// whoWrites says why somebody, this process included, may be writing to the store
+// of a lock: "" means that nobody is. Whoever may read a store need not be allowed
+// to look at its lock, and a file system need not know locks: what cannot be asked
+// is perhaps held, never free. It takes nothing and makes nothing.
+func whoWrites(d disk.Disk, path string) string {
+	held, _, err := testLock(d, path)
+	switch {
+	case held:
+		return "a writer holds the store"
+	case err == nil, errors.Is(err, fs.ErrNotExist):
+		return ""
+	}
+	return "perhaps a writer holds the store: its lock cannot be looked at: " + systemError(err)
 }
 
 // testLock reports whether somebody, this process included, holds the lock, and

@@ -1,6 +1,7 @@
 package fileset
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,9 @@ func (m medium) Life() *maintain.Life { return m.s.life }
 // rotation that was interrupted, so that no file is half in the set.
 func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pinned, error) {
 	s := m.s
+	// As in a scan: whoever was in the middle of a write when the sizes were taken
+	// held the lock before or after.
+	writer := whoWrites(s.disk, s.names.lock())
 	// The set is pinned before the lock file is made: so nothing is made beside a
 	// store that does not exist.
 	sn, err := s.pinSet()
@@ -57,7 +61,7 @@ func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pin
 	}
 	p := &pinnedSet{s: s, ctx: ctx, disk: disk.Interruptible(ctx, s.disk), strict: purpose.Act, snapshot: sn, release: func() {}}
 	if !purpose.Change {
-		p.busy = lockHeld(s.disk, s.names.lock())
+		p.writer = cmp.Or(writer, whoWrites(s.disk, s.names.lock()))
 		return p, nil
 	}
 	sn.close()
@@ -88,7 +92,7 @@ type pinnedSet struct {
 	ctx     context.Context
 	disk    disk.Disk // its reads end with ctx
 	strict  bool      // what cannot be read is an error
-	busy    bool      // somebody may be writing to the active file
+	writer  string    // why somebody else may be writing to the set; "" if nobody is
 	release func()
 
 	unread error // the first part that could not be read
@@ -169,7 +173,7 @@ func (l *setLine) Size() int64 { return l.Length + 1 }
 
 func (l *setLine) Place() papyra.Place { return papyra.Place{File: l.f.base, Offset: l.Offset} }
 
-func (l *setLine) Unfinished() bool { return !l.Ended && l.p.busy && l.f.number == 0 }
+func (l *setLine) Unfinished() bool { return !l.Ended && l.p.writer != "" && l.f.number == 0 }
 
 // marks are the marked lines of a set, by file.
 type marks map[*pinnedFile]*fileMarks

@@ -14,7 +14,7 @@ import (
 
 // Scan scans what is pinned.
 func (p *pinnedSet) Scan(o papyra.ScanOptions) (*papyra.ScanReport, error) {
-	report, err := p.s.newScan(p.snapshot, o, p.busy).scanSet(p.ctx)
+	report, err := p.s.newScan(p.snapshot, o, p.writer).scanSet(p.ctx)
 	if err == nil && report.Incomplete {
 		p.readable, p.odd = false, report.Anomalies
 	}
@@ -28,7 +28,7 @@ func (p *pinnedSet) ScanAgain(o papyra.ScanOptions) (*papyra.ScanReport, error) 
 		return nil, err
 	}
 	defer sn.close()
-	return p.s.newScan(sn, o, false).scanSet(p.ctx)
+	return p.s.newScan(sn, o, "").scanSet(p.ctx)
 }
 
 // salvage is the damage of a pinned set on its way into quarantine.
@@ -119,7 +119,7 @@ func (sv *salvage) eachDamage(visit visitor) error {
 		}
 	}
 	leftovers := sv.leftovers()
-	if sv.p.busy {
+	if sv.p.writer != "" {
 		leftovers = nil // somebody may be working on them
 	}
 	if f := sv.p.active(); f != nil && (sv.found || len(leftovers) > 0) {

@@ -1,6 +1,7 @@
 package fileset
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -32,24 +33,23 @@ func (s *Store) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanRep
 	defer cancel()
 	// The lock is tested before the sizes are taken and after: whoever was in the
 	// middle of a write in between held it at one of these moments.
-	busy := lockHeld(s.disk, s.names.lock())
+	writer := whoWrites(s.disk, s.names.lock())
 	sn, err := s.pinSet()
 	if err != nil {
 		return nil, err
 	}
 	defer sn.close()
-	sc := s.newScan(sn, o, busy || lockHeld(s.disk, s.names.lock()))
+	sc := s.newScan(sn, o, cmp.Or(writer, whoWrites(s.disk, s.names.lock())))
 	if o.Full {
 		sc.identities = judge.NewIdentities(1)
 	}
 	return sc.scanSet(ctx)
 }
 
-// newScan returns a scan of a pinned set. busy says that somebody may be writing
-// to it.
-func (s *Store) newScan(sn *snapshot, o papyra.ScanOptions, busy bool) *setScan {
+// newScan returns a scan of a pinned set. writer is what whoWrites said.
+func (s *Store) newScan(sn *snapshot, o papyra.ScanOptions, writer string) *setScan {
 	return &setScan{
-		disk: s.disk, url: s.url, set: sn, o: o, busy: busy, total: sn.size(),
+		disk: s.disk, url: s.url, set: sn, o: o, writer: writer, total: sn.size(),
 		findings: judge.NewFindings(o), readable: sn.readable,
 	}
 }
@@ -71,8 +71,8 @@ func (sc *setScan) scanSet(ctx context.Context) (*papyra.ScanReport, error) {
 	}
 	for _, r := range sn.leftovers {
 		a := papyra.Anomaly{Class: papyra.ClassLeftover, File: r.base, Length: r.size, Detail: "of an act that did not finish"}
-		if sc.busy {
-			a.Class, a.Detail = papyra.NoticeInProgress, "of an act that may be running"
+		if sc.writer != "" {
+			a.Class, a.Detail = papyra.NoticeInProgress, "of an act that may be running: "+sc.writer
 			sc.findings.Notice(a)
 			continue
 		}
@@ -89,12 +89,12 @@ func (sc *setScan) scanSet(ctx context.Context) (*papyra.ScanReport, error) {
 // setScan is one scan. Its files are scanned one after the other, each by
 // several workers.
 type setScan struct {
-	disk  disk.Disk
-	url   string
-	set   *snapshot
-	o     papyra.ScanOptions
-	busy  bool
-	total int64
+	disk   disk.Disk
+	url    string
+	set    *snapshot
+	o      papyra.ScanOptions
+	writer string // why somebody may be writing to the set; "" if nobody is
+	total  int64
 
 	done       int64
 	tally      judge.Tally
@@ -245,10 +245,10 @@ func (w *blockWorker) addLine(b *block, l *lines.Line) {
 	case judge.Blank:
 		w.tally.Blank++
 	case judge.Damaged:
-		if !l.Ended && w.sc.busy && w.f.number == 0 {
+		if !l.Ended && w.sc.writer != "" && w.f.number == 0 {
 			b.findings.Notice(papyra.Anomaly{
 				Class: papyra.NoticeInProgress, File: w.f.base, Line: b.lines, Offset: l.Offset, Length: l.Length,
-				Detail: "an unfinished last line, and a writer holds the store",
+				Detail: "an unfinished last line, and " + w.sc.writer,
 			})
 			return
 		}
