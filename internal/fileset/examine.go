@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/escape"
 	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/human"
 )
@@ -25,9 +26,13 @@ func (s *Store) Examine(context.Context) []papyra.Check {
 	if dir, err := filepath.Abs(n.dir); err == nil {
 		n.dir = dir // whoever reads it does not know our working directory
 	}
-	return []papyra.Check{
+	checks := []papyra.Check{
 		n.examineFile(), n.examineDirectory(), n.examineLock(s.disk), n.examineSpace(), n.examineRejects(), n.examineQuarantine(),
 	}
+	for i := range checks {
+		checks[i].Finding = escape.ValidName(checks[i].Finding)
+	}
+	return checks
 }
 
 // The hints that several checks give.

@@ -171,7 +171,7 @@ func (l *setLine) Judge(rec *papyra.Record, full bool) (judge.Verdict, *papyra.L
 
 func (l *setLine) Size() int64 { return l.Length + 1 }
 
-func (l *setLine) Place() papyra.Place { return papyra.Place{File: l.f.base, Offset: l.Offset} }
+func (l *setLine) Place() papyra.Place { return papyra.Place{File: l.f.text, Offset: l.Offset} }
 
 func (l *setLine) Unfinished() bool { return !l.Ended && l.p.writer != "" && l.f.number == 0 }
 

@@ -31,7 +31,7 @@ const (
 // Saved is one line of a quarantine act's index: a damaged place of a file,
 // whose bytes stand in "bytes" behind those of the lines before.
 type Saved struct {
-	File   string       `json:"file"`
+	File   string       `json:"file"`   // its name as text, see docs/format.md
 	Offset int64        `json:"offset"` // in the file as the recovery found it
 	Length int64        `json:"length"` // may be 0: only a newline was missing there
 	Class  papyra.Class `json:"class"`
@@ -76,13 +76,13 @@ func (s *Store) newQuarantine(parent, act string, now time.Time) (*quarantine, e
 }
 
 // savePlace copies one damaged place of a file.
-func (q *quarantine) savePlace(ctx context.Context, base string, f *os.File, p damagedPlace) error {
+func (q *quarantine) savePlace(ctx context.Context, file string, f *os.File, p damagedPlace) error {
 	sum := sha256.New()
 	if err := disk.CopyRange(ctx, q.s.disk, io.MultiWriter(q.out, sum), f, p.off, p.off+p.length); err != nil {
 		return q.wrapError(err)
 	}
 	entry := Saved{
-		File: base, Offset: p.off, Length: p.length, Class: p.anomaly.Class,
+		File: file, Offset: p.off, Length: p.length, Class: p.anomaly.Class,
 		SHA256: hex.EncodeToString(sum.Sum(nil)), Time: q.now,
 	}
 	if p.newline {

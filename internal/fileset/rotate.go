@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/escape"
 	"github.com/papyra/papyra/internal/fileset/disk"
 )
 
@@ -91,7 +92,7 @@ func (s *Store) planRotation() (arrangement, map[int]listedFile, error) {
 		}
 	}
 	for _, o := range odd {
-		if n, ok := s.numberOf(o.File); ok {
+		if n, ok := s.numberOf(escape.DecodeName(o.File)); ok {
 			taken[n] = true
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"runtime"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/escape"
 	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/fileset/lines"
 	"github.com/papyra/papyra/internal/judge"
@@ -70,7 +71,7 @@ func (sc *setScan) scanSet(ctx context.Context) (*papyra.ScanReport, error) {
 		sc.findings.Damage(a)
 	}
 	for _, r := range sn.leftovers {
-		a := papyra.Anomaly{Class: papyra.ClassLeftover, File: r.base, Length: r.size, Detail: "of an act that did not finish"}
+		a := papyra.Anomaly{Class: papyra.ClassLeftover, File: escape.EncodeName(r.base), Length: r.size, Detail: "of an act that did not finish"}
 		if sc.writer != "" {
 			a.Class, a.Detail = papyra.NoticeInProgress, "of an act that may be running: "+sc.writer
 			sc.findings.Notice(a)
@@ -181,7 +182,7 @@ func (w *blockWorker) judgeBlock(ctx context.Context, b *block) {
 
 // unreadable returns the anomaly of a part of a file that cannot be read.
 func unreadable(f *pinnedFile, from, to int64, err error) papyra.Anomaly {
-	return papyra.Anomaly{Class: papyra.ClassUnreadable, File: f.base, Offset: from, Length: max(to-from, 0), Detail: systemError(err)}
+	return papyra.Anomaly{Class: papyra.ClassUnreadable, File: f.text, Offset: from, Length: max(to-from, 0), Detail: systemError(err)}
 }
 
 // judgeLines judges the lines that begin in the block.
@@ -240,20 +241,20 @@ func (w *blockWorker) addLine(b *block, l *lines.Line) {
 		w.tally.Add(&w.rec)
 		w.identities.Add(&w.rec)
 		if b.findings.Remarkable(&w.rec) {
-			b.findings.Look(&w.rec, papyra.Anomaly{File: w.f.base, Line: b.lines, Offset: l.Offset, Length: l.Length})
+			b.findings.Look(&w.rec, papyra.Anomaly{File: w.f.text, Line: b.lines, Offset: l.Offset, Length: l.Length})
 		}
 	case judge.Blank:
 		w.tally.Blank++
 	case judge.Damaged:
 		if !l.Ended && w.sc.writer != "" && w.f.number == 0 {
 			b.findings.Notice(papyra.Anomaly{
-				Class: papyra.NoticeInProgress, File: w.f.base, Line: b.lines, Offset: l.Offset, Length: l.Length,
+				Class: papyra.NoticeInProgress, File: w.f.text, Line: b.lines, Offset: l.Offset, Length: l.Length,
 				Detail: "an unfinished last line, and " + w.sc.writer,
 			})
 			return
 		}
 		w.tally.Damaged++
-		for _, p := range damagedPlaces(w.f.base, l, damage) {
+		for _, p := range damagedPlaces(w.f.text, l, damage) {
 			p.anomaly.Line = b.lines
 			b.findings.Damage(p.anomaly)
 		}
@@ -302,12 +303,15 @@ func (sc *setScan) compareFile(ctx context.Context, f *pinnedFile, repeated *jud
 		}
 		if verdict, _ := judgeLine(&rec, &l, false); verdict == judge.Valid && repeated.Conflict(&rec) {
 			sc.findings.Notice(papyra.Anomaly{
-				Class: papyra.NoticeConflict, File: f.base, Line: n, Offset: l.Offset, Length: l.Length,
+				Class: papyra.NoticeConflict, File: f.text, Line: n, Offset: l.Offset, Length: l.Length,
 				Detail: judge.ConflictDetail(&rec),
 			})
 		}
 	}
 }
+
+// errorText returns the text of an error that may name a file.
+func errorText(err error) string { return escape.ValidName(err.Error()) }
 
 // systemError returns the text of a system call's error without the name of the
 // file, which stands beside it.
