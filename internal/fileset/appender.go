@@ -30,7 +30,7 @@ func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 	if err := s.checkPlace(); err != nil {
 		return nil, err
 	}
-	if err := disk.MakeDirectory(s.disk, s.dir); err != nil {
+	if err := disk.MakeDirectory(s.disk, s.dir, nil); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()

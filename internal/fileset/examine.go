@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -19,7 +20,7 @@ import (
 	"github.com/papyra/papyra/internal/human"
 )
 
-// Examine looks at the active file, its directory, the lock, the free space, the
+// Examine looks at the active file, its directory, the owners, the lock, the free space, the
 // reject files and the quarantine beside the store, as [papyra.Store] says.
 func (s *Store) Examine(context.Context) []papyra.Check {
 	n := s.names
@@ -27,7 +28,7 @@ func (s *Store) Examine(context.Context) []papyra.Check {
 		n.dir = dir // whoever reads it does not know our working directory
 	}
 	checks := []papyra.Check{
-		n.examineFile(), n.examineDirectory(), n.examineLock(s.disk), n.examineSpace(), n.examineRejects(), n.examineQuarantine(),
+		n.examineFile(), n.examineDirectory(), n.examineOwners(), n.examineLock(s.disk), n.examineSpace(), n.examineRejects(), n.examineQuarantine(),
 	}
 	for i := range checks {
 		checks[i].Finding = escape.ValidName(checks[i].Finding)
@@ -123,6 +124,58 @@ func (n names) examineDirectory() papyra.Check {
 		return check(papyra.StatusWarn, found+": this user cannot write to it", "a sink, recover and compact make files in it")
 	}
 	return check(papyra.StatusOK, found, "")
+}
+
+// examineOwners says whether the files of the set and what lies beside them belong
+// to one user: what a tool made as another one may lock the store's own sink out.
+func (n names) examineOwners() papyra.Check {
+	check := checkOf("owners")
+	store := n.anyMember()
+	if store == nil {
+		return check(papyra.StatusSkipped, "there is no file of the store", "")
+	}
+	beside := []string{n.path(), n.lock(), n.saved(), n.rejected(), n.rejected() + ".1"}
+	if members, _, _, err := n.listSet(); err == nil {
+		for _, m := range members {
+			beside = append(beside, n.beside(m.base))
+		}
+	}
+	if acts, err := os.ReadDir(n.saved()); err == nil {
+		for _, act := range acts {
+			beside = append(beside, filepath.Join(n.saved(), act.Name()))
+		}
+	}
+	var foreign []string
+	for _, path := range beside {
+		info, err := os.Lstat(path)
+		if err == nil && !slices.Contains(foreign, path) && ownerOf(info) != ownerOf(store) {
+			foreign = append(foreign, path)
+		}
+	}
+	if len(foreign) > 0 {
+		info, err := os.Lstat(foreign[0])
+		if err != nil {
+			return check(papyra.StatusWarn, err.Error(), hintLook(err))
+		}
+		found := fmt.Sprintf("%s belongs to %s, the store to %s", foreign[0], owner(info), owner(store))
+		if more := len(foreign) - 1; more > 0 {
+			found += fmt.Sprintf("; %d more do not belong to it either", more)
+		}
+		return check(papyra.StatusWarn, found, fmt.Sprintf("chown -R %d %s", ownerOf(store), human.ShellQuote(foreign[0])))
+	}
+	if dir, err := os.Stat(n.dir); err == nil && ownerOf(store) != 0 && ownerOf(dir) != ownerOf(store) && dir.Mode().Perm()&0o022 == 0 {
+		return check(papyra.StatusWarn, fmt.Sprintf("the store belongs to %s, which cannot write to its directory", owner(store)),
+			fmt.Sprintf("chown %d %s", ownerOf(store), human.ShellQuote(n.dir)))
+	}
+	return check(papyra.StatusOK, "everything belongs to "+owner(store), "")
+}
+
+// ownerOf returns the user id, or -1.
+func ownerOf(info fs.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int64(st.Uid)
+	}
+	return -1
 }
 
 func owner(info fs.FileInfo) string {

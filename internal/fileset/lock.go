@@ -38,9 +38,10 @@ type hint struct {
 
 // takeLock takes the lock or returns an error that wraps papyra.ErrBusy and
 // names the holder. The directory must exist.
-func takeLock(d disk.Disk, path string, now time.Time) (*lock, error) {
+func (n names) takeLock(d disk.Disk, now time.Time) (*lock, error) {
+	path := n.lock()
 	for {
-		f, err := openLock(d, path)
+		f, err := n.openLock(d, path)
 		if err != nil {
 			return nil, err
 		}
@@ -64,13 +65,16 @@ func takeLock(d disk.Disk, path string, now time.Time) (*lock, error) {
 	}
 }
 
-func openLock(d disk.Disk, path string) (*os.File, error) {
+func (n names) openLock(d disk.Disk, path string) (*os.File, error) {
 	for {
 		f, err := d.Open(path, os.O_RDWR|disk.OpenSafely, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			f, err = disk.MakeFile(d, path, os.O_RDWR, 0o600)
 			if errors.Is(err, fs.ErrExist) {
 				continue
+			}
+			if err == nil {
+				n.giveOwner(f)
 			}
 		}
 		if errors.Is(err, unix.ELOOP) {

@@ -59,7 +59,7 @@ func (s *Store) newQuarantine(parent, act string, now time.Time) (*quarantine, e
 		return nil, &papyra.StoreError{Op: "make quarantine", Path: parent, Offset: -1, Err: papyra.ErrConfig, Hint: "it is not a directory; remove it, or name another with --quarantine-dir"}
 	}
 	q := &quarantine{s: s, dir: filepath.Join(parent, act), now: now.UTC()}
-	if err := disk.MakeDirectory(s.disk, q.dir); err != nil {
+	if err := disk.MakeDirectory(s.disk, q.dir, s.giveDirectoryOwner); err != nil {
 		return nil, err
 	}
 	var err error
@@ -70,6 +70,8 @@ func (s *Store) newQuarantine(parent, act string, now time.Time) (*quarantine, e
 		q.abandon()
 		return nil, &papyra.StoreError{Op: "make quarantine", Path: q.dir, Offset: -1, Err: err, Hint: hintFor(err)}
 	}
+	s.giveOwner(q.bytes)
+	s.giveOwner(q.index)
 	q.out = bufio.NewWriterSize(disk.Writer{Disk: s.disk, File: q.bytes}, lines.ChunkSize)
 	q.lines = bufio.NewWriterSize(disk.Writer{Disk: s.disk, File: q.index}, lines.ChunkSize)
 	return q, nil

@@ -166,7 +166,7 @@ func (s *Store) holdStoreLocked() error {
 		return err
 	}
 	if s.lock == nil {
-		l, err := takeLock(s.disk, s.names.lock(), s.now())
+		l, err := s.takeLock(s.disk, s.now())
 		if err != nil {
 			return err
 		}
