@@ -28,7 +28,7 @@ func (s *Store) Examine(context.Context) []papyra.Check {
 		n.dir = dir // whoever reads it does not know our working directory
 	}
 	checks := []papyra.Check{
-		n.examineFile(), n.examineDirectory(), n.examineOwners(), n.examineLock(s.disk), n.examineSpace(), n.examineRejects(), n.examineQuarantine(),
+		n.examineFile(), n.examineDirectory(), n.examineOwners(), s.examineReplacing(n), n.examineLock(s.disk), n.examineSpace(), n.examineRejects(), n.examineQuarantine(),
 	}
 	for i := range checks {
 		checks[i].Finding = escape.ValidName(checks[i].Finding)

@@ -302,6 +302,8 @@ func hintFor(err error) string {
 		return "the file system is read-only; mount it writable"
 	case errors.Is(err, unix.EIO):
 		return "check the disk"
+	case errors.Is(err, unix.EBUSY):
+		return hintMount
 	}
 	return ""
 }
