@@ -219,7 +219,7 @@ func (n names) examineSpace() papyra.Check {
 	if err := unix.Statfs(n.dir, &st); err != nil {
 		return check(papyra.StatusWarn, err.Error(), "")
 	}
-	free, size := int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
+	free, size := spaceOf(&st)
 	found := fmt.Sprintf("%s free of %s", human.Bytes(free), human.Bytes(size))
 	switch {
 	case st.Flags&unix.ST_RDONLY != 0:
@@ -232,6 +232,16 @@ func (n names) examineSpace() papyra.Check {
 		return check(papyra.StatusWarn, found, "make room, or papyra-ctl compact --dry-run")
 	}
 	return check(papyra.StatusOK, found, "")
+}
+
+// spaceOf returns how many bytes are free for everybody, and how many there are. Both
+// are counted in fragments; the block size is only the one that is good to write.
+func spaceOf(st *unix.Statfs_t) (free, size int64) {
+	unit := st.Frsize
+	if unit == 0 {
+		unit = st.Bsize // a file system that does not tell them apart
+	}
+	return int64(st.Bavail) * unit, int64(st.Blocks) * unit
 }
 
 // examineRejects says whether a sink refused lines.
