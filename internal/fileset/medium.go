@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
@@ -25,10 +26,11 @@ func (s *Store) Read(ctx context.Context, q papyra.Query, yield func(*papyra.Rec
 
 // Compact removes what is outside the view at o.At, and duplicates if o says so;
 // see [maintain.Compact]. It rewrites each file that loses something, from the oldest
-// on. At every moment the store is valid and has the same view. The error is
+// on. At every moment the store is valid and has the same view. The new files that a
+// killed act has left go first: they are copies of what stands in the store. The error is
 // papyra.ErrBusy where another process appends.
 func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.CompactReport, error) {
-	return maintain.Compact(ctx, medium{s}, o)
+	return maintain.Compact(ctx, compacting{medium{s}}, o)
 }
 
 // Recover moves every damaged place, and every leftover of an act that did not
@@ -76,6 +78,43 @@ func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pin
 		return nil, err
 	}
 	return p, nil
+}
+
+// compacting is the medium of a compaction.
+type compacting struct{ medium }
+
+// Pin is Pin of the medium, after what an earlier compaction has left is gone: so the
+// same command, given again, finishes all of it, and has its room.
+func (m compacting) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pinned, error) {
+	p, err := m.medium.Pin(ctx, purpose)
+	if set, ok := p.(*pinnedSet); ok && err == nil && purpose.Change {
+		if err := m.s.removeTemporaries(set.snapshot); err != nil {
+			p.Release()
+			return nil, err
+		}
+	}
+	return p, err
+}
+
+// removeTemporaries removes the new files of acts that did not come to give them a
+// name. The act's turn and the store's lock are held, so that none of them is in
+// use. Nothing is lost: until a new file has the name, the old one is whole.
+func (s *Store) removeTemporaries(sn *snapshot) error {
+	removed := false
+	for _, left := range sn.leftovers {
+		if !s.isTemporary(left.base) {
+			continue
+		}
+		path := s.beside(left.base)
+		if err := s.disk.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return &papyra.StoreError{Op: "remove leftover", Path: path, Offset: -1, Err: err, Hint: orElse(hintFor(err), "remove it: the store has all of it")}
+		}
+		removed = true
+	}
+	if !removed {
+		return nil
+	}
+	return disk.SyncDirectory(s.disk, s.dir)
 }
 
 // finishRotation finishes a rotation that a crash interrupted.
