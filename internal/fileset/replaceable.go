@@ -28,10 +28,11 @@ func (n names) findObstacle() *obstacle {
 	if err != nil {
 		return nil
 	}
-	if err := unix.Access(n.dir, unix.W_OK|unix.X_OK); err != nil {
-		if errors.Is(err, unix.EROFS) {
-			return &obstacle{"its file system is read-only", "mount it writable", false}
-		}
+	err = unix.Access(n.dir, unix.W_OK|unix.X_OK)
+	if errors.Is(err, unix.EROFS) {
+		return nil // whoever opens it hears that of the system
+	}
+	if err != nil {
 		return &obstacle{"this user may not write to the directory " + n.dir, "give the directory to the user of the sink, or run as the user that owns it", true}
 	}
 	if fixed := fixedBy(n.dir); fixed != "" {
