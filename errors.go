@@ -3,6 +3,8 @@ package papyra
 import (
 	"errors"
 	"fmt"
+
+	"github.com/papyra/papyra/internal/escape"
 )
 
 // Errors of an [Encoder], wrapped.
@@ -50,7 +52,7 @@ func (e *StoreError) Error() string {
 	if e.Offset >= 0 {
 		at = fmt.Sprintf(" at offset %d", e.Offset)
 	}
-	s := fmt.Sprintf("%s %s%s: %v", e.Op, e.Path, at, e.Err)
+	s := fmt.Sprintf("%s %s%s: %v", e.Op, escape.EncodeName(e.Path), at, e.Err)
 	if e.Hint != "" {
 		s += ": " + e.Hint
 	}

@@ -11,7 +11,8 @@ import (
 type Progress func(done, total int64)
 
 // Anomaly is one damaged or notable place in a store. File backends fill File,
-// Line, Offset and Length, Redis Stream and ID.
+// Line, Offset and Length, Redis Stream and ID. File is the file's name as text: a
+// byte of it that is not UTF-8 is \xHH, and a backslash before that \x5c.
 type Anomaly struct {
 	Class  Class  `json:"class"`
 	File   string `json:"file,omitempty"`
@@ -23,7 +24,7 @@ type Anomaly struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Place says where a record that was read lies.
+// Place says where a record that was read lies. File is the one of [Anomaly].
 type Place struct {
 	File   string `json:"file,omitempty"`
 	Offset int64  `json:"offset"`
@@ -103,7 +104,8 @@ type RecoverReport struct {
 	After      *ScanReport `json:"after,omitempty"` // absent with DryRun
 	Moved      int64       `json:"moved"`           // damaged places
 	MovedBytes int64       `json:"moved_bytes"`     // without inserted newlines
-	// Quarantine is the act's directory or stream; empty when nothing moved.
+	// Quarantine is the act's directory, as text as File of an Anomaly is, or stream;
+	// empty when nothing moved.
 	Quarantine string `json:"quarantine,omitempty"`
 	Act        string `json:"act,omitempty"` // id that RemovalReport and RecoveryPerformed carry
 	// Groups are the consumer groups of others that lose entries.

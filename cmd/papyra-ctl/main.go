@@ -26,5 +26,5 @@ func main() {
 	// Our own messages say what the Redis client library would print.
 	redis.DiscardClientLogs()
 	t := &tool{open: backend.Open, now: time.Now}
-	os.Exit(cli.Run(t.app(), os.Args, os.Stdout, os.Stderr))
+	os.Exit(cli.Run(t.app(), textBackends(os.Args), os.Stdout, os.Stderr))
 }

@@ -95,9 +95,16 @@ func (c *call) startupCheck() error {
 		return explain(store, papyra.ErrNotFound)
 	}
 	c.noteStartup(store, result, err)
+	obstacle := ""
+	if mode != string(sink.CheckIgnore) && result.Exists {
+		obstacle = c.noteObstacle(store)
+	}
 	result.MayStart = c.exitCode() == cli.CodeOK
 	if !c.json {
 		c.showStartup(store, result, err)
+		if obstacle != "" {
+			c.out.printf("%s  %s: %s\n", c.out.paint(red, "REFUSED"), store.URL(), obstacle)
+		}
 	}
 	return nil
 }
@@ -141,6 +148,19 @@ func (c *call) noteStartup(store papyra.Store, r *startupResult, err error) {
 	if r.Incomplete {
 		c.noteCondition(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
 	}
+}
+
+// noteObstacle notes and returns what a sink would not start with though the records
+// are whole: files that cannot be rotated.
+func (c *call) noteObstacle(store papyra.Store) string {
+	for _, check := range store.Examine(c.ctx) {
+		if check.Name == "replace" && check.Status == papyra.StatusFail {
+			found := check.Finding + ": " + check.Hint
+			c.noteCondition(cli.CodeConfig, "%s: %s", store.URL(), found)
+			return found
+		}
+	}
+	return ""
 }
 
 // showStartup prints the one line that the check is for.

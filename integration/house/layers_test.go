@@ -40,14 +40,14 @@ var layers = []struct {
 	{"internal/maintain", []string{".", "internal/judge", "internal/selection", "internal/numset"}},
 	{"internal/fileset/disk", []string{"."}},
 	{"internal/fileset/lines", []string{".", "internal/fileset/disk"}},
-	{"internal/fileset", []string{".", "internal/fileset/disk", "internal/fileset/lines", "internal/judge", "internal/maintain", "internal/terminal", "internal/human"}},
+	{"internal/fileset", []string{".", "internal/fileset/disk", "internal/fileset/lines", "internal/judge", "internal/maintain", "internal/terminal", "internal/human", "internal/escape"}},
 	{"internal/faultdisk", []string{"internal/fileset/disk"}},
 
 	{"sink/backend/memory", []string{".", "internal/judge", "internal/maintain"}},
-	{"sink/backend/jsonfile", []string{".", "internal/fileset"}},
-	{"sink/backend/rotating", []string{".", "internal/fileset"}},
+	{"sink/backend/jsonfile", []string{".", "internal/fileset", "internal/escape"}},
+	{"sink/backend/rotating", []string{".", "internal/fileset", "internal/escape"}},
 	{"sink/backend/redis", []string{".", "internal/judge", "internal/maintain", "internal/escape", "internal/redact"}},
-	{"sink/backend", []string{".", "sink/backend/memory", "sink/backend/jsonfile", "sink/backend/rotating", "sink/backend/redis", "internal/human", "internal/redact"}},
+	{"sink/backend", []string{".", "sink/backend/memory", "sink/backend/jsonfile", "sink/backend/rotating", "sink/backend/redis", "internal/human", "internal/redact", "internal/escape"}},
 	{"sink/backend/backendtest", []string{".", "internal/testrecord"}},
 
 	{"sink/account", []string{".", "internal/numset"}},

@@ -1,6 +1,10 @@
-// Package escape writes ids as parts of subjects and keys: each byte of a set
-// becomes =HH, with upper-case digits. The set must hold "=". Then the encoding
-// is reversible, and no two ids share one.
+// Package escape writes as text what may be any bytes.
+//
+// Ids as parts of subjects and keys ([Encode]): each byte of a set becomes =HH, with
+// upper-case digits. The set must hold "=". Then the encoding is reversible, and no
+// two ids share one.
+//
+// Names of files ([EncodeName]): a byte that is not UTF-8 becomes \xHH.
 package escape
 
 import "strings"

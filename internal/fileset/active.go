@@ -53,7 +53,7 @@ func (a *activeFile) lookAtEnd() error {
 		return nil
 	}
 	var last [1]byte
-	if _, err := a.s.disk.ReadAt(a.f, last[:], a.size-1); err != nil {
+	if err := disk.ReadFull(a.s.disk, a.f, last[:], a.size-1); err != nil {
 		return &papyra.StoreError{Op: "read", Path: a.s.path(), Offset: a.size - 1, Err: err}
 	}
 	a.torn = last[0] != '\n'

@@ -19,7 +19,7 @@ type Appender struct {
 
 // Appender opens the store for writing: it makes the directory and the file if
 // they do not exist, takes the lock (papyra.ErrBusy) and heals the end of the
-// file.
+// file. A set that rotates and whose files cannot be renamed is papyra.ErrConfig.
 func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -30,7 +30,10 @@ func (s *Store) Appender(ctx context.Context) (papyra.Appender, error) {
 	if err := s.checkPlace(); err != nil {
 		return nil, err
 	}
-	if err := disk.MakeDirectory(s.disk, s.dir); err != nil {
+	if err := disk.MakeDirectory(s.disk, s.dir, nil); err != nil {
+		return nil, err
+	}
+	if err := s.checkRotation(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()

@@ -20,6 +20,9 @@
 //	salvage, quarantine           damage on its way into a quarantine act
 //	remove                        files without the lines that go
 //	rewrite                       how salvage and remove replace a file
+//	likeness                      what a new file gets of an old one: owner, mode, attributes
+//	replaceable                   what is in the way of a rename, asked before it is tried
+//	examine                       what doctor is told
 //	lines/                        reading the lines of a file, from either end
 //	disk/                         the system calls that a test can make fail
 //

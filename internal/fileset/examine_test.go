@@ -62,7 +62,7 @@ func TestExamineFile(t *testing.T) {
 	check(t, at("written by all"), "file", papyra.StatusWarn, ".* mode 0666.*: others can write to it", "chmod 0600 .*")
 	check(t, at("directory"), "file", papyra.StatusFail, ".* is not a regular file: d.*", "name the file itself")
 	check(t, at("link"), "file", papyra.StatusFail, ".* is not a regular file: L.*", "name the file itself")
-	check(t, at("private/x"), "file", papyra.StatusFail, ".* not a directory", "run it as the user .*")
+	check(t, at("private/x"), "file", papyra.StatusFail, ".* not a directory", "check the path")
 }
 
 func TestExamineDirectoryAndSpace(t *testing.T) {
@@ -115,7 +115,7 @@ func TestExamineLock(t *testing.T) {
 	if err := os.Symlink("elsewhere", lock); err != nil {
 		t.Fatal(err)
 	}
-	check(t, f.Store, "lock", papyra.StatusWarn, "open .*", "run it as the user .*")
+	check(t, f.Store, "lock", papyra.StatusWarn, "perhaps held: open .*", "it is a symlink: remove it")
 }
 
 func TestExamineWhatActsLeft(t *testing.T) {

@@ -35,9 +35,9 @@ func notHeld(l *lines.Line) *papyra.LineError {
 
 // damagedPlaces returns the damaged places of a line that judgeLine called damaged,
 // in order. Whole records in it are spared where seals prove them.
-func damagedPlaces(base string, l *lines.Line, damage *papyra.LineError) []damagedPlace {
+func damagedPlaces(file string, l *lines.Line, damage *papyra.LineError) []damagedPlace {
 	whole := damagedPlace{off: l.Offset, length: l.Size(), anomaly: papyra.Anomaly{
-		Class: damage.Class, File: base, Offset: l.Offset, Length: l.Length, Detail: damageDetail(damage),
+		Class: damage.Class, File: file, Offset: l.Offset, Length: l.Length, Detail: damageDetail(damage),
 	}}
 	if l.Bytes == nil {
 		return []damagedPlace{whole}
@@ -57,7 +57,7 @@ func damagedPlaces(base string, l *lines.Line, damage *papyra.LineError) []damag
 				// damaged piece has records or nothing on its sides.
 				newline: i > 0 && i < len(pieces)-1,
 				anomaly: papyra.Anomaly{
-					Class: p.Damage.Class, File: base, Offset: at, Length: int64(p.End - p.Start),
+					Class: p.Damage.Class, File: file, Offset: at, Length: int64(p.End - p.Start),
 					Detail: damageDetail(p.Damage) + "; merged with a whole record",
 				},
 			})
@@ -65,7 +65,7 @@ func damagedPlaces(base string, l *lines.Line, damage *papyra.LineError) []damag
 			out = append(out, damagedPlace{
 				off: at, newline: true,
 				anomaly: papyra.Anomaly{
-					Class: papyra.ClassCorrupted, File: base, Offset: at,
+					Class: papyra.ClassCorrupted, File: file, Offset: at,
 					Detail: "a record begins where a newline is missing",
 				},
 			})

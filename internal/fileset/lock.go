@@ -38,9 +38,10 @@ type hint struct {
 
 // takeLock takes the lock or returns an error that wraps papyra.ErrBusy and
 // names the holder. The directory must exist.
-func takeLock(d disk.Disk, path string, now time.Time) (*lock, error) {
+func (n names) takeLock(d disk.Disk, now time.Time) (*lock, error) {
+	path := n.lock()
 	for {
-		f, err := openLock(d, path)
+		f, err := n.openLock(d, path)
 		if err != nil {
 			return nil, err
 		}
@@ -64,13 +65,16 @@ func takeLock(d disk.Disk, path string, now time.Time) (*lock, error) {
 	}
 }
 
-func openLock(d disk.Disk, path string) (*os.File, error) {
+func (n names) openLock(d disk.Disk, path string) (*os.File, error) {
 	for {
 		f, err := d.Open(path, os.O_RDWR|disk.OpenSafely, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			f, err = disk.MakeFile(d, path, os.O_RDWR, 0o600)
 			if errors.Is(err, fs.ErrExist) {
 				continue
+			}
+			if err == nil {
+				n.giveOwner(f)
 			}
 		}
 		if errors.Is(err, unix.ELOOP) {
@@ -111,11 +115,19 @@ func (l *lock) writeHint(now time.Time) {
 // release lets the lock go.
 func (l *lock) release() { l.f.Close() }
 
-// lockHeld reports whether somebody, this process included, holds the lock. It
-// takes nothing and makes nothing.
-func lockHeld(d disk.Disk, path string) bool {
-	held, _, _ := testLock(d, path)
-	return held
+// whoWrites says why somebody, this process included, may be writing to the store
+// of a lock: "" means that nobody is. Whoever may read a store need not be allowed
+// to look at its lock, and a file system need not know locks: what cannot be asked
+// is perhaps held, never free. It takes nothing and makes nothing.
+func whoWrites(d disk.Disk, path string) string {
+	held, _, err := testLock(d, path)
+	switch {
+	case held:
+		return "a writer holds the store"
+	case err == nil, errors.Is(err, fs.ErrNotExist):
+		return ""
+	}
+	return "perhaps a writer holds the store: its lock cannot be looked at: " + systemError(err)
 }
 
 // testLock reports whether somebody, this process included, holds the lock, and

@@ -1,10 +1,12 @@
 package fileset
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
@@ -24,10 +26,11 @@ func (s *Store) Read(ctx context.Context, q papyra.Query, yield func(*papyra.Rec
 
 // Compact removes what is outside the view at o.At, and duplicates if o says so;
 // see [maintain.Compact]. It rewrites each file that loses something, from the oldest
-// on. At every moment the store is valid and has the same view. The error is
+// on. At every moment the store is valid and has the same view. The new files that a
+// killed act has left go first: they are copies of what stands in the store. The error is
 // papyra.ErrBusy where another process appends.
 func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.CompactReport, error) {
-	return maintain.Compact(ctx, medium{s}, o)
+	return maintain.Compact(ctx, compacting{medium{s}}, o)
 }
 
 // Recover moves every damaged place, and every leftover of an act that did not
@@ -49,6 +52,9 @@ func (m medium) Life() *maintain.Life { return m.s.life }
 // rotation that was interrupted, so that no file is half in the set.
 func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pinned, error) {
 	s := m.s
+	// As in a scan: whoever was in the middle of a write when the sizes were taken
+	// held the lock before or after.
+	writer := whoWrites(s.disk, s.names.lock())
 	// The set is pinned before the lock file is made: so nothing is made beside a
 	// store that does not exist.
 	sn, err := s.pinSet()
@@ -57,7 +63,7 @@ func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pin
 	}
 	p := &pinnedSet{s: s, ctx: ctx, disk: disk.Interruptible(ctx, s.disk), strict: purpose.Act, snapshot: sn, release: func() {}}
 	if !purpose.Change {
-		p.busy = lockHeld(s.disk, s.names.lock())
+		p.writer = cmp.Or(writer, whoWrites(s.disk, s.names.lock()))
 		return p, nil
 	}
 	sn.close()
@@ -74,6 +80,43 @@ func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pin
 	return p, nil
 }
 
+// compacting is the medium of a compaction.
+type compacting struct{ medium }
+
+// Pin is Pin of the medium, after what an earlier compaction has left is gone: so the
+// same command, given again, finishes all of it, and has its room.
+func (m compacting) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pinned, error) {
+	p, err := m.medium.Pin(ctx, purpose)
+	if set, ok := p.(*pinnedSet); ok && err == nil && purpose.Change {
+		if err := m.s.removeTemporaries(set.snapshot); err != nil {
+			p.Release()
+			return nil, err
+		}
+	}
+	return p, err
+}
+
+// removeTemporaries removes the new files of acts that did not come to give them a
+// name. The act's turn and the store's lock are held, so that none of them is in
+// use. Nothing is lost: until a new file has the name, the old one is whole.
+func (s *Store) removeTemporaries(sn *snapshot) error {
+	removed := false
+	for _, left := range sn.leftovers {
+		if !s.isTemporary(left.base) {
+			continue
+		}
+		path := s.beside(left.base)
+		if err := s.disk.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return &papyra.StoreError{Op: "remove leftover", Path: path, Offset: -1, Err: err, Hint: orElse(hintFor(err), "remove it: the store has all of it")}
+		}
+		removed = true
+	}
+	if !removed {
+		return nil
+	}
+	return disk.SyncDirectory(s.disk, s.dir)
+}
+
 // finishRotation finishes a rotation that a crash interrupted.
 func (s *Store) finishRotation(ctx context.Context) error {
 	s.mu.Lock()
@@ -88,7 +131,7 @@ type pinnedSet struct {
 	ctx     context.Context
 	disk    disk.Disk // its reads end with ctx
 	strict  bool      // what cannot be read is an error
-	busy    bool      // somebody may be writing to the active file
+	writer  string    // why somebody else may be writing to the set; "" if nobody is
 	release func()
 
 	unread error // the first part that could not be read
@@ -167,9 +210,9 @@ func (l *setLine) Judge(rec *papyra.Record, full bool) (judge.Verdict, *papyra.L
 
 func (l *setLine) Size() int64 { return l.Length + 1 }
 
-func (l *setLine) Place() papyra.Place { return papyra.Place{File: l.f.base, Offset: l.Offset} }
+func (l *setLine) Place() papyra.Place { return papyra.Place{File: l.f.text, Offset: l.Offset} }
 
-func (l *setLine) Unfinished() bool { return !l.Ended && l.p.busy && l.f.number == 0 }
+func (l *setLine) Unfinished() bool { return !l.Ended && l.p.writer != "" && l.f.number == 0 }
 
 // marks are the marked lines of a set, by file.
 type marks map[*pinnedFile]*fileMarks

@@ -31,7 +31,7 @@ const (
 // Saved is one line of a quarantine act's index: a damaged place of a file,
 // whose bytes stand in "bytes" behind those of the lines before.
 type Saved struct {
-	File   string       `json:"file"`
+	File   string       `json:"file"`   // its name as text, see docs/format.md
 	Offset int64        `json:"offset"` // in the file as the recovery found it
 	Length int64        `json:"length"` // may be 0: only a newline was missing there
 	Class  papyra.Class `json:"class"`
@@ -59,7 +59,7 @@ func (s *Store) newQuarantine(parent, act string, now time.Time) (*quarantine, e
 		return nil, &papyra.StoreError{Op: "make quarantine", Path: parent, Offset: -1, Err: papyra.ErrConfig, Hint: "it is not a directory; remove it, or name another with --quarantine-dir"}
 	}
 	q := &quarantine{s: s, dir: filepath.Join(parent, act), now: now.UTC()}
-	if err := disk.MakeDirectory(s.disk, q.dir); err != nil {
+	if err := disk.MakeDirectory(s.disk, q.dir, s.giveDirectoryOwner); err != nil {
 		return nil, err
 	}
 	var err error
@@ -70,19 +70,21 @@ func (s *Store) newQuarantine(parent, act string, now time.Time) (*quarantine, e
 		q.abandon()
 		return nil, &papyra.StoreError{Op: "make quarantine", Path: q.dir, Offset: -1, Err: err, Hint: hintFor(err)}
 	}
+	s.giveOwner(q.bytes)
+	s.giveOwner(q.index)
 	q.out = bufio.NewWriterSize(disk.Writer{Disk: s.disk, File: q.bytes}, lines.ChunkSize)
 	q.lines = bufio.NewWriterSize(disk.Writer{Disk: s.disk, File: q.index}, lines.ChunkSize)
 	return q, nil
 }
 
 // savePlace copies one damaged place of a file.
-func (q *quarantine) savePlace(ctx context.Context, base string, f *os.File, p damagedPlace) error {
+func (q *quarantine) savePlace(ctx context.Context, file string, f *os.File, p damagedPlace) error {
 	sum := sha256.New()
 	if err := disk.CopyRange(ctx, q.s.disk, io.MultiWriter(q.out, sum), f, p.off, p.off+p.length); err != nil {
 		return q.wrapError(err)
 	}
 	entry := Saved{
-		File: base, Offset: p.off, Length: p.length, Class: p.anomaly.Class,
+		File: file, Offset: p.off, Length: p.length, Class: p.anomaly.Class,
 		SHA256: hex.EncodeToString(sum.Sum(nil)), Time: q.now,
 	}
 	if p.newline {

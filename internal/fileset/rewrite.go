@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/papyra/papyra"
@@ -235,7 +234,7 @@ func (rp *replacement) swap() error {
 	return errors.Join(err, syncErr, rp.to.Close())
 }
 
-// makeLike makes a temporary file with the owner and mode of f.
+// makeLike makes a temporary file with the owner, mode and attributes of f.
 func (s *Store) makeLike(path string, f *pinnedFile) (*os.File, error) {
 	info, err := f.f.Stat()
 	if err != nil {
@@ -247,31 +246,17 @@ func (s *Store) makeLike(path string, f *pinnedFile) (*os.File, error) {
 	}
 	err = keepOwner(to, info)
 	if err == nil {
-		err = to.Chmod(info.Mode().Perm())
+		err = keepAttributes(to, f.f)
+	}
+	if err == nil {
+		err = to.Chmod(info.Mode().Perm()) // after the list, whose mask it sets
 	}
 	if err != nil {
 		to.Close()
 		_ = s.disk.Remove(path)
-		return nil, &papyra.StoreError{Op: "give owner and mode of " + f.base + " to", Path: path, Offset: -1, Err: err, Hint: "run as the owner of the file"}
+		return nil, likeError(path, f, err)
 	}
 	return to, nil
-}
-
-// keepOwner gives a file the owner of another one, if it has not got it.
-func keepOwner(to *os.File, info os.FileInfo) error {
-	made, err := to.Stat()
-	if err != nil {
-		return err
-	}
-	want, ok1 := info.Sys().(*syscall.Stat_t)
-	have, ok2 := made.Sys().(*syscall.Stat_t)
-	if !ok1 || !ok2 {
-		return errors.New("the file system tells no owner")
-	}
-	if want.Uid == have.Uid && want.Gid == have.Gid {
-		return nil
-	}
-	return to.Chown(int(want.Uid), int(want.Gid))
 }
 
 // endOf returns where the file ends that was pinned as the active one: where the

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/escape"
 	"github.com/papyra/papyra/internal/fileset/disk"
 )
 
@@ -91,7 +92,7 @@ func (s *Store) planRotation() (arrangement, map[int]listedFile, error) {
 		}
 	}
 	for _, o := range odd {
-		if n, ok := s.numberOf(o.File); ok {
+		if n, ok := s.numberOf(escape.DecodeName(o.File)); ok {
 			taken[n] = true
 		}
 	}
@@ -145,8 +146,9 @@ func (s *Store) moveFile(from, to string) error {
 }
 
 // beginFile makes the new active file, after the one that is still open got its
-// number. The new one has the mode of the old one, and its owner where we may give
-// it: whoever could read the old one can read the new one.
+// number. The new one has the mode of the old one, and its owner, access control list
+// and attributes where we may give them: whoever could read the old one can read the
+// new one.
 func (w *writer) beginFile() error {
 	s := w.s
 	fail := func(err error) error {
@@ -161,6 +163,9 @@ func (w *writer) beginFile() error {
 		return fail(err)
 	}
 	_ = keepOwner(f, info)
+	if keepAttributes(f, w.active.f) == nil {
+		_ = f.Chmod(info.Mode().Perm()) // after the list, whose mask it sets
+	}
 	next, err := s.newActiveFile(f)
 	if err != nil {
 		f.Close()

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/escape"
 	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/judge"
 	"github.com/papyra/papyra/internal/maintain"
@@ -14,7 +15,7 @@ import (
 
 // Scan scans what is pinned.
 func (p *pinnedSet) Scan(o papyra.ScanOptions) (*papyra.ScanReport, error) {
-	report, err := p.s.newScan(p.snapshot, o, p.busy).scanSet(p.ctx)
+	report, err := p.s.newScan(p.snapshot, o, p.writer).scanSet(p.ctx)
 	if err == nil && report.Incomplete {
 		p.readable, p.odd = false, report.Anomalies
 	}
@@ -28,7 +29,7 @@ func (p *pinnedSet) ScanAgain(o papyra.ScanOptions) (*papyra.ScanReport, error) 
 		return nil, err
 	}
 	defer sn.close()
-	return p.s.newScan(sn, o, false).scanSet(p.ctx)
+	return p.s.newScan(sn, o, "").scanSet(p.ctx)
 }
 
 // salvage is the damage of a pinned set on its way into quarantine.
@@ -58,7 +59,7 @@ func (p *pinnedSet) Salvage(id string, o papyra.RecoverOptions, advance func(int
 	if err != nil {
 		return nil, err
 	}
-	err = sv.eachDamage(func(base string, f *os.File, pl damagedPlace) error { return q.savePlace(p.ctx, base, f, pl) })
+	err = sv.eachDamage(func(file string, f *os.File, pl damagedPlace) error { return q.savePlace(p.ctx, file, f, pl) })
 	if err == nil && sv.removal.Damaged > 0 {
 		err = q.completeAct()
 	}
@@ -73,8 +74,8 @@ func (p *pinnedSet) Salvage(id string, o papyra.RecoverOptions, advance func(int
 // Removal returns what goes.
 func (sv *salvage) Removal() *maintain.Removal { return &sv.removal }
 
-// Quarantine returns the directory of the act.
-func (sv *salvage) Quarantine() string { return sv.q.dir }
+// Quarantine returns the directory of the act as text.
+func (sv *salvage) Quarantine() string { return escape.EncodeName(sv.q.dir) }
 
 // Close closes the files of the act.
 func (sv *salvage) Close() {
@@ -102,14 +103,15 @@ func (sv *salvage) Move() (moved maintain.Removal, err error) {
 	return moved, sv.removeLeftovers(&moved)
 }
 
-// visitor is called with a damaged place in the file base, which is open as f.
-type visitor func(base string, f *os.File, p damagedPlace) error
+// visitor is called with a damaged place in a file, which is open as f. file is its
+// name as text.
+type visitor func(file string, f *os.File, p damagedPlace) error
 
 // eachDamage calls visit for each damaged place of the pinned set, file by file
 // and in order of offset, and then for each leftover. It counts them.
 func (sv *salvage) eachDamage(visit visitor) error {
-	counted := func(base string, f *os.File, p damagedPlace) error {
-		if err := visit(base, f, p); err != nil {
+	counted := func(file string, f *os.File, p damagedPlace) error {
+		if err := visit(file, f, p); err != nil {
 			return err
 		}
 		if !p.healed {
@@ -127,7 +129,7 @@ func (sv *salvage) eachDamage(visit visitor) error {
 		sv.places[f] = maintain.Removal{Damaged: sv.removal.Damaged - before.Damaged, DamagedBytes: sv.removal.DamagedBytes - before.DamagedBytes}
 	}
 	leftovers := sv.leftovers()
-	if sv.p.busy {
+	if sv.p.writer != "" {
 		leftovers = nil // somebody may be working on them
 	}
 	if f := sv.p.active(); f != nil && (sv.found || len(leftovers) > 0) {
@@ -155,8 +157,8 @@ func (sv *salvage) visitFile(f *pinnedFile, visit visitor) error {
 			return false, nil
 		}
 		found = true
-		for _, p := range damagedPlaces(f.base, at, damage) {
-			if err := visit(f.base, f.f, p); err != nil {
+		for _, p := range damagedPlaces(f.text, at, damage) {
+			if err := visit(f.text, f.f, p); err != nil {
 				return false, err
 			}
 			sv.endless = f.number == 0 && !at.Ended && p.off == at.Offset && p.length == at.Length
@@ -177,13 +179,13 @@ func (sv *salvage) visitMissingNewline(f *pinnedFile, visit visitor) error {
 		return nil
 	}
 	var last [1]byte
-	if _, err := sv.p.s.disk.ReadAt(f.f, last[:], f.size-1); err != nil {
+	if err := disk.ReadFull(sv.p.s.disk, f.f, last[:], f.size-1); err != nil {
 		return sv.p.cannotRead(f, f.size-1, err)
 	}
 	if last[0] == '\n' {
 		return nil
 	}
-	return visit(f.base, f.f, damagedPlace{off: f.size, newline: true, healed: true, anomaly: papyra.Anomaly{Class: papyra.ClassTruncated}})
+	return visit(f.text, f.f, damagedPlace{off: f.size, newline: true, healed: true, anomaly: papyra.Anomaly{Class: papyra.ClassTruncated}})
 }
 
 // leftovers returns the leftovers that are to be moved away. The file that a
@@ -214,7 +216,7 @@ func (sv *salvage) visitLeftover(left leftover, visit visitor) error {
 	if err != nil {
 		return &papyra.StoreError{Op: "open leftover", Path: path, Offset: -1, Err: err, Hint: "nothing was changed; try again"}
 	}
-	return visit(left.base, f, damagedPlace{length: left.size, anomaly: papyra.Anomaly{Class: papyra.ClassLeftover}})
+	return visit(escape.EncodeName(left.base), f, damagedPlace{length: left.size, anomaly: papyra.Anomaly{Class: papyra.ClassLeftover}})
 }
 
 // rewriteDamaged replaces a file by one without the damaged places. It reads these
@@ -229,7 +231,7 @@ func (sv *salvage) rewriteDamaged(f *pinnedFile) (placed bool, err error) {
 		w = &countingWriter{w: w, advance: sv.advance}
 		at := int64(0)
 		err := sv.q.eachEntry(func(e *Saved) error {
-			if e.File != f.base || e.Offset == f.size {
+			if e.File != f.text || e.Offset == f.size {
 				return nil // a newline at the end is copied with what follows it
 			}
 			if err := disk.CopyRange(sv.p.ctx, s.disk, w, f.f, at, e.Offset); err != nil {

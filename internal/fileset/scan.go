@@ -1,12 +1,14 @@
 package fileset
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"runtime"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/escape"
 	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/fileset/lines"
 	"github.com/papyra/papyra/internal/judge"
@@ -32,24 +34,23 @@ func (s *Store) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanRep
 	defer cancel()
 	// The lock is tested before the sizes are taken and after: whoever was in the
 	// middle of a write in between held it at one of these moments.
-	busy := lockHeld(s.disk, s.names.lock())
+	writer := whoWrites(s.disk, s.names.lock())
 	sn, err := s.pinSet()
 	if err != nil {
 		return nil, err
 	}
 	defer sn.close()
-	sc := s.newScan(sn, o, busy || lockHeld(s.disk, s.names.lock()))
+	sc := s.newScan(sn, o, cmp.Or(writer, whoWrites(s.disk, s.names.lock())))
 	if o.Full {
 		sc.identities = judge.NewIdentities(1)
 	}
 	return sc.scanSet(ctx)
 }
 
-// newScan returns a scan of a pinned set. busy says that somebody may be writing
-// to it.
-func (s *Store) newScan(sn *snapshot, o papyra.ScanOptions, busy bool) *setScan {
+// newScan returns a scan of a pinned set. writer is what whoWrites said.
+func (s *Store) newScan(sn *snapshot, o papyra.ScanOptions, writer string) *setScan {
 	return &setScan{
-		disk: s.disk, url: s.url, set: sn, o: o, busy: busy, total: sn.size(),
+		disk: s.disk, url: s.url, set: sn, o: o, writer: writer, total: sn.size(),
 		findings: judge.NewFindings(o), readable: sn.readable,
 	}
 }
@@ -70,9 +71,9 @@ func (sc *setScan) scanSet(ctx context.Context) (*papyra.ScanReport, error) {
 		sc.findings.Damage(a)
 	}
 	for _, r := range sn.leftovers {
-		a := papyra.Anomaly{Class: papyra.ClassLeftover, File: r.base, Length: r.size, Detail: "of an act that did not finish"}
-		if sc.busy {
-			a.Class, a.Detail = papyra.NoticeInProgress, "of an act that may be running"
+		a := papyra.Anomaly{Class: papyra.ClassLeftover, File: escape.EncodeName(r.base), Length: r.size, Detail: "of an act that did not finish"}
+		if sc.writer != "" {
+			a.Class, a.Detail = papyra.NoticeInProgress, "of an act that may be running: "+sc.writer
 			sc.findings.Notice(a)
 			continue
 		}
@@ -89,12 +90,12 @@ func (sc *setScan) scanSet(ctx context.Context) (*papyra.ScanReport, error) {
 // setScan is one scan. Its files are scanned one after the other, each by
 // several workers.
 type setScan struct {
-	disk  disk.Disk
-	url   string
-	set   *snapshot
-	o     papyra.ScanOptions
-	busy  bool
-	total int64
+	disk   disk.Disk
+	url    string
+	set    *snapshot
+	o      papyra.ScanOptions
+	writer string // why somebody may be writing to the set; "" if nobody is
+	total  int64
 
 	done       int64
 	tally      judge.Tally
@@ -176,9 +177,12 @@ func (w *blockWorker) judgeBlock(ctx context.Context, b *block) {
 		return
 	}
 	b.unreadable = true
-	b.findings.Damage(papyra.Anomaly{
-		Class: papyra.ClassUnreadable, File: w.f.base, Offset: w.read.Offset(), Length: max(b.end-w.read.Offset(), 0), Detail: systemError(err),
-	})
+	b.findings.Damage(unreadable(w.f, w.read.Offset(), b.end, err))
+}
+
+// unreadable returns the anomaly of a part of a file that cannot be read.
+func unreadable(f *pinnedFile, from, to int64, err error) papyra.Anomaly {
+	return papyra.Anomaly{Class: papyra.ClassUnreadable, File: f.text, Offset: from, Length: max(to-from, 0), Detail: systemError(err)}
 }
 
 // judgeLines judges the lines that begin in the block.
@@ -237,20 +241,20 @@ func (w *blockWorker) addLine(b *block, l *lines.Line) {
 		w.tally.Add(&w.rec)
 		w.identities.Add(&w.rec)
 		if b.findings.Remarkable(&w.rec) {
-			b.findings.Look(&w.rec, papyra.Anomaly{File: w.f.base, Line: b.lines, Offset: l.Offset, Length: l.Length})
+			b.findings.Look(&w.rec, papyra.Anomaly{File: w.f.text, Line: b.lines, Offset: l.Offset, Length: l.Length})
 		}
 	case judge.Blank:
 		w.tally.Blank++
 	case judge.Damaged:
-		if !l.Ended && w.sc.busy && w.f.number == 0 {
+		if !l.Ended && w.sc.writer != "" && w.f.number == 0 {
 			b.findings.Notice(papyra.Anomaly{
-				Class: papyra.NoticeInProgress, File: w.f.base, Line: b.lines, Offset: l.Offset, Length: l.Length,
-				Detail: "an unfinished last line, and a writer holds the store",
+				Class: papyra.NoticeInProgress, File: w.f.text, Line: b.lines, Offset: l.Offset, Length: l.Length,
+				Detail: "an unfinished last line, and " + w.sc.writer,
 			})
 			return
 		}
 		w.tally.Damaged++
-		for _, p := range damagedPlaces(w.f.base, l, damage) {
+		for _, p := range damagedPlaces(w.f.text, l, damage) {
 			p.anomaly.Line = b.lines
 			b.findings.Damage(p.anomaly)
 		}
@@ -291,16 +295,23 @@ func (sc *setScan) compareFile(ctx context.Context, f *pinnedFile, repeated *jud
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return nil // the first pass has reported what cannot be read
+			if !errors.Is(err, io.EOF) && sc.readable { // otherwise the first pass has reported it
+				sc.readable = false
+				sc.findings.Damage(unreadable(f, r.Offset(), f.size, err))
+			}
+			return nil
 		}
 		if verdict, _ := judgeLine(&rec, &l, false); verdict == judge.Valid && repeated.Conflict(&rec) {
 			sc.findings.Notice(papyra.Anomaly{
-				Class: papyra.NoticeConflict, File: f.base, Line: n, Offset: l.Offset, Length: l.Length,
+				Class: papyra.NoticeConflict, File: f.text, Line: n, Offset: l.Offset, Length: l.Length,
 				Detail: judge.ConflictDetail(&rec),
 			})
 		}
 	}
 }
+
+// errorText returns the text of an error that may name a file.
+func errorText(err error) string { return escape.ValidName(err.Error()) }
 
 // systemError returns the text of a system call's error without the name of the
 // file, which stands beside it.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/escape"
 	"github.com/papyra/papyra/internal/fileset/disk"
 )
 
@@ -18,6 +19,7 @@ import (
 type pinnedFile struct {
 	number   int // 0 is the active file, then the newest first
 	base     string
+	text     string // base as text, see escape.EncodeName
 	f        *os.File
 	dev, ino uint64
 	size     int64
@@ -89,12 +91,12 @@ func (n names) listSet() (members []listedFile, leftovers []leftover, odd []papy
 			continue // it went after the directory was read
 		}
 		if err != nil {
-			odd = append(odd, papyra.Anomaly{Class: papyra.ClassUnreadable, File: base, Detail: err.Error()})
+			odd = append(odd, papyra.Anomaly{Class: papyra.ClassUnreadable, File: escape.EncodeName(base), Detail: errorText(err)})
 			continue
 		}
 		switch {
 		case !info.Mode().IsRegular():
-			odd = append(odd, papyra.Anomaly{Class: papyra.ClassUnexpectedFile, File: base, Detail: "it is a " + fileKind(info.Mode())})
+			odd = append(odd, papyra.Anomaly{Class: papyra.ClassUnexpectedFile, File: escape.EncodeName(base), Detail: "it is a " + fileKind(info.Mode())})
 		case member:
 			dev, ino := inodeOf(info)
 			members = append(members, listedFile{number, base, dev, ino})
@@ -160,7 +162,7 @@ func (n names) openSet(d disk.Disk) (*snapshot, error) {
 			f, err := n.openMember(d, m)
 			if err != nil {
 				sn.readable = false
-				sn.odd = append(sn.odd, papyra.Anomaly{Class: papyra.ClassUnreadable, File: m.base, Detail: err.Error()})
+				sn.odd = append(sn.odd, papyra.Anomaly{Class: papyra.ClassUnreadable, File: escape.EncodeName(m.base), Detail: errorText(err)})
 				continue
 			}
 			sn.files = append(sn.files, f)
@@ -193,5 +195,5 @@ func (n names) openMember(d disk.Disk, m listedFile) (*pinnedFile, error) {
 		return nil, err
 	}
 	dev, ino := inodeOf(info)
-	return &pinnedFile{number: m.number, base: m.base, f: f, dev: dev, ino: ino, size: info.Size()}, nil
+	return &pinnedFile{number: m.number, base: m.base, text: escape.EncodeName(m.base), f: f, dev: dev, ino: ino, size: info.Size()}, nil
 }

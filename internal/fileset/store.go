@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/escape"
 	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/maintain"
 )
@@ -30,7 +31,8 @@ const (
 // Config describes a store. Path is required.
 type Config struct {
 	Path string
-	// URL is what the store calls itself in reports. Empty means Path.
+	// URL is what the store calls itself in reports. Empty means Path. A byte that is
+	// not UTF-8 is written as escape.EncodeName does.
 	URL string
 	// Numbered says that NAME.<n> belong to the set.
 	Numbered bool
@@ -91,10 +93,10 @@ func Open(c Config) (*Store, error) {
 		c.Disk = disk.OS{}
 	}
 	if c.URL == "" {
-		c.URL = n.path()
+		c.URL = escape.EncodeName(n.path())
 	}
 	s := &Store{
-		names: n, disk: c.Disk, url: c.URL, mode: c.Sync, now: c.Now,
+		names: n, disk: c.Disk, url: escape.ValidName(c.URL), mode: c.Sync, now: c.Now,
 		maxBytes: c.MaxBytes, maxFiles: c.MaxFiles,
 	}
 	s.life = maintain.NewLife(&papyra.StoreError{Op: "use", Path: s.path(), Offset: -1, Err: papyra.ErrClosed})
@@ -164,7 +166,7 @@ func (s *Store) holdStoreLocked() error {
 		return err
 	}
 	if s.lock == nil {
-		l, err := takeLock(s.disk, s.names.lock(), s.now())
+		l, err := s.takeLock(s.disk, s.now())
 		if err != nil {
 			return err
 		}

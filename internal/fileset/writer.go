@@ -55,7 +55,10 @@ func (w *writer) openActive() error {
 	f, err := s.disk.Open(s.path(), activeFlags, 0)
 	made := errors.Is(err, fs.ErrNotExist)
 	if made {
-		f, err = disk.MakeFile(s.disk, s.path(), os.O_RDWR|os.O_APPEND, 0o600)
+		others := s.anyMember() // of a set that lacks only its active file
+		if f, err = disk.MakeFile(s.disk, s.path(), os.O_RDWR|os.O_APPEND, 0o600); err == nil && others != nil {
+			_ = keepOwner(f, others)
+		}
 	}
 	if err != nil {
 		return &papyra.StoreError{Op: "open", Path: s.path(), Offset: -1, Err: err}
@@ -209,7 +212,7 @@ func (w *writer) checkLock() error {
 	}
 	if !w.s.lock.inPlace() {
 		// Somebody removed the lock file, and perhaps took a new one.
-		l, err := takeLock(w.s.disk, w.s.names.lock(), now)
+		l, err := w.s.takeLock(w.s.disk, now)
 		if err != nil {
 			return err
 		}
@@ -299,6 +302,8 @@ func hintFor(err error) string {
 		return "the file system is read-only; mount it writable"
 	case errors.Is(err, unix.EIO):
 		return "check the disk"
+	case errors.Is(err, unix.EBUSY):
+		return hintMount
 	}
 	return ""
 }

@@ -32,6 +32,9 @@ func TestShellQuote(t *testing.T) {
 		"it's":                   `'it'\''s'`,
 		"$(rm -rf /)":            "'$(rm -rf /)'",
 		"a;b":                    "'a;b'",
+		"caf\u00e9":              "'caf\u00e9'",
+		"r\xff0'\\":              `$'r\3770\'\\'`,
+		"a\nb":                   `$'a\012b'`,
 	} {
 		if got := ShellQuote(in); got != want {
 			t.Errorf("ShellQuote(%q) = %s, want %s", in, got, want)

@@ -9,7 +9,9 @@
 //
 // PATH stands as it is, relative or absolute, with spaces and all; only "?",
 // which begins the parameters, and "%" before "3F" or "25" must be written "%3F"
-// and "%25" ([EscapePath] does). Parameters follow as in "json:PATH?sync=batch".
+// and "%25" ([EscapePath] does). A byte that is not UTF-8 stands as itself or as \xHH,
+// as a store calls itself; a backslash before that is \x5c. Parameters follow as in
+// "json:PATH?sync=batch".
 package backend
 
 import (
@@ -22,6 +24,7 @@ import (
 	"strings"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/escape"
 	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/internal/redact"
 	"github.com/papyra/papyra/sink/backend/jsonfile"
@@ -192,9 +195,9 @@ var (
 )
 
 // EscapePath writes a path as it must stand in a URL.
-func EscapePath(path string) string { return escaper.Replace(path) }
+func EscapePath(path string) string { return escaper.Replace(escape.EncodeName(path)) }
 
-func unescapePath(path string) string { return unescaper.Replace(path) }
+func unescapePath(path string) string { return escape.DecodeName(unescaper.Replace(path)) }
 
 // Redact returns a URL without its secrets, fit for logs and messages. It takes
 // any text, and leaves URLs without secrets as they are.

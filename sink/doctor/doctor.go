@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/papyra/papyra"
@@ -114,7 +116,7 @@ func (e *Examination) addScan(r *papyra.ScanReport) {
 	}
 	switch {
 	case r.Incomplete:
-		e.addCheck("reading", papyra.StatusFail, "a part could not be read: "+firstAnomaly(r, papyra.ClassUnreadable, papyra.ClassUnexpectedFile), "run it as the user that owns the files")
+		e.addCheck("reading", papyra.StatusFail, "a part could not be read: "+firstAnomaly(r, papyra.ClassUnreadable, papyra.ClassUnexpectedFile), unreadableHint(r))
 	case r.AnomalyCounts[papyra.ClassUnexpectedFile] > 0:
 		e.addCheck("reading", papyra.StatusFail, firstAnomaly(r, papyra.ClassUnexpectedFile), "move it away: it is not read or followed")
 	}
@@ -126,6 +128,21 @@ func (e *Examination) addScan(r *papyra.ScanReport) {
 	if skew := r.NoticeCounts[papyra.NoticeClockSkew]; skew > 0 {
 		e.addCheck("clock", papyra.StatusWarn, human.Plural(skew, "record is", "records are")+" more than a day ahead of this clock", "check the clocks of the nodes: papyra-ctl scan names the records")
 	}
+}
+
+// unreadableHint says what to do about what could not be read. An anomaly has the
+// words of the system call's error and not the error.
+func unreadableHint(r *papyra.ScanReport) string {
+	for _, a := range r.Anomalies {
+		switch {
+		case a.Class != papyra.ClassUnreadable:
+		case strings.HasSuffix(a.Detail, syscall.EACCES.Error()), strings.HasSuffix(a.Detail, syscall.EPERM.Error()):
+			return "run it as the user that owns the files"
+		case strings.HasSuffix(a.Detail, syscall.EIO.Error()):
+			return "check the disk: dmesg says more"
+		}
+	}
+	return "try again; papyra-ctl scan names every place"
 }
 
 // firstAnomaly describes the first anomaly of one of some classes.

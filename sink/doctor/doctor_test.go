@@ -156,3 +156,24 @@ func TestExamine(t *testing.T) {
 		})
 	}
 }
+
+// What to do about a part that cannot be read depends on why.
+func TestExamineHintOfWhatCannotBeRead(t *testing.T) {
+	for detail, want := range map[string]string{
+		"open /srv/b: permission denied":               "run it as the user that owns the files",
+		"operation not permitted":                      "run it as the user that owns the files",
+		"input/output error":                           "check the disk: dmesg says more",
+		"the file became shorter while it was read":    "try again; papyra-ctl scan names every place",
+		"dial tcp 127.0.0.1:1: connection refused: it": "try again; papyra-ctl scan names every place",
+	} {
+		report := &papyra.ScanReport{Incomplete: true, Anomalies: []papyra.Anomaly{
+			{Class: papyra.ClassCorrupted, Detail: "permission denied"},
+			{Class: papyra.ClassUnreadable, File: "b", Detail: detail},
+		}}
+		for _, c := range doctor.Examine(t.Context(), patient{report: report}, doctor.Options{Now: now}).Checks {
+			if c.Name == "reading" && c.Hint != want {
+				t.Errorf("%s: got the hint %q, want %q", detail, c.Hint, want)
+			}
+		}
+	}
+}

@@ -32,9 +32,9 @@ func MakeFile(d Disk, path string, flag int, perm fs.FileMode) (*os.File, error)
 }
 
 // MakeDirectory makes a directory and those above it that are missing, with mode
-// 0700 whatever the umask, and makes the new names durable. A directory that is
-// there stays as it is.
-func MakeDirectory(d Disk, dir string) error {
+// 0700 whatever the umask, calls made with each new one unless that is nil, and makes
+// the new names durable. A directory that is there stays as it is.
+func MakeDirectory(d Disk, dir string, made func(dir string)) error {
 	fail := func(err error, hint string) error {
 		return &papyra.StoreError{Op: "make directory", Path: dir, Offset: -1, Err: err, Hint: hint}
 	}
@@ -48,14 +48,18 @@ func MakeDirectory(d Disk, dir string) error {
 		return fail(err, "")
 	}
 	parent := filepath.Dir(dir)
-	if err := MakeDirectory(d, parent); err != nil {
+	if err := MakeDirectory(d, parent, made); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	err = os.Mkdir(dir, 0o700)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fail(err, "")
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return fail(err, "")
+	}
+	if err == nil && made != nil {
+		made(dir)
 	}
 	return SyncDirectory(d, parent)
 }

@@ -14,6 +14,19 @@ import (
 // opened.
 var ErrShrunk = errors.New("the file became shorter while it was read")
 
+// ReadFull fills b from offset off of f. The error is [ErrShrunk] if f has fewer
+// bytes.
+func ReadFull(d Disk, f *os.File, b []byte, off int64) error {
+	n, err := d.ReadAt(f, b, off)
+	if n == len(b) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		return ErrShrunk
+	}
+	return err
+}
+
 // copySize is the size of the buffer of a copy.
 const copySize = 1 << 20
 

@@ -2,7 +2,6 @@ package lines
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"os"
 
@@ -51,24 +50,12 @@ func (r *Backward) fill() error {
 		r.start, r.end = len(r.buf)-n, len(r.buf)
 	}
 	want := min(int64(r.start), ChunkSize, r.pos)
-	if err := r.readAll(r.buf[r.start-int(want):r.start], r.pos-want); err != nil {
+	if err := disk.ReadFull(r.disk, r.f, r.buf[r.start-int(want):r.start], r.pos-want); err != nil {
 		return err
 	}
 	r.start -= int(want)
 	r.pos -= want
 	return nil
-}
-
-// readAll fills b from offset off.
-func (r *Backward) readAll(b []byte, off int64) error {
-	n, err := r.disk.ReadAt(r.f, b, off)
-	if n == len(b) {
-		return nil
-	}
-	if err == nil || errors.Is(err, io.EOF) {
-		return disk.ErrShrunk
-	}
-	return err
 }
 
 // Next returns the line before the one that it returned last, or io.EOF before
@@ -116,7 +103,7 @@ func (r *Backward) tooLong(ended bool) (Line, error) {
 	for r.pos > 0 {
 		n := min(int64(len(r.buf)), ChunkSize, r.pos)
 		b := r.buf[:n]
-		if err := r.readAll(b, r.pos-n); err != nil {
+		if err := disk.ReadFull(r.disk, r.f, b, r.pos-n); err != nil {
 			return Line{}, err
 		}
 		i := bytes.LastIndexByte(b, '\n')

@@ -48,8 +48,8 @@ func (r *Forward) Reset(f *os.File, from, soft, limit int64) {
 // on is unread.
 func (r *Forward) Offset() int64 { return r.pos }
 
-// fill reads more bytes behind the unread ones. It returns io.EOF at the limit,
-// and also where the file has become shorter than the limit.
+// fill reads more bytes behind the unread ones. It returns io.EOF at the limit, and
+// disk.ErrShrunk where the file ends before it.
 func (r *Forward) fill() error {
 	if r.start > 0 {
 		copy(r.buf, r.buf[r.start:r.end])
@@ -71,12 +71,14 @@ func (r *Forward) fill() error {
 		return nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {
-		return io.EOF
+		return disk.ErrShrunk
 	}
 	return err
 }
 
-// Next returns the next line, or io.EOF behind the last.
+// Next returns the next line, or io.EOF behind the last. A file that has become
+// shorter than the limit is disk.ErrShrunk: what is left of a line that was cut in
+// two is no line.
 func (r *Forward) Next() (Line, error) {
 	searched := 0
 	for {

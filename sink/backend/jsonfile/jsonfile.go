@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/escape"
 	"github.com/papyra/papyra/internal/fileset"
 )
 
@@ -30,7 +31,7 @@ type Store struct{ *fileset.Store }
 // papyra.ErrConfig.
 func Open(path string, c Config) (*Store, error) {
 	if c.URL == "" {
-		c.URL = "json:" + path
+		c.URL = "json:" + escape.EncodeName(path)
 	}
 	s, err := fileset.Open(fileset.Config{Path: path, URL: c.URL, Sync: fileset.Sync(c.Sync), Now: c.Now})
 	if err != nil {

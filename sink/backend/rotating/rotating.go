@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/escape"
 	"github.com/papyra/papyra/internal/fileset"
 )
 
@@ -53,7 +54,7 @@ type Store struct{ *fileset.Store }
 // papyra.ErrConfig.
 func Open(path string, c Config) (*Store, error) {
 	if c.URL == "" {
-		c.URL = "rotating:" + path
+		c.URL = "rotating:" + escape.EncodeName(path)
 	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = DefaultMaxBytes
