@@ -69,7 +69,7 @@ func New(c Config, b Backend) (*Sink, error) {
 	s.buffer = newBuffer(c.BufferBytes, s.drops)
 	s.rejects = newRejectFile(c.RejectFile, s.log)
 	s.events = newAppendEvents(s.log)
-	s.service = &service{config: &s.config, log: s.log, peers: s.peers}
+	s.service = newService(&s.config, s.log, s.peers)
 	s.reporter = &reporter{
 		config: &s.config, log: s.log, identity: papyra.NewIdentity(c.Instance),
 		buffer: s.buffer, health: s.health, peers: s.peers, lostMessages: s.lostMessages,
@@ -168,10 +168,18 @@ func (s *Sink) Run(ctx context.Context) error {
 		s.health.setState(stateRunning)
 		close(s.receives)
 		s.log.Debug("subscribed", "store", s.backend.URL(), "subjects", len(s.config.subjects()))
+		receiving, endReceiving := context.WithCancel(ctx)
+		kept := make(chan struct{})
+		go func() {
+			defer close(kept)
+			c.keepSubscribed(receiving)
+		}()
 		select {
 		case <-ctx.Done():
 		case <-w.lost:
 		}
+		endReceiving()
+		<-kept // no subscription is made while the connection is drained
 	}
 	return errors.Join(err, s.stop(c, w, giveUp))
 }
@@ -205,6 +213,14 @@ func (s *Sink) stop(c *conn, w *writer, giveUp context.CancelFunc) error {
 		return fmt.Errorf("%w: the store has not answered for %v: %d records are left in the buffer",
 			ErrNotStored, time.Since(began).Round(time.Second), s.Stats().Pending)
 	}
+}
+
+// refusedSubscriptions returns how often the server refused a subscription.
+func (s *Sink) refusedSubscriptions() uint64 {
+	if c := s.conn.Load(); c != nil {
+		return c.refusals.Load()
+	}
+	return 0
 }
 
 // lostMessages returns how many messages the intake will never see.
