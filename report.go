@@ -168,6 +168,19 @@ type CorruptionDetected struct {
 	First  []Anomaly       `json:"first,omitempty"` // at most 16
 }
 
+// The ends of an act, as its last report says.
+const (
+	// EndDone: what was announced is removed.
+	EndDone = "done"
+	// EndWithdrawn: the act failed or was interrupted before it removed anything.
+	// Its RemovalReports explain nothing and are in no sum.
+	EndWithdrawn = "withdrawn"
+	// EndPartial: the act failed or was interrupted after it had removed a part. Its
+	// RemovalReports explain nothing and are in no sum; those of the act ReplacedBy
+	// name what is gone.
+	EndPartial = "partial"
+)
+
 // RecoveryPerformed says how a recovery ended.
 type RecoveryPerformed struct {
 	ID         string          `json:"id"`
@@ -175,6 +188,7 @@ type RecoveryPerformed struct {
 	MovedBytes int64           `json:"moved_bytes"`
 	Quarantine string          `json:"quarantine"`
 	Counts     map[Class]int64 `json:"counts"`
+	ActEnd
 }
 
 // CompactionPerformed says how a compaction ended.
@@ -184,4 +198,20 @@ type CompactionPerformed struct {
 	RecordsAfter  int64  `json:"records_after"`
 	BytesBefore   int64  `json:"bytes_before"`
 	BytesAfter    int64  `json:"bytes_after"`
+	ActEnd
 }
+
+// ActEnd says how an act ended. An act of which no end is stored was killed, or is
+// of a version before 0.1.0 had ends: its announcement explains.
+type ActEnd struct {
+	// End is one of the Act's ends; empty means EndDone.
+	End string `json:"end,omitempty"`
+	// ReplacedBy is the id of the RemovalReports that name what a partial act has
+	// removed.
+	ReplacedBy string `json:"replaced_by,omitempty"`
+	// Cause says why the act did not come to its end.
+	Cause string `json:"cause,omitempty"`
+}
+
+// TakesBack reports whether the act's own RemovalReports do not hold.
+func (e *ActEnd) TakesBack() bool { return e.End == EndWithdrawn || e.End == EndPartial }

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 )
 
 // Each test here is for one condition of the confirmation. Without that condition
@@ -54,21 +55,21 @@ func readySocket(t *testing.T, s *sender) (socket *socket) {
 func TestFlushBegunWhileReconnectingConfirmsNothing(t *testing.T) {
 	b := embeddedFor(t)
 	r := newReceiver(t, b.ClientURL())
-	proxy := newProxy(t, b.Addr().String())
-	s := stepped(t, proxy.url(), Config{})
+	proxy := testkit.NewProxy(t, b.Addr().String())
+	s := stepped(t, "nats://"+proxy.Addr(), Config{})
 	socket := readySocket(t, s)
 	s.p.Started(someActor)
 	if !s.collectWindow(time.Now()) {
 		t.Fatal("collect found nothing")
 	}
-	proxy.swallow.Store(true)
+	proxy.Swallow(true)
 	mark := s.link.beginWindow()
 	if !s.publishWindow() {
 		t.Fatal("publish failed on a good connection")
 	}
-	proxy.cut()
+	proxy.CutAll()
 	await(t, "publisher reconnects", s.link.nc.IsReconnecting)
-	proxy.swallow.Store(false)
+	proxy.Swallow(false)
 	if s.proveWindow(t.Context(), socket, mark) {
 		t.Error("a flush that began while reconnecting confirmed messages of the old connection")
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 )
 
 // steadyLoad is eight goroutines that record at a steady rate and time every call.
@@ -216,8 +217,8 @@ func TestBrokerKilledAndRestarted(t *testing.T) {
 func TestConnectionFlaps(t *testing.T) {
 	b := embeddedFor(t)
 	r := newReceiver(t, b.ClientURL())
-	proxy := newProxy(t, b.Addr().String())
-	p := connect(t, proxy.url(), Config{NATS: []nats.Option{fastReconnect}, ReportEvery: 50 * time.Millisecond})
+	proxy := testkit.NewProxy(t, b.Addr().String())
+	p := connect(t, "nats://"+proxy.Addr(), Config{NATS: []nats.Option{fastReconnect}, ReportEvery: 50 * time.Millisecond})
 	l := startLoad(t, p, 20_000)
 	random := rand.New(rand.NewPCG(3, 4))
 	cuts := 15
@@ -229,15 +230,15 @@ func TestConnectionFlaps(t *testing.T) {
 		await(t, "records flow", func() bool { return p.Stats().Events.Confirmed > n+500 })
 		switch random.IntN(3) {
 		case 0: // what is on its way disappears first
-			proxy.swallow.Store(true)
+			proxy.Swallow(true)
 			time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
 		case 1: // partitioned for a while
-			proxy.refuse.Store(true)
+			proxy.Refuse(true)
 		}
-		proxy.cut()
-		proxy.swallow.Store(false)
+		proxy.CutAll()
+		proxy.Swallow(false)
 		time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
-		proxy.refuse.Store(false)
+		proxy.Refuse(false)
 	}
 	l.endLoad(t)
 	s := settledStats(t, p, l.calls.Load())
@@ -262,9 +263,9 @@ func TestConnectionFlaps(t *testing.T) {
 func TestSlowBroker(t *testing.T) {
 	b := embeddedFor(t)
 	r := newReceiver(t, b.ClientURL())
-	proxy := newProxy(t, b.Addr().String())
-	proxy.rate.Store(2 << 20)
-	p := connect(t, proxy.url(), Config{Buffers: Buffers{Events: 1 << 20}})
+	proxy := testkit.NewProxy(t, b.Addr().String())
+	proxy.Rate(2 << 20)
+	p := connect(t, "nats://"+proxy.Addr(), Config{Buffers: Buffers{Events: 1 << 20}})
 	l := startLoad(t, p, 50_000)
 	await(t, "the buffer fills", func() bool { return p.Stats().Events.DroppedQueueFull > 1000 })
 	if held := p.Stats().Events.BufferBytes; held > 1<<20 {

@@ -4,13 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
-	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -19,127 +14,48 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/natstest"
+	"github.com/papyra/papyra/internal/testkit"
 	"go.uber.org/goleak"
 )
 
-// brokerEnv makes the test binary a NATS server: the value is its
-// configuration file.
-const brokerEnv = "PAPYRA_TEST_BROKER"
-
 // long widens the tests that a short run only touches.
-var long = os.Getenv("PAPYRA_LONG") != ""
+var long = testkit.Long()
 
 func TestMain(m *testing.M) {
-	if conf := os.Getenv(brokerEnv); conf != "" {
-		serve(conf)
-		return
-	}
+	natstest.Main()
 	goleak.VerifyTestMain(m)
-}
-
-// serve runs a server in a process of its own, so that it can be stopped and
-// killed like a real one. SIGHUP reloads its configuration.
-func serve(conf string) {
-	opts, err := server.ProcessConfigFile(conf)
-	if err == nil {
-		opts.NoLog = true
-		var s *server.Server
-		if s, err = server.NewServer(opts); err == nil {
-			err = server.Run(s)
-			s.WaitForShutdown()
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
 }
 
 // broker is a NATS server in its own process.
 type broker struct {
-	t    *testing.T
-	port int
-	conf string
-	cmd  *exec.Cmd
+	*natstest.Server
+	t *testing.T
 }
 
 // newBroker starts a server on a free port with further lines of configuration.
 func newBroker(t *testing.T, config string) *broker {
 	t.Helper()
-	b := &broker{t: t, port: freePort(t), conf: filepath.Join(t.TempDir(), "nats.conf")}
-	b.configure(config)
-	b.start()
-	t.Cleanup(b.kill)
-	return b
+	return &broker{natstest.Start(t, config), t}
 }
 
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func (b *broker) url() string     { return b.URL() }
+func (b *broker) stopped()        { b.t.Helper(); b.must(b.Signal(syscall.SIGSTOP)) }
+func (b *broker) resumed()        { b.t.Helper(); b.must(b.Signal(syscall.SIGCONT)) }
+func (b *broker) reload(c string) { b.t.Helper(); b.must(b.Reload(c)) }
+func (b *broker) start()          { b.t.Helper(); b.must(b.Start()) }
+func (b *broker) kill()           { b.Kill() }
+
+func (b *broker) must(err error) {
+	b.t.Helper()
 	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-func (b *broker) url() string     { return "nats://" + b.addr() }
-func (b *broker) addr() string    { return "127.0.0.1:" + strconv.Itoa(b.port) }
-func (b *broker) stopped()        { b.signal(syscall.SIGSTOP) }
-func (b *broker) resumed()        { b.signal(syscall.SIGCONT) }
-func (b *broker) reload(c string) { b.configure(c); b.signal(syscall.SIGHUP) }
-
-func (b *broker) configure(config string) {
-	b.t.Helper()
-	text := fmt.Sprintf("listen: %q\n%s\n", b.addr(), config)
-	if err := os.WriteFile(b.conf, []byte(text), 0o600); err != nil {
-		b.t.Fatal(err)
+		b.t.Fatalf("the NATS server: %v", err)
 	}
 }
 
-func (b *broker) signal(s syscall.Signal) {
-	b.t.Helper()
-	if err := b.cmd.Process.Signal(s); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-// start runs the server and waits until it listens.
-func (b *broker) start() {
-	b.t.Helper()
-	b.cmd = exec.Command(os.Args[0])
-	b.cmd.Env = append(os.Environ(), brokerEnv+"="+b.conf)
-	b.cmd.Stderr = os.Stderr
-	if err := b.cmd.Start(); err != nil {
-		b.t.Fatal(err)
-	}
-	await(b.t, "broker listens", func() bool {
-		c, err := net.Dial("tcp", b.addr())
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
-}
-
-// kill ends the process at once.
-func (b *broker) kill() {
-	if b.cmd == nil {
-		return
-	}
-	_ = b.cmd.Process.Kill()
-	_ = b.cmd.Wait()
-	b.cmd = nil
-}
-
-// await fails the test unless cond becomes true.
 func await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
-		}
-	}
+	testkit.Await(t, what, cond)
 }
 
 // receiver is a sink that checks every line and counts every number.
@@ -291,20 +207,7 @@ func discard(t testing.TB, url string) {
 // embedded runs a server in this process with options.
 func embedded(t testing.TB, opts *server.Options) *server.Server {
 	t.Helper()
-	opts.Host, opts.NoSigs, opts.NoLog = "127.0.0.1", true, true
-	if opts.Port == 0 {
-		opts.Port = -1
-	}
-	s, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("embedded server is not ready")
-	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	return s
+	return natstest.Embedded(t, opts)
 }
 
 // connect makes a publisher that the test closes at the latest at its end.

@@ -1,14 +1,12 @@
 package sink_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +15,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/natstest"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend"
 )
@@ -201,35 +201,7 @@ func startServerWithUsers(t *testing.T, users string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts.NoLog, opts.NoSigs = true, true
-	srv, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Start()
-	t.Cleanup(func() {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	})
-	if !srv.ReadyForConnections(patience) {
-		t.Fatal("the server is not ready")
-	}
-	return srv.ClientURL()
+	return natstest.Embedded(t, opts).ClientURL()
 }
 
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
+type syncBuffer = testkit.Buffer

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/sink/broker"
 )
 
@@ -48,11 +49,7 @@ func (s *Sink) AgeStoreCall(by time.Duration) {
 // Eventually waits until ok says yes.
 func Eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(Patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %v in vain: %s", Patience, what)
-		}
-	}
+	testkit.Await(t, what, ok)
 }
 
 // StartBroker starts a server on a free port.

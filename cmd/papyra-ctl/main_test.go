@@ -52,6 +52,9 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("ESC", "\x1b")
+			// Under the race detector each command would wait for a second at its
+			// end, for reports of its other goroutines.
+			env.Setenv("GORACE", "atexit_sleep_ms=10")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/backend/memory"
@@ -28,7 +29,7 @@ func (b memoryBackend) Appender(ctx context.Context) (sink.Appender, error) {
 // lives on for a moment where a process was being started: between its fork and
 // its exec it has all files of this one.
 func (w *worker) persist(what string, act func() error) {
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(testkit.Patience); ; time.Sleep(5 * time.Millisecond) {
 		err := act()
 		if err == nil {
 			return

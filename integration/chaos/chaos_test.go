@@ -7,14 +7,12 @@ import (
 	"os/exec"
 	"strconv"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
-)
 
-// patience is how long a test waits for what must happen: far beyond what the
-// slowest machine needs.
-const patience = time.Minute
+	"github.com/papyra/papyra/internal/natstest"
+	"github.com/papyra/papyra/internal/testkit"
+)
 
 // seedVariable reruns one seed.
 const seedVariable = "PAPYRA_CHAOS_SEED"
@@ -23,9 +21,7 @@ const seedVariable = "PAPYRA_CHAOS_SEED"
 var bin string
 
 func TestMain(m *testing.M) {
-	if conf := os.Getenv(brokerVariable); conf != "" {
-		os.Exit(playBroker(conf))
-	}
+	natstest.Main()
 	os.Exit(testMain(m))
 }
 
@@ -40,8 +36,7 @@ func testMain(m *testing.M) int {
 	args := []string{"build", "-o", dir + "/"}
 	if raceEnabled {
 		args = append(args, "-race")
-		// A program waits a second at its end for reports of other goroutines.
-		if err := os.Setenv("GORACE", "atexit_sleep_ms=10 "+os.Getenv("GORACE")); err != nil {
+		if err := testkit.EndAtOnce(); err != nil {
 			fmt.Fprintln(os.Stderr, "set GORACE:", err)
 			return 1
 		}
@@ -83,7 +78,7 @@ func seeds(t *testing.T) []uint64 {
 		return []uint64{seed}
 	}
 	n := 32 // at least as many as there are themes
-	if os.Getenv("PAPYRA_LONG") != "" {
+	if testkit.Long() {
 		n = 1000
 	}
 	first := rand.Uint64N(1_000_000_000)

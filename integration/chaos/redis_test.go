@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testkit"
 	goredis "github.com/redis/go-redis/v9"
 )
 
@@ -18,7 +19,7 @@ import (
 type redisServer struct {
 	t      *testing.T
 	server *redistest.Server
-	proxy  *redistest.Proxy
+	proxy  *testkit.Proxy
 	forgot func()          // is told while everything is gone
 	gone   atomic.Bool     // everything was, at least once
 	done   func(faultKind) // is told of each fault
@@ -30,7 +31,7 @@ const redisUser, redisPassword = "papyra", "pw"
 // newRedis starts a server that has on disk what it has acknowledged.
 func newRedis(t *testing.T) *redisServer {
 	s := &redisServer{t: t, server: redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")}
-	s.proxy = redistest.NewProxy(t, s.server.Addr())
+	s.proxy = testkit.NewProxy(t, s.server.Addr())
 	s.permit()
 	return s
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/publisher"
 )
 
@@ -23,7 +24,7 @@ type source struct {
 	name   string
 	system string
 	p      *publisher.Publisher
-	proxy  *proxy
+	proxy  *testkit.Proxy
 
 	stop  chan struct{}
 	wg    sync.WaitGroup
@@ -50,10 +51,10 @@ func newSource(t *testing.T, p *plan, slot, generation int, broker string, storm
 	sp := &p.slots[slot]
 	s := &source{
 		name: fmt.Sprintf("publisher %d of slot %d", generation, slot), system: sp.system,
-		proxy: newProxy(t, broker), stop: make(chan struct{}), storm: storm, reach: make([]publisher.Stats, len(p.groups)),
+		proxy: testkit.NewProxy(t, broker), stop: make(chan struct{}), storm: storm, reach: make([]publisher.Stats, len(p.groups)),
 	}
 	var err error
-	s.p, err = publisher.Connect(s.proxy.url(), publisher.Config{
+	s.p, err = publisher.Connect("nats://"+s.proxy.Addr(), publisher.Config{
 		System: sp.system, Node: fmt.Sprintf("n%d", slot), ReportEvery: sp.every,
 		Buffers: publisher.Buffers{Events: sp.events, DeadLetters: 64 << 10, Audits: 64 << 10, Reports: sp.reports},
 		NATS: []nats.Option{
@@ -177,7 +178,8 @@ func (s *source) close(within time.Duration) error {
 // reaches the broker from now on. It is closed only for the sake of the test,
 // which must not leave it behind.
 func (s *source) abandon() {
-	s.proxy.refusing(true)
+	s.proxy.Refuse(true)
+	s.proxy.CutAll()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = s.p.Close(ctx)
@@ -234,7 +236,7 @@ func (s *slot) next() (before *source) {
 // leave closes a source with all the time it needs. It leaves nothing behind.
 func (s *slot) leave(of *source) {
 	of.patient = true
-	if err := of.close(patience); err != nil {
+	if err := of.close(testkit.Patience); err != nil {
 		s.t.Errorf("%s: %v", of.name, err)
 	}
 }
@@ -253,16 +255,17 @@ func (s *slot) harm(f fault) {
 	p := s.now.proxy
 	switch f.kind {
 	case pubCut:
-		p.cut()
+		p.CutAll()
 	case pubSwallow:
-		p.swallow.Store(true)
+		p.Swallow(true)
 		time.Sleep(f.long)
-		p.cut()
-		p.swallow.Store(false)
+		p.CutAll()
+		p.Swallow(false)
 	case pubPartition:
-		p.refusing(true)
+		p.Refuse(true)
+		p.CutAll()
 		time.Sleep(f.long)
-		p.refusing(false)
+		p.Refuse(false)
 	case pubClose:
 		before := s.next()
 		s.closing.Go(func() { s.leave(before) })

@@ -6,6 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 )
 
 // stranger is somebody who publishes sealed events as dead letters: each is to
@@ -21,7 +22,7 @@ const strangeSystem = "stranger"
 func newStranger(w *world) *stranger {
 	id := papyra.NewIdentity("s")
 	s := &stranger{run: id.Run()}
-	nc, err := nats.Connect(w.broker.url(), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.Timeout(patience))
+	nc, err := nats.Connect(w.broker.url(), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.Timeout(testkit.Patience))
 	if err != nil {
 		w.t.Errorf("connect as a stranger: %v", err)
 		return s
@@ -38,7 +39,7 @@ func newStranger(w *world) *stranger {
 			w.t.Error(err)
 		}
 	}
-	if err := nc.FlushTimeout(patience); err != nil {
+	if err := nc.FlushTimeout(testkit.Patience); err != nil {
 		w.t.Errorf("publish as a stranger: %v", err)
 	}
 	return s

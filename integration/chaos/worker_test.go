@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/backend/memory"
@@ -126,7 +127,7 @@ func (w *worker) subscriptions() int {
 // start runs the sink until it receives. The broker or the store may be away: it
 // tries again.
 func (w *worker) start() {
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(testkit.Patience); ; {
 		err := w.run()
 		if err == nil {
 			return
@@ -251,7 +252,7 @@ func (w *worker) runProcess() error {
 			result = errors.New("papyra-sink ended without a reason")
 		}
 		return result
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		_ = cmd.Process.Kill()
 		<-ended
 		return errors.New("papyra-sink is not ready")

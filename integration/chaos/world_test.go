@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/sink/account"
 )
 
@@ -90,7 +91,7 @@ func (w *world) did(kind faultKind) { w.tally.add("fault: "+string(kind), 1) }
 
 func (w *world) startPublishers() {
 	for i := range w.plan.slots {
-		w.slots = append(w.slots, newSlot(w.t, w.plan, i, w.broker.addr(), &w.storm, w.did))
+		w.slots = append(w.slots, newSlot(w.t, w.plan, i, w.broker.Addr(), &w.storm, w.did))
 	}
 }
 
@@ -163,12 +164,10 @@ func (w *world) repair() {
 	time.Sleep(calmTime)
 }
 
+// await waits on any goroutine.
 func await(t *testing.T, what string, ok func() bool) {
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Errorf("waited in vain for %s", what)
-			return
-		}
+	if !testkit.Wait(ok) {
+		t.Errorf("waited in vain for %s", what)
 	}
 }
 
@@ -184,7 +183,7 @@ func (w *world) finish() {
 	}
 	wg.Wait()
 	w.everyWorker((*worker).stop)
-	w.broker.kill()
+	w.broker.Kill()
 }
 
 func (w *world) sources() (all []*source) {

@@ -194,7 +194,7 @@ func TestSetPapyraReadsWhatPythonWrites(t *testing.T) {
 }
 
 // A set in which the active file is beyond its bound, because the other side
-// stopped rotating when its last number was taken (lesson 31): we go on with it.
+// stopped rotating when its last number was taken: we go on with it.
 func TestSetWhoseRotationStopped(t *testing.T) {
 	s := newSet(t, setBytes, 3)
 	wrote := many(60)
@@ -277,8 +277,8 @@ func TestSetPapyraRecoversWhatPythonWrote(t *testing.T) {
 }
 
 // A compaction of the Python side that ends between its two steps leaves no
-// member of the set at all (lesson 30), only its temporary files. Nothing is
-// lost of them: they are found, moved, and can be put back by their names.
+// member of the set at all, only its temporary files. Nothing is lost of them:
+// they are found, moved, and can be put back by their names.
 func TestSetOfWhichPythonLeftOnlyTemporaryFiles(t *testing.T) {
 	s := newSet(t, setBytes, setFiles)
 	wrote := many(60)
@@ -376,7 +376,7 @@ func TestSetRewriteByPythonKeepsTheIdentity(t *testing.T) {
 			}
 			want := map[papyra.Class]int64{}
 			if rewrite.name == "quarantine" {
-				want[papyra.ClassLeftover] = 1 // NAME.<n>.quarantine.<ms>, beside the set by default (lesson 36)
+				want[papyra.ClassLeftover] = 1 // NAME.<n>.quarantine.<ms>, beside the set by default
 			}
 			report := scan(t, s.ours)
 			if report.NoticeCounts[papyra.NoticeUnsealed] != int64(len(sealed)) || report.AnomalyCounts[papyra.ClassLeftover] != want[papyra.ClassLeftover] || len(report.AnomalyCounts) != len(want) {

@@ -30,7 +30,7 @@ var layers = []struct {
 	{"internal/version", nil},
 	{"internal/human", nil},
 	{"internal/faultfs", nil},
-	{"internal/redistest", nil},
+	{"internal/redistest", []string{"internal/testkit"}},
 
 	{".", []string{"internal/jsontext", "internal/checksum", "internal/escape"}},
 	{"internal/numset", []string{"."}},
@@ -61,7 +61,8 @@ var layers = []struct {
 	{"sink/metrics", []string{".", "sink", "internal/terminal"}},
 
 	// What is put together.
-	{"internal/testkit", []string{".", "sink/broker", "nats.go", "nats-server"}},
+	{"internal/testkit", nil},
+	{"internal/natstest", []string{"internal/testkit", "sink/broker", "nats.go", "nats-server"}},
 	{"cmd/...", []string{"..."}},
 	{"integration/...", []string{"..."}},
 	{"docs", nil},
@@ -158,14 +159,14 @@ func TestStoresDoNotLinkNATS(t *testing.T) {
 		for _, pattern := range []string{".", "internal/...", "sink/backend/...", "sink/account", "sink/transfer", "sink/inspect", "sink/doctor"} {
 			free = free || isIn(room, pattern)
 		}
-		tests := isIn(room, "internal/testkit") || isIn(room, "sink/backend/backendtest")
+		tests := isIn(room, "sink/backend/backendtest")
 		shipped := strings.HasPrefix(room, "cmd/") || strings.HasPrefix(room, "sink") || room == "publisher" || room == "."
 		for _, dep := range p.Deps {
 			other := roomOf(dep)
-			if free && room != "internal/testkit" && (other == "nats.go" || other == "nats-server") {
+			if free && room != "internal/natstest" && (other == "nats.go" || other == "nats-server") {
 				t.Errorf("%s links %s", room, dep)
 			}
-			if forTests := []string{"internal/testkit", "internal/testrecord", "internal/faultdisk", "internal/faultfs", "internal/redistest", "sink/backend/backendtest"}; shipped && !tests && slices.Contains(forTests, other) {
+			if forTests := []string{"internal/testkit", "internal/natstest", "internal/testrecord", "internal/faultdisk", "internal/faultfs", "internal/redistest", "sink/backend/backendtest"}; shipped && !tests && slices.Contains(forTests, other) {
 				t.Errorf("%s, which is shipped, links %s, which is for tests", room, path.Base(other))
 			}
 		}

@@ -276,7 +276,7 @@ func (h *house) arrange() {
 		left = slices.Delete(left, bestAt, bestAt+1)
 	}
 	slices.Reverse(bottom)
-	h.rooms = append(top, bottom...)
+	h.rooms = slices.Concat(top, bottom)
 	at := map[*room]int{}
 	for i, r := range h.rooms {
 		at[r] = i

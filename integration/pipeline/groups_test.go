@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/publisher"
 )
 
@@ -19,7 +20,7 @@ func TestGroupsAndWorkers(t *testing.T) {
 	}
 	p := connect(t, url, publisher.Config{})
 	stop := stream(p)
-	await(t, "a stream", func() bool { return confirmed(p) > 20_000 })
+	testkit.Await(t, "a stream", func() bool { return confirmed(p) > 20_000 })
 	accepted := stop()
 	finish(t, p)
 	for _, s := range sinks {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/publisher"
 	"github.com/papyra/papyra/sink/account"
 	"github.com/papyra/papyra/sink/backend"
@@ -66,7 +67,7 @@ func grows(t *testing.T, path string) {
 		return info.Size()
 	}
 	before := size()
-	await(t, "the file to grow", func() bool { return size() > before+4<<20 })
+	testkit.Await(t, "the file to grow", func() bool { return size() > before+4<<20 })
 }
 
 // TestKilledSinkMergesNothing kills the sink with SIGKILL in the middle of a
@@ -74,7 +75,7 @@ func grows(t *testing.T, path string) {
 // and at most one torn fragment for each kill; nothing was merged or changed.
 func TestKilledSinkMergesNothing(t *testing.T) {
 	kills := 5
-	if long() {
+	if testkit.Long() {
 		kills = 50
 	}
 	dir, url := t.TempDir(), broker(t)
@@ -163,7 +164,7 @@ func playPublisher(url string) int {
 // known, unless a report had named it before.
 func TestKilledPublisherLeavesAnUnknownTail(t *testing.T) {
 	kills := 3
-	if long() {
+	if testkit.Long() {
 		kills = 50
 	}
 	dir, url := t.TempDir(), broker(t)
@@ -259,7 +260,7 @@ func TestKilledPublisherLeavesAnUnknownTail(t *testing.T) {
 // stream, several times. Every record is stored exactly once.
 func TestTerminatedSinkLosesNothing(t *testing.T) {
 	stops := 4
-	if long() {
+	if testkit.Long() {
 		stops = 40
 	}
 	dir, url := t.TempDir(), broker(t)

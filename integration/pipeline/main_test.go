@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,22 +14,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
-)
 
-// patience is how long a test waits for what must happen: far beyond what the
-// slowest machine needs.
-const patience = time.Minute
+	"github.com/papyra/papyra/internal/natstest"
+	"github.com/papyra/papyra/internal/testkit"
+)
 
 // bin holds the programs, built once with the tests' own race detector setting.
 var bin string
 
 func TestMain(m *testing.M) {
-	if os.Getenv(brokerVariable) != "" {
-		os.Exit(playBroker())
-	}
+	natstest.Main()
 	if url := os.Getenv(publisherVariable); url != "" {
 		os.Exit(playPublisher(url))
 	}
@@ -49,8 +43,7 @@ func testMain(m *testing.M) int {
 	args := []string{"build", "-o", dir + "/"}
 	if raceEnabled {
 		args = append(args, "-race")
-		// A program waits a second at its end for reports of other goroutines.
-		if err := os.Setenv("GORACE", "atexit_sleep_ms=10 "+os.Getenv("GORACE")); err != nil {
+		if err := testkit.EndAtOnce(); err != nil {
 			fmt.Fprintln(os.Stderr, "set GORACE:", err)
 			return 1
 		}
@@ -70,75 +63,10 @@ func testMain(m *testing.M) int {
 	return 0
 }
 
-// The test executable is also the broker, where a test needs one that is a
-// process of its own: it prints its URL and ends when its input does.
-const brokerVariable = "PAPYRA_PIPELINE_BROKER"
-
-func playBroker() int {
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	s.Start()
-	if !s.ReadyForConnections(patience) {
-		return 1
-	}
-	fmt.Println(s.ClientURL())
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	s.Shutdown()
-	return 0
-}
-
-// brokerProcess starts a broker that can be stopped and continued.
-func brokerProcess(t *testing.T) (url string, process *os.Process) {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), brokerVariable+"=1")
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGCONT)
-		in.Close()
-		_ = cmd.Wait()
-	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatalf("the broker says nothing: %v", err)
-	}
-	return strings.TrimSpace(line), cmd.Process
-}
-
 // broker starts a broker in the test's own process.
 func broker(t *testing.T) string {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(patience) {
-		t.Fatal("the NATS server is not ready")
-	}
-	return s.ClientURL()
+	return natstest.Embedded(t, nil).ClientURL()
 }
 
 // client is a stranger: a plain NATS connection.
@@ -150,17 +78,6 @@ func client(t *testing.T, url string) *nats.Conn {
 	}
 	t.Cleanup(nc.Close)
 	return nc
-}
-
-// freePort returns an address on which nobody listens now.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // worker is a papyra-sink process.
@@ -212,7 +129,7 @@ func startSink(t *testing.T, dir string, args ...string) *worker {
 	case <-receiving:
 	case <-w.done:
 		t.Fatalf("papyra-sink ended at once: %v", w.err)
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Fatal("papyra-sink is not ready")
 	}
 	return w
@@ -249,7 +166,7 @@ func (w *worker) wait() {
 	w.t.Helper()
 	select {
 	case <-w.done:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		w.t.Fatal("papyra-sink does not end")
 	}
 }
@@ -274,19 +191,6 @@ func ctl(t *testing.T, want int, args ...string) []byte {
 	}
 	return out
 }
-
-// await blocks until ok holds.
-func await(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
-
-// long reports whether the big numbers are wanted.
-func long() bool { return os.Getenv("PAPYRA_LONG") != "" }
 
 // seconds is for messages.
 func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 3, 64) + " s" }

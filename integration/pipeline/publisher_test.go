@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/natstest"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/publisher"
 )
 
@@ -35,7 +37,7 @@ func connect(t *testing.T, url string, c publisher.Config) *publisher.Publisher 
 // finish closes a publisher and expects that everything was confirmed.
 func finish(t *testing.T, p *publisher.Publisher) publisher.Stats {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 	defer cancel()
 	if err := p.Close(ctx); err != nil {
 		t.Fatalf("close the publisher: %v; %+v", err, p.Stats())
@@ -78,9 +80,9 @@ func TestEveryRecordArrivesOnce(t *testing.T) {
 		})
 	}
 	callers.Wait()
-	await(t, "the publisher's connection", func() bool { return p.Stats().Connected })
+	testkit.Await(t, "the publisher's connection", func() bool { return p.Stats().Connected })
 	nc := client(t, url)
-	await(t, "an audit on request", func() bool {
+	testkit.Await(t, "an audit on request", func() bool {
 		publish(t, nc, papyra.AuditSubject("orders"), "")
 		return p.Stats().Audits.Confirmed > 0
 	})
@@ -119,14 +121,15 @@ func TestEveryRecordArrivesOnce(t *testing.T) {
 // stored or counted as dropped.
 func TestNobodyWaitsForAStoppedBroker(t *testing.T) {
 	pause, rate := 2*time.Second, 100_000
-	if long() {
+	if testkit.Long() {
 		pause = 10 * time.Second
 	}
 	if raceEnabled {
 		rate = 40_000 // what two cores can do under the detector, with room
 	}
 	dir := t.TempDir()
-	url, process := brokerProcess(t)
+	server := natstest.Start(t, "")
+	url := server.URL()
 	path := filepath.Join(dir, "records.ndjson")
 	sink := startSink(t, dir, "--server", url, "--backend", "json:"+path)
 	// A buffer that holds a part of the pause, so that some records are dropped.
@@ -160,19 +163,19 @@ func TestNobodyWaitsForAStoppedBroker(t *testing.T) {
 			}
 		})
 	}
-	await(t, "a stream", func() bool { return p.Stats().Events.Confirmed > uint64(rate/4) })
+	testkit.Await(t, "a stream", func() bool { return p.Stats().Events.Confirmed > uint64(rate/4) })
 	before := p.Stats().Events.Accepted
-	if err := process.Signal(syscall.SIGSTOP); err != nil {
+	if err := server.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(pause) // the fault itself
 	during := p.Stats()
-	if err := process.Signal(syscall.SIGCONT); err != nil {
+	if err := server.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	adds(t, "events during the pause", during.Events)
 	confirmed := during.Events.Confirmed
-	await(t, "the stream to go on", func() bool { return p.Stats().Events.Confirmed > confirmed+uint64(rate/4) })
+	testkit.Await(t, "the stream to go on", func() bool { return p.Stats().Events.Confirmed > confirmed+uint64(rate/4) })
 	close(stop)
 	callers.Wait()
 	stats := finish(t, p)
@@ -241,7 +244,7 @@ func TestRecordsWaitForTheFirstSink(t *testing.T) {
 		record(p, i)
 	}
 	nc := client(t, url)
-	await(t, "the server to say that nobody listens", func() bool {
+	testkit.Await(t, "the server to say that nobody listens", func() bool {
 		_, err := nc.Request(papyra.RecordsSubject("orders", papyra.KindEvent), nil, time.Second)
 		return errors.Is(err, nats.ErrNoResponders) && p.Stats().Events.Unheard > 0
 	})

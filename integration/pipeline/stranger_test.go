@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 )
 
 // publish sends payloads to a subject and waits until the server has them.
@@ -22,7 +23,7 @@ func publish(t *testing.T, nc *nats.Conn, subject string, payloads ...string) {
 			t.Fatalf("publish to %s: %v", subject, err)
 		}
 	}
-	if err := nc.FlushTimeout(patience); err != nil {
+	if err := nc.FlushTimeout(testkit.Patience); err != nil {
 		t.Fatalf("flush: %v", err)
 	}
 }
@@ -31,7 +32,7 @@ func publish(t *testing.T, nc *nats.Conn, subject string, payloads ...string) {
 // write to a papyra-sink that runs with its defaults: its own broker, its own
 // file.
 func TestStrangersLinesAreStoredByteForByte(t *testing.T) {
-	dir, address := t.TempDir(), freePort(t)
+	dir, address := t.TempDir(), fmt.Sprint("127.0.0.1:", testkit.FreePort(t))
 	sink := startSink(t, dir, "--listen", address)
 	nc := client(t, "nats://"+address)
 

@@ -65,6 +65,7 @@ func (s *Shelf) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 	pause, err := s.carryOut(a, removals, c.changes, papyra.ReportCompactionPerformed, &papyra.CompactionPerformed{
 		ID: a.id, RecordsBefore: report.RecordsBefore, RecordsAfter: report.RecordsAfter,
 		BytesBefore: report.BytesBefore, BytesAfter: report.BytesAfter,
+		ActEnd: papyra.ActEnd{End: papyra.EndDone},
 	})
 	report.Pause = papyra.Duration(pause)
 	return report, err

@@ -60,6 +60,7 @@ func (s *Shelf) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.R
 	}
 	if _, err := s.carryOut(a, r.removal.reports(papyra.ActRecover, a.id), r.changes, papyra.ReportRecoveryPerformed, &papyra.RecoveryPerformed{
 		ID: a.id, Moved: report.Moved, MovedBytes: report.MovedBytes, Quarantine: report.Quarantine, Counts: before.AnomalyCounts,
+		ActEnd: papyra.ActEnd{End: papyra.EndDone},
 	}); err != nil {
 		return nil, err
 	}

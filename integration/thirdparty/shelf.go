@@ -94,9 +94,6 @@ func (s *Shelf) Groups(context.Context) ([]papyra.ConsumerGroup, error) {
 	return nil, err
 }
 
-// Examine returns nothing: what a shelf needs, its other methods say.
-func (s *Shelf) Examine(context.Context) []papyra.Check { return nil }
-
 // Close ends what runs on the shelf, waits for an act that changes it already,
 // closes an open appender and makes later calls fail with papyra.ErrClosed.
 func (s *Shelf) Close() error {

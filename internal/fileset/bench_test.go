@@ -9,13 +9,14 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/fileset"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
 // benchFile makes a file of about 256 MiB and returns its store and size.
 func benchFile(b *testing.B, strip bool) (*fixture, int64) {
 	b.Helper()
-	f := openFixture(b, filepath.Join(fastDir(b), "records.ndjson"), fileset.SyncNone)
+	f := openFixture(b, filepath.Join(testkit.FastDir(b), "records.ndjson"), fileset.SyncNone)
 	file, err := os.Create(f.path)
 	must(b, err)
 	defer file.Close()
@@ -83,7 +84,7 @@ func BenchmarkScan(b *testing.B) {
 func BenchmarkAppend(b *testing.B) {
 	for _, mode := range []fileset.Sync{fileset.SyncNone, fileset.SyncInterval} {
 		b.Run(string(mode), func(b *testing.B) {
-			f := openFixture(b, filepath.Join(fastDir(b), "records.ndjson"), mode)
+			f := openFixture(b, filepath.Join(testkit.FastDir(b), "records.ndjson"), mode)
 			a := f.appender()
 			defer a.Close()
 			batch := testrecord.Batch(testrecord.New(1).Events(1000)...)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/fileset"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
@@ -25,11 +26,11 @@ import (
 // in order, and at most one fragment is left, which merges with nothing.
 func TestKilledWriter(t *testing.T) {
 	rounds := 5
-	if long() {
+	if testkit.Long() {
 		rounds = 100
 	}
 	for round := range rounds {
-		f := newFixture(t)
+		f := fastFixture(t)
 		cmd := childCommand("stream", f.path)
 		out, err := cmd.StdoutPipe()
 		must(t, err)
@@ -168,7 +169,7 @@ func killAt(t *testing.T, act, path string, p killPoint) (out []byte) {
 // numbers are wanted.
 func some(t *testing.T, points []killPoint, n int) []killPoint {
 	t.Helper()
-	if long() || len(points) <= n {
+	if testkit.Long() || len(points) <= n {
 		t.Logf("%d kill points", len(points))
 		return points
 	}
@@ -183,9 +184,10 @@ func some(t *testing.T, points []killPoint, n int) []killPoint {
 // Killed before any system call that changes files, an append leaves what it
 // said, and at most a fragment.
 func TestStraceKillAppend(t *testing.T) {
-	points := killPoints(t, "append", filepath.Join(t.TempDir(), "a", "records.ndjson"))
+	t.Parallel()
+	points := killPoints(t, "append", filepath.Join(testkit.FastDir(t), "a", "records.ndjson"))
 	for _, p := range some(t, points, 60) {
-		f := openFixture(t, filepath.Join(t.TempDir(), "a", "records.ndjson"), fileset.SyncInterval)
+		f := openFixture(t, filepath.Join(testkit.FastDir(t), "a", "records.ndjson"), fileset.SyncInterval)
 		out := killAt(t, "append", f.path, p)
 		said := 0
 		for _, word := range strings.Fields(string(out)) {
@@ -221,9 +223,10 @@ func crashContent() (content []byte, records []string, damaged [][]byte) {
 // file or the new one and every damaged byte in the file or in quarantine, and
 // the next one finishes the job.
 func TestStraceKillRecover(t *testing.T) {
+	t.Parallel()
 	content, records, damaged := crashContent()
 	fresh := func() *fixture {
-		f := newFixture(t)
+		f := fastFixture(t)
 		f.write(content)
 		must(t, os.WriteFile(filepath.Join(filepath.Dir(f.path), ".records.ndjson.tmp-0123456789abcdef"), []byte("leftover"), 0o600))
 		return f
@@ -277,10 +280,11 @@ func completeActs(t *testing.T, f *fixture) (out []testrecord.Saved) {
 // file or the new one, both with the same view, and the next one finishes the
 // job. Only a recovery takes away what is left over.
 func TestStraceKillCompact(t *testing.T) {
+	t.Parallel()
 	content, records, _ := crashContent()
 	content = content[:bytes.LastIndexByte(content, '\n')+1]
 	fresh := func() *fixture {
-		f := newFixture(t)
+		f := fastFixture(t)
 		f.write(content)
 		return f
 	}

@@ -15,11 +15,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
-
-// long reports whether the big numbers are wanted.
-func long() bool { return os.Getenv("PAPYRA_LONG") != "" }
 
 // A file cut at any byte is healed by the next open: the records before the cut
 // survive, also a last one that lacks only its newline, and what is appended
@@ -37,7 +35,7 @@ func TestCutAtEveryByte(t *testing.T) {
 	if testing.Short() {
 		step = 7
 	}
-	dir := fastDir(t)
+	dir := testkit.FastDir(t)
 	for cut := 0; cut <= len(whole); cut += step {
 		f := openFixture(t, filepath.Join(dir, "records.ndjson"), "none")
 		f.write(whole[:cut])
@@ -97,7 +95,7 @@ func TestRecoverUnfinishedEnd(t *testing.T) {
 	} {
 		for _, damaged := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, damage before %v", name, damaged), func(t *testing.T) {
-				f := newFixture(t)
+				f := fastFixture(t)
 				before := testrecord.Join(l[:2]...)
 				if damaged {
 					before = append(before, "junk\n"...)
@@ -136,57 +134,81 @@ func TestFlippedBits(t *testing.T) {
 	if strings.HasPrefix(t.Name(), onASet) {
 		flips = 1000 // the same code behind the list of files
 	}
-	if long() {
+	if testkit.Long() {
 		flips = 1_000_000
 	}
 	if testing.Short() {
 		flips = 1000
 	}
 	rng := rand.New(rand.NewPCG(7, 7))
-	dir := fastDir(t)
-	f := openFixture(t, filepath.Join(dir, "records.ndjson"), "none")
-	for n := range flips {
-		bit := rng.IntN(8 * len(whole))
-		data := bytes.Clone(whole)
-		data[bit/8] ^= 1 << (bit % 8)
-		must(t, os.WriteFile(f.path, data, 0o600))
-		full := n%2 == 0
+	f := openFixture(t, filepath.Join(testkit.FastDir(t), "records.ndjson"), "none")
+	for n, round := 0, 0; n < flips; round++ {
+		// Each scan tries several lines, with others between them.
+		data, flipped := bytes.Clone(whole), map[int]int{}
+		for i := rng.IntN(2); i < len(lines); i += []int{2, 3, 5, 8}[round%4] {
+			start := len(testrecord.Join(lines[:i]...))
+			bit := 8*start + rng.IntN(8*(len(lines[i])+1))
+			data[bit/8] ^= 1 << (bit % 8)
+			flipped[i] = bit
+		}
+		f.write(data)
+		full := round/4%2 == 0
 		r := f.scan(papyra.ScanOptions{Full: full})
-		hit := lineAt(lines, bit/8)
-		// A newline that was hit joins two records, which may both be spared.
-		if r.Clean() && !harmless(data, lines, hit) {
-			t.Fatalf("bit %d of byte %d, full %v: not noticed in %q", bit%8, bit/8, full, lines[hit])
+		checkFlipsAreNamed(t, lines, flipped, r)
+		n += len(flipped)
+		if n/100 != (n-len(flipped))/100 {
+			checkFlipsAreRecovered(t, f, data, lines, flipped)
 		}
-		if n%100 != 0 {
-			continue
-		}
-		rec := f.recover(papyra.RecoverOptions{})
-		if !rec.After.Clean() {
-			t.Fatalf("bit %d of byte %d: recovery left %+v", bit%8, bit/8, rec.After.Anomalies)
-		}
-		f.checkConserved(data, rec)
-		got := f.read(papyra.Query{})
-		for i, line := range lines {
-			if i != hit && !slices.Contains(got, string(line)) {
-				t.Fatalf("bit %d of byte %d: an undamaged record is gone: %s", bit%8, bit/8, line)
-			}
+		if t.Failed() {
+			t.Fatalf("full %v, flipped bits by line: %v", full, flipped)
 		}
 	}
 }
 
-func lineAt(lines [][]byte, off int) int {
+// checkFlipsAreNamed makes sure that a scan names each line in which a bit was
+// flipped and no other.
+func checkFlipsAreNamed(t *testing.T, lines [][]byte, flipped map[int]int, r *papyra.ScanReport) {
+	t.Helper()
+	joined := false // with the line before, whose newline was hit
+	start := int64(0)
 	for i, line := range lines {
-		if off -= len(line) + 1; off < 0 {
-			return i
+		end := start + int64(len(line)) + 1
+		bit, hit := flipped[i]
+		newline := hit && int64(bit/8) == end-1
+		until := end
+		if newline && i+1 < len(lines) {
+			until += int64(len(lines[i+1])) // which of the two is named is not said
 		}
+		named := slices.ContainsFunc(r.Anomalies, func(a papyra.Anomaly) bool {
+			return a.Offset < until && a.Offset+max(a.Length, 1) > start
+		})
+		switch {
+		case newline && i == len(lines)-1:
+			// It became white space, or something that ends the file too.
+		case hit && !named:
+			t.Errorf("bit %d of byte %d: not noticed in %q", bit%8, bit/8, line)
+		case !hit && !joined && named:
+			t.Errorf("line %d is damaged by a flip in another one", i)
+		}
+		joined, start = newline, end
 	}
-	return len(lines) - 1
 }
 
-// harmless reports whether a flip changed no record: the newline at the end of
-// the file became white space, or something that ends a line too.
-func harmless(data []byte, lines [][]byte, hit int) bool {
-	return hit == len(lines)-1 && bytes.HasPrefix(data, bytes.TrimSuffix(testrecord.Join(lines...), []byte("\n")))
+// checkFlipsAreRecovered makes sure that a recovery spares every line in which no
+// bit was flipped, and conserves the others.
+func checkFlipsAreRecovered(t *testing.T, f *fixture, data []byte, lines [][]byte, flipped map[int]int) {
+	t.Helper()
+	rec := f.recover(papyra.RecoverOptions{})
+	if !rec.After.Clean() {
+		t.Errorf("recovery left %+v", rec.After.Anomalies)
+	}
+	f.checkConserved(data, rec)
+	got := f.read(papyra.Query{})
+	for i, line := range lines {
+		if _, hit := flipped[i]; !hit && !slices.Contains(got, string(line)) {
+			t.Errorf("an undamaged record is gone: %s", line)
+		}
+	}
 }
 
 // corpus damages a file of records in every way that the project knows. Each
@@ -255,7 +277,7 @@ func TestDamage(t *testing.T) {
 	lines := testrecord.New(1).Events(8)
 	for name, c := range corpus() {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
+			f := fastFixture(t)
 			f.write(c.data)
 			old := time.Now().Add(-time.Hour)
 			must(t, os.Chtimes(f.path, old, old))
@@ -293,7 +315,7 @@ func TestDamage(t *testing.T) {
 // A hundred megabytes without a newline are measured and moved without being
 // held.
 func TestLineOfHundredMegabytes(t *testing.T) {
-	f := newFixture(t)
+	f := fastFixture(t)
 	lines := testrecord.New(1).Events(4)
 	f.write(testrecord.Join(lines[:2]...))
 	const size = 100 << 20

@@ -14,6 +14,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/faultdisk"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
@@ -63,6 +64,7 @@ func checkDedupe(t *testing.T, f *fixture, before []string) {
 // Killed before any system call that changes files, a removal of duplicates
 // leaves the old file or the new one, and the next one finishes the job.
 func TestStraceKillDedupe(t *testing.T) {
+	t.Parallel()
 	content, records, _ := crashContent()
 	content = content[:bytes.LastIndexByte(content, '\n')+1]
 	before := append(slices.Clone(records), records[2:9]...)
@@ -70,7 +72,7 @@ func TestStraceKillDedupe(t *testing.T) {
 		content = append(append(content, line...), '\n')
 	}
 	fresh := func() *fixture {
-		f := newFixture(t)
+		f := fastFixture(t)
 		f.write(content)
 		return f
 	}
@@ -109,8 +111,9 @@ func copiesInASet(t *testing.T, path string) (before []string) {
 
 // Killed anywhere, on a set, each record is in one of the files.
 func TestStraceKillDedupeSet(t *testing.T) {
+	t.Parallel()
 	set := func() (*fixture, []string) {
-		path := filepath.Join(t.TempDir(), "records.ndjson")
+		path := filepath.Join(testkit.FastDir(t), "records.ndjson")
 		before := copiesInASet(t, path)
 		return bound(t, path, childMaxBytes, 9), before
 	}
@@ -135,7 +138,7 @@ func TestStraceKillDedupeSet(t *testing.T) {
 
 // A disk that is full in the middle leaves the old files.
 func TestDedupeOnAFullDisk(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "records.ndjson")
+	path := filepath.Join(testkit.FastDir(t), "records.ndjson")
 	before := copiesInASet(t, path)
 	f := bound(t, path, childMaxBytes, 9)
 	dir := filepath.Dir(path)
@@ -159,7 +162,7 @@ func TestDedupeOnAFullDisk(t *testing.T) {
 // the bound reaches it, as if nobody had removed another one.
 func TestDedupeBesideRotation(t *testing.T) {
 	const maxBytes, maxFiles = 3000, 4
-	f := newBound(t, maxBytes, maxFiles)
+	f := bound(t, filepath.Join(testkit.FastDir(t), "records.ndjson"), maxBytes, maxFiles)
 	src := testrecord.New(1)
 	a := f.appender()
 	ctx := t.Context()

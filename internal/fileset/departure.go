@@ -1,6 +1,7 @@
 package fileset
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -168,6 +169,9 @@ func (d *departure) note(ctx context.Context, digits string, lastTry bool) error
 		}
 		c.addDamage(c.lines.Unread())
 	}
+	if err := s.resolveCarried(ctx, &c.carried, c.pinnedFile); err != nil {
+		return err
+	}
 	gone, err := s.pruneCarried(ctx, &c.carried, c.pinnedFile)
 	if err != nil {
 		return err
@@ -244,6 +248,57 @@ func (s *Store) rotationSigner() *maintain.Signer {
 		s.signer = maintain.NewSigner()
 	}
 	return s.signer
+}
+
+// resolveCarried looks in the other files of the set for the ends of acts that have
+// announced in f what they are going to remove. An act ends right behind its
+// announcement, so that this is seldom another file.
+func (s *Store) resolveCarried(ctx context.Context, carried *maintain.Carried, f *pinnedFile) error {
+	open := carried.OpenActs()
+	if len(open) == 0 {
+		return nil
+	}
+	sn, err := s.names.openSet(s.disk)
+	if err != nil {
+		return err
+	}
+	defer sn.close()
+	takenBack := map[string]bool{}
+	for _, other := range sn.files {
+		if other.dev == f.dev && other.ino == f.ino {
+			continue
+		}
+		if err := s.addEnds(ctx, other, open, takenBack); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			break // what cannot be read may hold no end: what was announced counts
+		}
+	}
+	carried.Resolve(func(id string) bool { return takenBack[id] })
+	return nil
+}
+
+// addEnds adds those of the acts whose end in a file takes them back.
+func (s *Store) addEnds(ctx context.Context, f *pinnedFile, acts []string, takenBack map[string]bool) error {
+	var (
+		rec papyra.Record
+		r   = lines.NewForward(disk.Interruptible(ctx, s.disk), f.f, f.size)
+	)
+	for {
+		l, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, id := range acts {
+			if bytes.Contains(l.Bytes, []byte(id)) && papyra.ParseInto(&rec, l.Bytes) == nil && maintain.TakesBack(&rec, id) {
+				takenBack[id] = true
+			}
+		}
+	}
 }
 
 // pruneCarried makes carried forget the runs of which only f has anything left. For

@@ -17,6 +17,7 @@ import (
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/fileset/lines"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
@@ -60,7 +61,7 @@ func TestRotateReadsInStep(t *testing.T) {
 			disk := &readingDisk{}
 			dropped := 0
 			disk.dropping = func(string, string) { dropped++ }
-			s, err := Open(Config{Path: filepath.Join(t.TempDir(), "records.ndjson"), Numbered: true, MaxBytes: maxBytes, MaxFiles: 3, Disk: disk})
+			s, err := Open(Config{Path: filepath.Join(testkit.FastDir(t), "records.ndjson"), Numbered: true, MaxBytes: maxBytes, MaxFiles: 3, Disk: disk})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -107,7 +108,7 @@ func TestRotateAheadFails(t *testing.T) {
 	disk := &readingDisk{}
 	dropped := 0
 	disk.dropping = func(string, string) { dropped++ }
-	s, err := Open(Config{Path: filepath.Join(t.TempDir(), "records.ndjson"), Numbered: true, MaxBytes: maxBytes, MaxFiles: 2, Disk: disk})
+	s, err := Open(Config{Path: filepath.Join(testkit.FastDir(t), "records.ndjson"), Numbered: true, MaxBytes: maxBytes, MaxFiles: 2, Disk: disk})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +159,7 @@ func TestRotateAheadTellsTheSame(t *testing.T) {
 				rt.Fatal(err)
 			}
 		}
-		dir := t.TempDir()
+		dir := testkit.FastDir(t)
 		maxBytes, maxFiles := int64(rapid.IntRange(3_000, 12_000).Draw(rt, "max_bytes")), rapid.IntRange(3, 5).Draw(rt, "max_files")
 		disk := &readingDisk{}
 		config := Config{Path: filepath.Join(dir, "records.ndjson"), Numbered: true, MaxBytes: maxBytes, MaxFiles: maxFiles, Disk: disk, Sync: SyncNone}

@@ -100,7 +100,7 @@ func TestExamineLock(t *testing.T) {
 	if err := os.WriteFile(lock, []byte(`{"host":"\u001b[2Jx","pid":7,"start":""}`+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	check(t, f.Store, "lock", papyra.StatusOK, `held by process 7 on \?\[2Jx since \?`, "")
+	check(t, f.Store, "lock", papyra.StatusOK, `held by process 7 on \\x1b\[2Jx since \?`, "")
 	if err := os.WriteFile(lock, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}

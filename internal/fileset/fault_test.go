@@ -17,6 +17,7 @@ import (
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/faultdisk"
 	"github.com/papyra/papyra/internal/fileset"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
@@ -123,7 +124,7 @@ func TestFailedWriteThatStays(t *testing.T) {
 
 // Each batch is one write, up to 8 MiB, always of whole lines.
 func TestOneWriteForEachBatch(t *testing.T) {
-	f := newFixture(t)
+	f := fastFixture(t)
 	a := f.appender()
 	before := f.disk.Calls(faultdisk.Write)
 	f.append(a, testrecord.New(1).Events(1000)...)
@@ -231,7 +232,7 @@ func TestFailedSyncInBatchMode(t *testing.T) {
 
 // Bytes without fsync are bounded: 64 MiB force one.
 func TestUnsyncedBytesForceASync(t *testing.T) {
-	f := newFixture(t)
+	f := fastFixture(t)
 	a := f.appender()
 	src := testrecord.New(1)
 	line := src.Line("orders", papyra.KindEvent, strings.Repeat("x", 250_000))
@@ -487,7 +488,7 @@ func TestUnreadablePart(t *testing.T) {
 
 // A cancelled act is abandoned whole.
 func TestCancelledActsLeaveNothing(t *testing.T) {
-	f := openFixture(t, filepath.Join(fastDir(t), "records.ndjson"), fileset.SyncInterval)
+	f := openFixture(t, filepath.Join(testkit.FastDir(t), "records.ndjson"), fileset.SyncInterval)
 	src := testrecord.New(1)
 	var content []byte
 	for range 60 {
@@ -546,7 +547,7 @@ func TestCancelledActsLeaveNothing(t *testing.T) {
 
 // Close ends a running act and returns when it has ended.
 func TestCloseEndsActs(t *testing.T) {
-	f := newFixture(t)
+	f := fastFixture(t)
 	f.write(bytes.Repeat(testrecord.Join(testrecord.New(1).Events(1000)...), 20))
 	started, ended := make(chan struct{}), make(chan error)
 	go func() {

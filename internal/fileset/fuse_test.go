@@ -17,6 +17,7 @@ import (
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/faultfs"
 	"github.com/papyra/papyra/internal/fileset"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
@@ -196,7 +197,7 @@ func (s *sweep) run(t *testing.T, fs *faultfs.FS, points int) {
 		}
 	}
 	chosen := all
-	if !long() && len(all) > points {
+	if !testkit.Long() && len(all) > points {
 		chosen = nil
 		for i := range points {
 			chosen = append(chosen, all[i*len(all)/points])

@@ -2,6 +2,7 @@ package fileset_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,12 +15,17 @@ import (
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/faultdisk"
 	"github.com/papyra/papyra/internal/fileset"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
 func TestMain(m *testing.M) {
 	if act := os.Getenv("PAPYRA_TEST_ACT"); act != "" {
 		os.Exit(child(act, os.Args[1:]))
+	}
+	if err := testkit.EndAtOnce(); err != nil {
+		fmt.Fprintln(os.Stderr, "set GORACE:", err)
+		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -56,6 +62,12 @@ func newFixture(t testing.TB) *fixture {
 	return openFixture(t, filepath.Join(t.TempDir(), "records.ndjson"), fileset.SyncInterval)
 }
 
+// fastFixture is newFixture in memory, where there is such a place.
+func fastFixture(t testing.TB) *fixture {
+	t.Helper()
+	return openFixture(t, filepath.Join(testkit.FastDir(t), "records.ndjson"), fileset.SyncInterval)
+}
+
 func openFixture(t testing.TB, path string, mode fileset.Sync) *fixture {
 	t.Helper()
 	f := &fixture{t: t, path: path, disk: faultdisk.New(), clock: &clock{now: testrecord.Start}}
@@ -70,18 +82,6 @@ func openFixture(t testing.TB, path string, mode fileset.Sync) *fixture {
 	}
 	t.Cleanup(func() { _ = f.Close() })
 	return f
-}
-
-// fastDir returns a directory in memory where there is one, for tests that sync
-// thousands of times and are not about what a disk does with it.
-func fastDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "papyra-test-") //nolint:usetesting // not where other temporary files are
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
 }
 
 // write makes the file with these bytes.

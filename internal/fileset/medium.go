@@ -178,15 +178,20 @@ type marks map[*pinnedFile]*fileMarks
 // last one is 0.
 type fileMarks struct {
 	lines   *roaring64.Bitmap
-	all     int64 // lines of the file that were visited
-	first   int64 // number of the first marked line in the file, which is the highest; -1 if there is none
-	offset  int64 // where that line begins
-	endless bool  // the last line has no newline, and is marked
+	copies  *roaring64.Bitmap // those of lines that are marked as copies
+	all     int64             // lines of the file that were visited
+	first   int64             // number of the first marked line in the file, which is the highest; -1 if there is none
+	offset  int64             // where that line begins
+	endless bool              // the last line has no newline, and is marked
+	gone    bool              // the file was replaced by one without the marked lines, or has left the set
 }
 
 // addLine marks a line.
-func (m *fileMarks) addLine(number int64, l *lines.Line) {
+func (m *fileMarks) addLine(number int64, part maintain.Part, l *lines.Line) {
 	m.lines.Add(uint64(number))
+	if part == maintain.Copies {
+		m.copies.Add(uint64(number))
+	}
 	m.endless = m.endless || !l.Ended
 	if m.lines.GetCardinality() == 1 || number > m.first {
 		m.first, m.offset = number, l.Offset
@@ -197,7 +202,7 @@ func (m *fileMarks) addLine(number int64, l *lines.Line) {
 func (p *pinnedSet) NewMarks() maintain.Marks {
 	m := marks{}
 	for _, f := range p.files {
-		m[f] = &fileMarks{lines: roaring64.New(), first: -1}
+		m[f] = &fileMarks{lines: roaring64.New(), copies: roaring64.New(), first: -1}
 	}
 	return m
 }
@@ -206,16 +211,16 @@ func (p *pinnedSet) NewMarks() maintain.Marks {
 func (p *pinnedSet) Backward(all maintain.Marks, part maintain.Part, visit maintain.Visit) error {
 	m, _ := all.(marks)
 	for i := len(p.files) - 1; i >= 0; i-- {
-		if err := p.visitBackward(p.files[i], m[p.files[i]], part > 0, visit); err != nil {
+		if err := p.visitBackward(p.files[i], m[p.files[i]], part, visit); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// visitBackward visits the lines of one file. again says that some are marked
-// already: these are left out.
-func (p *pinnedSet) visitBackward(f *pinnedFile, m *fileMarks, again bool, visit maintain.Visit) error {
+// visitBackward visits the lines of one file. Behind the first part, those that
+// are marked already are left out.
+func (p *pinnedSet) visitBackward(f *pinnedFile, m *fileMarks, part maintain.Part, visit maintain.Visit) error {
 	r := lines.NewBackward(p.disk, f.f, f.size)
 	p.line.p, p.line.f = p, f
 	for number := int64(0); ; number++ {
@@ -229,13 +234,13 @@ func (p *pinnedSet) visitBackward(f *pinnedFile, m *fileMarks, again bool, visit
 		}
 		if m != nil {
 			m.all = number + 1
-			if again && m.lines.Contains(uint64(number)) {
+			if part > 0 && m.lines.Contains(uint64(number)) {
 				continue
 			}
 		}
 		mark, err := visit(&p.line)
 		if mark && m != nil {
-			m.addLine(number, &p.line.Line)
+			m.addLine(number, part, &p.line.Line)
 		}
 		if err != nil {
 			return err

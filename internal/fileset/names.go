@@ -51,6 +51,7 @@ func (n names) member(number int) string      { return n.path() + "." + strconv.
 func (n names) beside(name string) string     { return filepath.Join(n.dir, name) }
 func (n names) lock() string                  { return n.beside("." + n.name + ".lock") }
 func (n names) saved() string                 { return n.beside("." + n.name + ".saved") }
+func (n names) reserve() string               { return n.beside("." + n.name + ".reserve") }
 func (n names) rejected() string              { return n.beside("." + n.name + ".rejected") }
 func (n names) temporary() string             { return n.beside("." + n.name + ".tmp-" + randomHex()) }
 func (n names) dropping(digits string) string { return n.beside("." + n.name + ".dropping-" + digits) }

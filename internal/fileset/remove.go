@@ -14,26 +14,29 @@ import (
 
 // Remove rewrites each file that has marked lines without these, from the oldest
 // file on.
-func (p *pinnedSet) Remove(all maintain.Marks, advance func(int64)) (pause time.Duration, err error) {
+func (p *pinnedSet) Remove(all maintain.Marks, advance func(int64)) (pause time.Duration, changed bool, err error) {
 	m, _ := all.(marks)
 	for _, f := range p.files {
 		if m[f].lines.IsEmpty() {
 			continue
 		}
-		took, err := p.removeLines(f, m[f], advance)
+		took, placed, err := p.removeLines(f, m[f], advance)
+		m[f].gone = placed
+		changed = changed || placed
 		if errors.Is(err, errGone) && (f.number > 0 || p.s.maxFiles > 0) {
+			m[f].gone = true
 			continue // rotated away meanwhile, and reported by the rotation
 		}
 		if err != nil {
-			return pause, err
+			return pause, changed, err
 		}
 		pause = max(pause, took)
 	}
-	return pause, nil
+	return pause, changed, nil
 }
 
 // removeLines replaces a file by one with the lines that stay.
-func (p *pinnedSet) removeLines(f *pinnedFile, m *fileMarks, advance func(int64)) (time.Duration, error) {
+func (p *pinnedSet) removeLines(f *pinnedFile, m *fileMarks, advance func(int64)) (pause time.Duration, placed bool, err error) {
 	tail := f.size
 	if m.endless {
 		tail++ // the newline that ended the line afterwards goes with it

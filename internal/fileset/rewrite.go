@@ -36,16 +36,17 @@ var errGone = errors.New("the file is no longer part of the store")
 // rewriteFile replaces one pinned file by a new one with its owner and mode. fill
 // writes what stays of the pinned bytes. Of the active file, what was appended
 // behind offset tail meanwhile is copied too, and the writer goes on in the new
-// file. pause is the longest time for which appends waited.
+// file. pause is the longest time for which appends waited; placed says that the
+// name leads to the new file.
 //
 // The new file is durable before it takes the name. After an error the name leads
 // to the old file, whole, or, where only the sync of the directory or opening the
 // new file failed, to the new one.
-func (s *Store) rewriteFile(ctx context.Context, f *pinnedFile, tail int64, fill func(io.Writer) error) (pause time.Duration, err error) {
+func (s *Store) rewriteFile(ctx context.Context, f *pinnedFile, tail int64, fill func(io.Writer) error) (pause time.Duration, placed bool, err error) {
 	path := s.temporary()
 	to, err := s.makeLike(path, f)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	rp := &replacement{s: s, f: f, path: path, to: to, tail: tail}
 	defer func() {
@@ -56,16 +57,16 @@ func (s *Store) rewriteFile(ctx context.Context, f *pinnedFile, tail int64, fill
 	}()
 	buffered := bufio.NewWriterSize(rp, int(min(fillBuffer, max(f.size, 4096))))
 	if err := fill(buffered); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if err := buffered.Flush(); err != nil {
-		return 0, rp.wrapError("write", err)
+		return 0, false, rp.wrapError("write", err)
 	}
 	if err := rp.syncNew(); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	err = rp.takeName(ctx)
-	return rp.pause, err
+	return rp.pause, rp.placed, err
 }
 
 // replacement is a new file that is about to take the name of a pinned one.

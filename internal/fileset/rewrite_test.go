@@ -10,6 +10,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/fileset/disk"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
@@ -57,7 +58,7 @@ func TestCompactCatchesUp(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			disk := &watchedDisk{}
-			path := filepath.Join(t.TempDir(), "records.ndjson")
+			path := filepath.Join(testkit.FastDir(t), "records.ndjson")
 			s, err := Open(Config{Path: path, Disk: disk})
 			if err != nil {
 				t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/faultdisk"
 	"github.com/papyra/papyra/internal/fileset"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
@@ -107,6 +108,7 @@ func TestRootNoInodes(t *testing.T) {
 	// To another file system it goes.
 	elsewhere := filepath.Join(t.TempDir(), "quarantine")
 	must(t, os.Remove(filepath.Join(dir, "filler0"))) // for the new file
+	must(t, os.Remove(filepath.Join(dir, "filler1"))) // for the room that the act reserves
 	r := f.recover(papyra.RecoverOptions{QuarantineDir: elsewhere})
 	if !r.After.Clean() || !strings.HasPrefix(r.Quarantine, elsewhere) {
 		t.Errorf("recover to another file system: %+v", r)
@@ -176,7 +178,7 @@ func powerCutsOf(t *testing.T, points int, open func(path string) *fixture, prep
 	for n := 1; n <= total; n++ {
 		cuts = append(cuts, n)
 	}
-	if !long() && len(cuts) > points {
+	if !testkit.Long() && len(cuts) > points {
 		var some []int
 		for i := range points {
 			some = append(some, cuts[i*len(cuts)/points])

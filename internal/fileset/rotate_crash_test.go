@@ -20,6 +20,7 @@ import (
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/fileset"
 	"github.com/papyra/papyra/internal/fileset/disk"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
@@ -42,8 +43,9 @@ func fullSet(t *testing.T, path string) (n int) {
 // set in which nothing is twice. The next appender finishes what was begun: every
 // event is stored or was dropped by the bound and told, once.
 func TestStraceKillRotate(t *testing.T) {
+	t.Parallel()
 	set := func() (string, int) {
-		path := filepath.Join(t.TempDir(), "records.ndjson")
+		path := filepath.Join(testkit.FastDir(t), "records.ndjson")
 		return path, fullSet(t, path)
 	}
 	path, _ := set()
@@ -128,11 +130,12 @@ func checkNamed(t *testing.T, f *fixture, run string, n int) {
 	}
 }
 
-// Lesson 30: killed anywhere, a compaction of a set leaves every file, old or
+// Killed anywhere, a compaction of a set leaves every file, old or
 // new, and the view.
-func TestLesson30StraceKillCompactSet(t *testing.T) {
+func TestStraceKillCompactSet(t *testing.T) {
+	t.Parallel()
 	set := func() *fixture {
-		path := filepath.Join(t.TempDir(), "records.ndjson")
+		path := filepath.Join(testkit.FastDir(t), "records.ndjson")
 		fullSet(t, path)
 		return bound(t, path, childMaxBytes, childMaxFiles)
 	}
@@ -165,11 +168,11 @@ func TestLesson30StraceKillCompactSet(t *testing.T) {
 	}
 }
 
-// Lesson 42: whoever reads, scans or compacts while the names shift sees each
+// Whoever reads, scans or compacts while the names shift sees each
 // file once, in this process and in others.
-func TestLesson42ReadersBesideRotation(t *testing.T) {
+func TestReadersBesideRotation(t *testing.T) {
 	const maxBytes, maxFiles = 3000, 6
-	f := newBound(t, maxBytes, maxFiles)
+	f := bound(t, filepath.Join(testkit.FastDir(t), "records.ndjson"), maxBytes, maxFiles)
 	other := bound(t, f.path, maxBytes, maxFiles) // as another process: it knows nothing of the first
 	src := testrecord.New(1)
 	a := f.appender()
@@ -246,7 +249,7 @@ func readInOrder(ctx context.Context, s *fileset.Store, reverse bool) error {
 // under them are shifted and dropped.
 func TestActsBesideRotation(t *testing.T) {
 	const maxBytes, maxFiles = 20_000, 4
-	f := newBound(t, maxBytes, maxFiles)
+	f := bound(t, filepath.Join(testkit.FastDir(t), "records.ndjson"), maxBytes, maxFiles)
 	src := testrecord.New(1)
 	a := f.appender()
 	f.append(a, src.Events(300)...)
@@ -371,7 +374,7 @@ func (d *dyingDisk) Remove(path string) error {
 // dropped and told, and nothing was dropped that had a place.
 func TestRotateAgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &rotateModel{t: t, rt: rt, path: filepath.Join(fastDir(t), "records.ndjson"), src: testrecord.New(1), maxBytes: 1500, maxFiles: 3}
+		m := &rotateModel{t: t, rt: rt, path: filepath.Join(testkit.FastDir(t), "records.ndjson"), src: testrecord.New(1), maxBytes: 1500, maxFiles: 3}
 		m.open(1 << 30)
 		defer func() { _ = m.store.Close() }()
 		rt.Repeat(map[string]func(*rapid.T){

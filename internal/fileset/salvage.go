@@ -38,9 +38,10 @@ type salvage struct {
 	advance func(int64)
 	removal maintain.Removal
 
-	damaged []*pinnedFile // to be rewritten
-	found   bool          // anything at all
-	endless bool          // the active file's last line has no newline, and goes
+	places  map[*pinnedFile]maintain.Removal // how much each file loses
+	damaged []*pinnedFile                    // to be rewritten
+	found   bool                             // anything at all
+	endless bool                             // the active file's last line has no newline, and goes
 }
 
 // Salvage copies all damage into a quarantine act and makes that durable.
@@ -84,17 +85,21 @@ func (sv *salvage) Close() {
 
 // Move rewrites the damaged files without what the quarantine holds, and removes
 // the leftovers.
-func (sv *salvage) Move() error {
+func (sv *salvage) Move() (moved maintain.Removal, err error) {
 	for _, f := range sv.damaged {
-		err := sv.rewriteDamaged(f)
+		placed, err := sv.rewriteDamaged(f)
 		if errors.Is(err, errGone) && sv.p.s.maxFiles > 0 {
 			continue // rotated away meanwhile, and reported by the rotation
 		}
+		if placed {
+			moved.Damaged += sv.places[f].Damaged
+			moved.DamagedBytes += sv.places[f].DamagedBytes
+		}
 		if err != nil {
-			return err
+			return moved, err
 		}
 	}
-	return sv.removeLeftovers()
+	return moved, sv.removeLeftovers(&moved)
 }
 
 // visitor is called with a damaged place in the file base, which is open as f.
@@ -113,10 +118,13 @@ func (sv *salvage) eachDamage(visit visitor) error {
 		}
 		return nil
 	}
+	sv.places = map[*pinnedFile]maintain.Removal{}
 	for _, f := range sv.p.files {
+		before := sv.removal
 		if err := sv.visitFile(f, counted); err != nil {
 			return err
 		}
+		sv.places[f] = maintain.Removal{Damaged: sv.removal.Damaged - before.Damaged, DamagedBytes: sv.removal.DamagedBytes - before.DamagedBytes}
 	}
 	leftovers := sv.leftovers()
 	if sv.p.busy {
@@ -211,13 +219,13 @@ func (sv *salvage) visitLeftover(left leftover, visit visitor) error {
 
 // rewriteDamaged replaces a file by one without the damaged places. It reads these
 // from the index of the quarantine.
-func (sv *salvage) rewriteDamaged(f *pinnedFile) error {
+func (sv *salvage) rewriteDamaged(f *pinnedFile) (placed bool, err error) {
 	s := sv.p.s
 	tail := f.size
 	if f.number == 0 && sv.endless {
 		tail++ // the newline that ended the fragment afterwards goes with it
 	}
-	_, err := s.rewriteFile(sv.p.ctx, f, tail, func(w io.Writer) error {
+	_, placed, err = s.rewriteFile(sv.p.ctx, f, tail, func(w io.Writer) error {
 		w = &countingWriter{w: w, advance: sv.advance}
 		at := int64(0)
 		err := sv.q.eachEntry(func(e *Saved) error {
@@ -239,7 +247,7 @@ func (sv *salvage) rewriteDamaged(f *pinnedFile) error {
 		}
 		return disk.CopyRange(sv.p.ctx, s.disk, w, f.f, at, f.size)
 	})
-	return err
+	return placed, err
 }
 
 // countingWriter calls advance with the bytes that it has written.
@@ -255,7 +263,7 @@ func (c *countingWriter) Write(b []byte) (int, error) {
 }
 
 // removeLeftovers removes the leftovers, which are in quarantine now.
-func (sv *salvage) removeLeftovers() error {
+func (sv *salvage) removeLeftovers(moved *maintain.Removal) error {
 	s, leftovers := sv.p.s, sv.leftovers()
 	if len(leftovers) == 0 {
 		return nil
@@ -265,6 +273,8 @@ func (sv *salvage) removeLeftovers() error {
 		if err := s.disk.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return &papyra.StoreError{Op: "remove leftover", Path: path, Offset: -1, Err: err, Hint: "it is in quarantine already; remove it"}
 		}
+		moved.Damaged++
+		moved.DamagedBytes += left.size
 	}
 	return disk.SyncDirectory(s.disk, s.dir)
 }

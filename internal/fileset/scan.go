@@ -119,21 +119,21 @@ func (sc *setScan) scanFile(ctx context.Context, f *pinnedFile) error {
 	workers := min(runtime.GOMAXPROCS(0), maxWorkers, blocks)
 	tallies := make([]judge.Tally, workers)
 	identities := make([]*judge.Identities, workers)
-	start := func(ctx context.Context, n int) func(piece int) *block {
+	start := func(ctx context.Context, n int) func(piece int) block {
 		w := newBlockWorker(ctx, sc, f, &tallies[n])
 		if sc.identities != nil {
 			identities[n] = judge.NewIdentities(workers)
 			w.identities = identities[n]
 		}
-		return func(piece int) *block {
+		return func(piece int) block {
 			at := int64(piece) * blockSize
-			b := &block{start: at, end: min(at+blockSize, f.size)}
-			w.judgeBlock(ctx, b)
+			b := block{start: at, end: min(at+blockSize, f.size)}
+			w.judgeBlock(ctx, &b)
 			return b
 		}
 	}
 	linesBefore := int64(0)
-	err := inOrder(ctx, blocks, workers, start, func(b *block) {
+	err := inOrder(ctx, blocks, workers, start, func(b block) {
 		sc.findings.Merge(b.findings, linesBefore)
 		linesBefore += b.lines
 		sc.readable = sc.readable && !b.unreadable

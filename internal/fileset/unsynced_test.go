@@ -9,12 +9,13 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/papyra/papyra/internal/fileset/disk"
+	"github.com/papyra/papyra/internal/testkit"
 )
 
 // TestKeptBytes keeps, cuts and forgets at random and wants exactly the bytes
 // that a plain slice would hold, at their place in a file.
 func TestKeptBytes(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "f")
+	path := filepath.Join(testkit.FastDir(t), "f")
 	rapid.Check(t, func(t *rapid.T) {
 		var u unsynced
 		var want []byte

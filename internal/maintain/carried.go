@@ -17,6 +17,9 @@ import (
 type Carried struct {
 	byAct   map[string]*carriedAct // what RemovalReports say
 	reports carriedReports         // what the others say
+
+	takenBack map[string]bool                    // ids of acts that removed nothing, or something else
+	open      map[string][]*papyra.RemovalReport // of acts whose end was not met, by id
 }
 
 type carriedAct struct {
@@ -38,9 +41,21 @@ type carriedRun struct {
 // that goes for good: rec; another one whose place rec takes among those that
 // stay; or nil.
 func (c *Carried) Add(rec *papyra.Record) (gone *papyra.Record) {
-	if string(rec.Type) == papyra.ReportRemoval && string(rec.System) == papyra.SystemReserved {
-		c.addRemoval(rec)
-		return rec
+	if string(rec.System) == papyra.SystemReserved {
+		switch string(rec.Type) {
+		case papyra.ReportRemoval:
+			c.addRemoval(rec)
+			return rec
+		case papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
+			if id, takesBack := endOf(rec); takesBack {
+				if c.takenBack == nil {
+					c.takenBack = map[string]bool{}
+				}
+				c.takenBack[id] = true
+				delete(c.open, id)
+			}
+			return rec
+		}
 	}
 	return c.reports.addReport(rec)
 }
@@ -52,11 +67,65 @@ func (c *Carried) Limit(bytes int64) (gone []*papyra.Record) { return c.reports.
 // Kept returns the reports that stay, each with its newline.
 func (c *Carried) Kept() [][]byte { return c.reports.stayingLines() }
 
+// endOf returns the id of an act whose end is rec, and whether that takes back what
+// the act announced.
+func endOf(rec *papyra.Record) (id string, takesBack bool) {
+	var p struct {
+		ID string `json:"id"`
+		papyra.ActEnd
+	}
+	return p.ID, json.Unmarshal(rec.Payload, &p) == nil && p.TakesBack()
+}
+
+// TakesBack reports whether rec is the end of the act id and takes back what it
+// announced.
+func TakesBack(rec *papyra.Record, id string) bool {
+	if rec.Kind != papyra.KindReport || string(rec.System) != papyra.SystemReserved {
+		return false
+	}
+	switch string(rec.Type) {
+	case papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
+		of, takesBack := endOf(rec)
+		return takesBack && of == id
+	}
+	return false
+}
+
+// OpenActs returns the ids of the acts that announced a removal and whose end was
+// not among the reports: it stands behind them in the store, if there is one.
+func (c *Carried) OpenActs() []string { return slices.Sorted(maps.Keys(c.open)) }
+
+// Resolve says which of the open acts were taken back. The others count.
+func (c *Carried) Resolve(takenBack func(id string) bool) {
+	for _, id := range c.OpenActs() {
+		if !takenBack(id) {
+			for _, p := range c.open[id] {
+				c.addAnnounced(p)
+			}
+		}
+	}
+	c.open = nil
+}
+
+// addRemoval takes a RemovalReport. One of an act that may have been taken back
+// waits for Resolve.
 func (c *Carried) addRemoval(rec *papyra.Record) {
-	var p papyra.RemovalReport
-	if json.Unmarshal(rec.Payload, &p) != nil {
+	p := &papyra.RemovalReport{}
+	if json.Unmarshal(rec.Payload, p) != nil {
 		return // of a later version, or not ours
 	}
+	switch {
+	case p.Carried || p.Act == papyra.ActRotate:
+		c.addAnnounced(p)
+	case !c.takenBack[p.ID]:
+		if c.open == nil {
+			c.open = map[string][]*papyra.RemovalReport{}
+		}
+		c.open[p.ID] = append(c.open[p.ID], p)
+	}
+}
+
+func (c *Carried) addAnnounced(p *papyra.RemovalReport) {
 	c.reports.addSinkDrops(p.Dropped)
 	a := c.carriedAct(p.Act)
 	a.damaged += p.Damaged
@@ -139,6 +208,7 @@ func (c *Carried) Prune(keep func(run string) bool) (gone []*papyra.Record) {
 // that removed it, each a sealed line with its newline. What was dropped is in
 // those of the act's own kind. There may be none.
 func (c *Carried) Reports(a *Act, now time.Time) ([][]byte, error) {
+	c.Resolve(func(string) bool { return false }) // nobody has looked for their ends
 	var lines [][]byte
 	drops := c.reports.sinkDrops()
 	if len(drops) > 0 {

@@ -170,7 +170,8 @@ func (c *carriedReports) addSinkDrops(drops []papyra.SinkDrops) {
 
 // limitReports makes what stays fit into so many bytes, and returns the records
 // that go. Whoever is younger stays: first the sinks, then the last reports of
-// publishers, and then their first ones.
+// publishers. Of their first ones the oldest stay: they tell what runs had done
+// before the store's group began, which younger runs did not see.
 func (c *carriedReports) limitReports(bytes int64) []*papyra.Record {
 	return c.removeReports(c.reportsOverLimit(bytes))
 }
@@ -216,7 +217,7 @@ func (c *carriedReports) reportsOverLimit(bytes int64) (leaving []leavingReport)
 			leaving = append(leaving, leavingReport{c.publishers, key, report, why})
 		}
 	}
-	for _, key := range twoReports {
+	for _, key := range slices.Backward(twoReports) {
 		if first := c.publishers[key].reports[0]; !stays(first) {
 			leaving = append(leaving, leavingReport{c.publishers, key, first, leavesNoRoom})
 		}

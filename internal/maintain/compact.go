@@ -3,6 +3,7 @@ package maintain
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/judge"
@@ -18,7 +19,9 @@ import (
 //  6. end: append how it ended
 //
 // Nothing is removed before the announcement is durable, and a crash after it
-// leaves a store of which the same command removes the rest. Appends of the
+// leaves a store of which the same command removes the rest. An act that fails or
+// is interrupted after its announcement takes it back: what is stored of it then
+// says that nothing was removed, or what was. Appends of the
 // store's own appender go on meanwhile. Damaged lines stay where they are. The
 // counts of the report leave out what was appended since the beginning, the act's
 // own reports among it.
@@ -169,25 +172,64 @@ func (c *compacting) touchedGroups() (all []papyra.RemovedGroup, err error) {
 // remove announces what goes, removes it, and says how that ended.
 func (c *compacting) remove(report *papyra.CompactReport) error {
 	act := New(papyra.ActCompact, c.m.Now())
-	report.Act = act.ID
 	lines, err := c.count.reports(act, c.m.Now())
 	if err != nil {
 		return err
 	}
-	if err := c.held.Announce(lines...); err != nil {
-		return err
-	}
-	pause, err := c.held.Remove(c.marks, c.progress.addBytes)
+	e, err := announce(c.m, c.held, lines)
 	if err != nil {
 		return err
+	}
+	defer e.free()
+	report.Act = act.ID
+	performed := papyra.CompactionPerformed{
+		ID: act.ID, RecordsBefore: report.RecordsBefore, RecordsAfter: report.RecordsAfter,
+		BytesBefore: report.BytesBefore, BytesAfter: report.BytesAfter,
+	}
+	var pause time.Duration
+	changed := false
+	if err = e.err; err == nil {
+		pause, changed, err = c.held.Remove(c.marks, c.progress.addBytes)
 	}
 	report.Pause = papyra.Duration(pause)
-	last, err := act.Line(papyra.ReportCompactionPerformed, &papyra.CompactionPerformed{
-		ID: report.Act, RecordsBefore: report.RecordsBefore, RecordsAfter: report.RecordsAfter,
-		BytesBefore: report.BytesBefore, BytesAfter: report.BytesAfter,
-	}, c.m.Now())
+	if err == nil {
+		performed.End = papyra.EndDone
+		return e.end(act, papyra.ReportCompactionPerformed, &performed)
+	}
+	return e.fail(c.ctx, err, func(held Held) error { return c.takeBack(held, act, &performed, changed, err) })
+}
+
+// takeBack says of an act that failed what it has removed, if anything.
+func (c *compacting) takeBack(held Held, act *Act, performed *papyra.CompactionPerformed, changed bool, why error) error {
+	performed.End, performed.Cause = papyra.EndWithdrawn, why.Error()
+	performed.RecordsAfter, performed.BytesAfter = performed.RecordsBefore, performed.BytesBefore
+	var lines [][]byte
+	if changed {
+		for part := range PartCount {
+			var left Removal
+			if err := held.VisitLeft(c.marks, part, func(l Line) {
+				if verdict, _ := l.Judge(&c.rec, true); verdict == judge.Valid {
+					left.Add(&c.rec)
+				}
+			}); err != nil {
+				return err // what is announced explains
+			}
+			c.count.parts[part].subtract(&left)
+		}
+	}
+	if changed && !c.count.removesNothing() {
+		really := New(papyra.ActCompact, c.m.Now())
+		var err error
+		if lines, err = c.count.reports(really, c.m.Now()); err != nil {
+			return err
+		}
+		done := c.count.report("")
+		performed.End, performed.ReplacedBy = papyra.EndPartial, really.ID
+		performed.RecordsAfter, performed.BytesAfter = done.RecordsAfter, done.BytesAfter
+	}
+	last, err := act.Line(papyra.ReportCompactionPerformed, performed, c.m.Now())
 	if err != nil {
 		return err
 	}
-	return c.held.Announce(last)
+	return held.Announce(append(lines, last)...)
 }

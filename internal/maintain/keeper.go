@@ -59,15 +59,21 @@ var (
 	rangesMember  = []byte(`"ranges":`)
 	outagesMember = []byte(`"outages":`)
 	droppedMember = []byte(`"dropped":`)
+
+	withdrawnMember = []byte(`"end":"` + papyra.EndWithdrawn + `"`)
+	replacedMember  = []byte(`"end":"` + papyra.EndPartial + `"`)
 )
 
 // accountNeeds reports whether the account needs a report whatever its age: it
-// is a RemovalReport, or names what was dropped or when the broker was away, or
+// is a RemovalReport or takes one back, or names what was dropped or when the broker was away, or
 // the survey found it.
 func (k *Keeper) accountNeeds(rec *papyra.Record) bool {
 	switch string(rec.Type) {
 	case papyra.ReportRemoval:
 		return true
+	case papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
+		// It lives as long as the announcement that it takes back.
+		return bytes.Contains(rec.Payload, replacedMember) || bytes.Contains(rec.Payload, withdrawnMember)
 	case papyra.ReportPublisher:
 		if bytes.Contains(rec.Payload, rangesMember) || bytes.Contains(rec.Payload, outagesMember) {
 			return true

@@ -111,8 +111,23 @@ type Held interface {
 
 	// Remove removes the marked lines, part by part or all at once, so that each
 	// moment leaves a valid store. It calls advance with the bytes that it has
-	// worked on, and returns the longest time for which appends waited.
-	Remove(marks Marks, advance func(bytes int64)) (pause time.Duration, err error)
+	// worked on, and returns the longest time for which appends waited. After an
+	// error changed says whether anything may be gone.
+	Remove(marks Marks, advance func(bytes int64)) (pause time.Duration, changed bool, err error)
+
+	// VisitLeft visits, after a Remove that failed, the marked lines of a part that
+	// are still in the store.
+	VisitLeft(marks Marks, part Part, visit func(l Line)) error
+
+	// Reserve keeps room for so many bytes of reports free, so that an act which
+	// begins on a nearly full disk can also say how it ended. shrink lets room go up
+	// to so many bytes; with 0 the reserve ends. A medium without such a bound
+	// reserves nothing.
+	Reserve(bytes int64) (shrink func(to int64), err error)
+
+	// Under returns the same pinned store under another context, in order to end an
+	// act whose own context has ended.
+	Under(ctx context.Context) Held
 
 	// Salvage, after a full Scan, finds the damage and, unless o.DryRun is set, brings what must be safe
 	// before anything is removed into the quarantine of the act id. It changes nothing
@@ -127,8 +142,9 @@ type Salvage interface {
 	// Quarantine is where it goes.
 	Quarantine() string
 	// Move takes the damage out of the store. It may be interrupted at any moment:
-	// every byte is then in the store, in quarantine, or in both.
-	Move() error
+	// every byte is then in the store, in quarantine, or in both. After an error
+	// moved is what is known to be gone from the store.
+	Move() (moved Removal, err error)
 	// Close ends the salvage, after Move or instead of it.
 	Close()
 }

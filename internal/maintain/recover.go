@@ -20,7 +20,7 @@ import (
 // recovery moves the rest. A part that cannot be read ends the recovery before it
 // changed anything. Appends of the store's own appender go on meanwhile.
 func Recover(ctx context.Context, m Medium, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
-	held, _, end, err := begin(ctx, m, !o.DryRun)
+	held, within, end, err := begin(ctx, m, !o.DryRun)
 	if err != nil {
 		return nil, err
 	}
@@ -29,6 +29,7 @@ func Recover(ctx context.Context, m Medium, o papyra.RecoverOptions) (*papyra.Re
 		o.Now = m.Now()
 	}
 	r := &recovering{m: m, held: held, options: o}
+	r.ctx = within
 	return r.run()
 }
 
@@ -36,6 +37,7 @@ func Recover(ctx context.Context, m Medium, o papyra.RecoverOptions) (*papyra.Re
 type recovering struct {
 	m        Medium
 	held     Held
+	ctx      context.Context
 	options  papyra.RecoverOptions
 	progress *progress
 }
@@ -97,17 +99,41 @@ func (r *recovering) salvage(report *papyra.RecoverReport) error {
 	if err != nil {
 		return err
 	}
-	if err := r.held.Announce(lines...); err != nil {
-		return err
-	}
-	if err := s.Move(); err != nil {
-		return err
-	}
-	last, err := act.Line(papyra.ReportRecoveryPerformed, &papyra.RecoveryPerformed{
-		ID: act.ID, Moved: report.Moved, MovedBytes: report.MovedBytes, Quarantine: report.Quarantine, Counts: report.Before.AnomalyCounts,
-	}, r.m.Now())
+	e, err := announce(r.m, r.held, lines)
 	if err != nil {
 		return err
 	}
-	return r.held.Announce(last)
+	defer e.free()
+	performed := papyra.RecoveryPerformed{
+		ID: act.ID, Moved: report.Moved, MovedBytes: report.MovedBytes, Quarantine: report.Quarantine, Counts: report.Before.AnomalyCounts,
+	}
+	var moved Removal
+	if err = e.err; err == nil {
+		moved, err = s.Move()
+	}
+	if err == nil {
+		performed.End = papyra.EndDone
+		return e.end(act, papyra.ReportRecoveryPerformed, &performed)
+	}
+	return e.fail(r.ctx, err, func(held Held) error { return r.takeBack(held, act, &performed, &moved, err) })
+}
+
+// takeBack says of a recovery that failed what it has moved, if anything.
+func (r *recovering) takeBack(held Held, act *Act, performed *papyra.RecoveryPerformed, moved *Removal, why error) error {
+	performed.End, performed.Cause = papyra.EndWithdrawn, why.Error()
+	performed.Moved, performed.MovedBytes = moved.Damaged, moved.DamagedBytes
+	var lines [][]byte
+	if moved.Damaged > 0 {
+		really := New(papyra.ActRecover, r.options.Now)
+		var err error
+		if lines, err = moved.Reports(really, r.m.Now()); err != nil {
+			return err
+		}
+		performed.End, performed.ReplacedBy = papyra.EndPartial, really.ID
+	}
+	last, err := act.Line(papyra.ReportRecoveryPerformed, performed, r.m.Now())
+	if err != nil {
+		return err
+	}
+	return held.Announce(append(lines, last)...)
 }

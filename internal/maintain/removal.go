@@ -62,6 +62,32 @@ func (r *Removal) Add(rec *papyra.Record) {
 	seqs.Add(rec.Seq)
 }
 
+// subtract takes out what is in other, a part of r.
+func (r *Removal) subtract(other *Removal) {
+	for k := range r.categories {
+		c, o := &r.categories[k], &other.categories[k]
+		c.records -= o.records
+		c.bytes -= o.bytes
+		for system, s := range o.streams {
+			if mine := c.streams[system]; mine != nil {
+				mine.Records -= s.Records
+				mine.Bytes -= s.Bytes
+				if mine.Records <= 0 {
+					delete(c.streams, system)
+				}
+			}
+		}
+		for key, seqs := range o.runs {
+			if mine := c.runs[key]; mine != nil {
+				mine.Subtract(seqs)
+				if mine.IsEmpty() {
+					delete(c.runs, key)
+				}
+			}
+		}
+	}
+}
+
 // Records returns the number of records.
 func (r *Removal) Records() (n int64) {
 	for i := range r.categories {

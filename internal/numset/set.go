@@ -72,6 +72,16 @@ func (s *Set) Contains(n uint64) bool {
 	return s.high > 0 && n >= s.low && n <= s.high || s.bits != nil && s.bits.Contains(n)
 }
 
+// Subtract takes out every number that is in other.
+func (s *Set) Subtract(other *Set) {
+	if s.IsEmpty() || other.IsEmpty() {
+		return
+	}
+	s.flush()
+	other.flush()
+	s.bits.AndNot(other.bits)
+}
+
 // IsEmpty reports whether nothing is in the set.
 func (s *Set) IsEmpty() bool { return s.high == 0 && (s.bits == nil || s.bits.IsEmpty()) }
 

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/papyra/papyra/internal/testkit"
 )
 
 // startWithin bounds how long a server may take to answer.
@@ -265,7 +267,7 @@ func Replica(t testing.TB, of *Server, options ...string) *Server {
 // AwaitLink waits until a replica is connected to its master.
 func (s *Server) AwaitLink(t testing.TB) {
 	t.Helper()
-	Await(t, "the replica", func() bool {
+	testkit.Await(t, "the replica", func() bool {
 		return strings.Contains(fmt.Sprint(s.Do(t, "INFO", "replication")), "master_link_status:up")
 	})
 }
@@ -298,21 +300,10 @@ func Cluster(t testing.TB, n int) []*Server {
 		}
 	}
 	for _, s := range servers {
-		Await(t, "the cluster", func() bool {
+		testkit.Await(t, "the cluster", func() bool {
 			info := fmt.Sprint(s.Do(t, "CLUSTER", "INFO"))
 			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprintf("cluster_known_nodes:%d", n))
 		})
 	}
 	return servers
-}
-
-// Await waits until a condition holds, and ends the test if it takes long.
-func Await(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(startWithin); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited too long for %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }

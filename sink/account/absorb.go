@@ -10,7 +10,7 @@ import (
 // become parts of b, so that other must not be used afterwards; the same holds for
 // the parts' own absorb.
 func (b *book) absorb(other *book) {
-	absorbEach(b.runs, other.runs)
+	absorbEach(b.runs, other.runs, (*run).absorb)
 	for id, from := range other.sinks {
 		to := b.sinks[id]
 		if to == nil {
@@ -30,14 +30,14 @@ func (b *book) absorb(other *book) {
 		to.marks = append(to.marks, from.marks...)
 	}
 	b.recoveries = append(b.recoveries, other.recoveries...)
-	absorbEach(b.removals, other.removals)
+	absorbEach(b.removals, other.removals, (*removals).absorb)
 }
 
-// absorbEach adds what other has under each key.
-func absorbEach[K comparable, V interface{ absorb(from V) }](to, other map[K]V) {
+// absorbEach adds what other has under each key, by absorb where both have it.
+func absorbEach[K comparable, V any](to, other map[K]V, absorb func(known, from V)) {
 	for key, from := range other {
 		if known, ok := to[key]; ok {
-			known.absorb(from)
+			absorb(known, from)
 		} else {
 			to[key] = from
 		}

@@ -1,8 +1,10 @@
 package account
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
+	"maps"
 	"math"
 	"slices"
 
@@ -24,6 +26,9 @@ type book struct {
 
 	sinks    map[string]*sinkRun // by run
 	removals map[string]*removals
+	// announced are RemovalReports, by the id of their act, that the act may still
+	// take back.
+	announced map[string][]announcement
 
 	recoveries []recovery // that moved damaged lines; only with Options.Gaps
 
@@ -220,7 +225,15 @@ func (b *book) addReport(r *run, rec *papyra.Record) {
 	case papyra.ReportRemoval:
 		var p papyra.RemovalReport
 		if err = json.Unmarshal(rec.Payload, &p); err == nil && own {
-			b.removalReport(rec, &p)
+			b.announceRemoval(rec, &p)
+		}
+	case papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
+		var p struct {
+			ID string `json:"id"`
+			papyra.ActEnd
+		}
+		if err = json.Unmarshal(rec.Payload, &p); err == nil && own && p.TakesBack() {
+			delete(b.announced, p.ID)
 		}
 	}
 	if err != nil {
@@ -378,6 +391,37 @@ func (s *sinkRun) notePeer(p papyra.Peer, at int64) {
 	if last, known := s.peers[p]; !known || at > last {
 		s.peers[p] = at
 	}
+}
+
+// announcement is a RemovalReport whose act may still take it back.
+type announcement struct {
+	rec    papyra.Record // without its bytes
+	report *papyra.RemovalReport
+}
+
+// announceRemoval keeps a RemovalReport until the store is read: the act's end,
+// which stands behind it, may take it back. What a rotation removed or carried
+// stands.
+func (b *book) announceRemoval(rec *papyra.Record, p *papyra.RemovalReport) {
+	if p.Carried || p.Act == papyra.ActRotate {
+		b.removalReport(rec, p)
+		return
+	}
+	kept := papyra.Record{Kind: rec.Kind, Time: rec.Time, Seq: rec.Seq, Run: bytes.Clone(rec.Run)}
+	if b.announced == nil {
+		b.announced = map[string][]announcement{}
+	}
+	b.announced[p.ID] = append(b.announced[p.ID], announcement{kept, p})
+}
+
+// settleAnnouncements enters what no act has taken back.
+func (b *book) settleAnnouncements() {
+	for _, id := range slices.Sorted(maps.Keys(b.announced)) {
+		for i := range b.announced[id] {
+			b.removalReport(&b.announced[id][i].rec, b.announced[id][i].report)
+		}
+	}
+	b.announced = nil
 }
 
 func (b *book) removalReport(rec *papyra.Record, p *papyra.RemovalReport) {

@@ -77,6 +77,7 @@ func (a *Account) joinBooks() (*ledger, error) {
 	}
 	l := &ledger{group: group}
 	for i, b := range a.books {
+		b.settleAnnouncements()
 		groups := b.groups()
 		_, member := groups[group]
 		b.chosen = member || len(groups) == 0

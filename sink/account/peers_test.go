@@ -14,6 +14,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/account"
 	"github.com/papyra/papyra/sink/broker"
@@ -52,14 +53,14 @@ func (f *sinks) start(group, instance string, store papyra.Store) papyra.Store {
 	}
 	f.t.Cleanup(stop)
 	f.stores, f.stops = append(f.stores, store), append(f.stops, stop)
-	await(f.t, "the sink receives", func() bool { return s.Ready() == nil })
+	testkit.Await(f.t, "the sink receives", func() bool { return s.Ready() == nil })
 	return store
 }
 
 // knows waits until the reports in a store name n peers.
 func (f *sinks) knows(store papyra.Store, n int) {
 	f.t.Helper()
-	await(f.t, fmt.Sprintf("the store knows of %d others", n), func() bool {
+	testkit.Await(f.t, fmt.Sprintf("the store knows of %d others", n), func() bool {
 		found := false
 		_, err := store.Read(f.t.Context(), papyra.Query{Types: []string{papyra.ReportSink}}, func(rec *papyra.Record, _ papyra.Place) error {
 			var r papyra.SinkReport
@@ -180,7 +181,7 @@ func TestTwoSinksOfOneRedis(t *testing.T) {
 			f := newSinks(t)
 			url := fmt.Sprintf("redis://%s/0?prefix=p%d", server.Addr(), ids)
 			first := f.start("archive", "eu-1", open(t, url))
-			await(t, "the first sink has named its store", func() bool { return len(judged(t, first).Stores[0].IDs) == 1 })
+			testkit.Await(t, "the first sink has named its store", func() bool { return len(judged(t, first).Stores[0].IDs) == 1 })
 			second := open(t, url)
 			if ids == 2 {
 				second = unread{second}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/publisher"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/account"
@@ -59,12 +60,12 @@ func TestPipeline(t *testing.T) {
 			t.Fatal(err)
 		}
 		go func() { ended <- s.Run(ctx) }()
-		await(t, "the sink receives", func() bool { return s.Ready() == nil })
+		testkit.Await(t, "the sink receives", func() bool { return s.Ready() == nil })
 	}
-	await(t, "everything is confirmed", func() bool { return p.Stats().Events.Buffered+p.Stats().DeadLetters.Buffered == 0 })
+	testkit.Await(t, "everything is confirmed", func() bool { return p.Stats().Events.Buffered+p.Stats().DeadLetters.Buffered == 0 })
 	reports := p.Stats().Reports.Accepted
-	await(t, "a report tells so", func() bool { return p.Stats().Reports.Accepted > reports })
-	await(t, "the file holds one more event", func() bool {
+	testkit.Await(t, "a report tells so", func() bool { return p.Stats().Reports.Accepted > reports })
+	testkit.Await(t, "the file holds one more event", func() bool {
 		p.Event(papyra.Event{Actor: papyra.Address{ID: 1}, Type: papyra.ActorStopped})
 		data, err := os.ReadFile(path)
 		return err == nil && bytes.Contains(data, []byte(papyra.ActorStopped))
@@ -141,13 +142,4 @@ func cutEvent(t *testing.T, path string) uint64 {
 	}
 	t.Fatal("the file holds no late event")
 	return 0
-}
-
-func await(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
-		}
-	}
 }

@@ -25,22 +25,49 @@ const (
 )
 
 // removedSum adds RemovalReports up. Those that are carried count too: what they
-// repeat is no longer in the store. An act that was interrupted counts whole, as
-// its report was written before.
-type removedSum map[removedKey]*RemovedCount
+// repeat is no longer in the store. An act that was taken back does not count; one
+// that was killed counts whole, as its report was written before.
+type removedSum struct {
+	counts    map[removedKey]*RemovedCount
+	announced map[string][]*papyra.RemovalReport // by the id of their act
+	takenBack map[string]bool
+}
+
+func newRemovedSum() removedSum {
+	return removedSum{map[removedKey]*RemovedCount{}, map[string][]*papyra.RemovalReport{}, map[string]bool{}}
+}
 
 // removedKey has few values, whatever the reports say.
 type removedKey struct{ act, category string }
 
-// addReport adds a record if it is a RemovalReport.
+// addReport adds a record if it is a RemovalReport, or the end of an act.
 func (s removedSum) addReport(rec *papyra.Record) {
-	if rec.Kind != papyra.KindReport || string(rec.Type) != papyra.ReportRemoval || string(rec.System) != papyra.SystemReserved {
+	if rec.Kind != papyra.KindReport || string(rec.System) != papyra.SystemReserved {
 		return
 	}
-	var r papyra.RemovalReport
-	if json.Unmarshal(rec.Payload, &r) != nil {
-		return // of another form: inspect reports shows it as it is
+	switch string(rec.Type) {
+	case papyra.ReportRemoval:
+		r := &papyra.RemovalReport{}
+		if json.Unmarshal(rec.Payload, r) != nil {
+			return // of another form: inspect reports shows it as it is
+		}
+		if r.Carried || r.Act == papyra.ActRotate {
+			s.addRemoval(r)
+			return
+		}
+		s.announced[r.ID] = append(s.announced[r.ID], r)
+	case papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
+		var p struct {
+			ID string `json:"id"`
+			papyra.ActEnd
+		}
+		if json.Unmarshal(rec.Payload, &p) == nil && p.TakesBack() {
+			s.takenBack[p.ID] = true
+		}
 	}
+}
+
+func (s removedSum) addRemoval(r *papyra.RemovalReport) {
 	act := r.Act
 	if !slices.Contains([]string{papyra.ActCompact, papyra.ActDedupe, papyra.ActRecover, papyra.ActRotate}, act) {
 		act = actOther
@@ -56,10 +83,10 @@ func (s removedSum) addCount(act, category string, records, bytes int64) {
 		return
 	}
 	key := removedKey{act, category}
-	c := s[key]
+	c := s.counts[key]
 	if c == nil {
 		c = &RemovedCount{Act: act, Category: category}
-		s[key] = c
+		s.counts[key] = c
 	}
 	c.Records += max(records, 0)
 	c.Bytes += max(bytes, 0)
@@ -68,7 +95,15 @@ func (s removedSum) addCount(act, category string, records, bytes int64) {
 // list returns the counts by act, the categories in their usual order and what
 // was damaged last.
 func (s removedSum) list() (list []RemovedCount) {
-	for _, c := range s {
+	for id, reports := range s.announced {
+		if !s.takenBack[id] {
+			for _, r := range reports {
+				s.addRemoval(r)
+			}
+		}
+	}
+	clear(s.announced)
+	for _, c := range s.counts {
 		list = append(list, *c)
 	}
 	rank := func(c RemovedCount) int {

@@ -100,7 +100,7 @@ type summarizer struct {
 }
 
 func newSummarizer() *summarizer {
-	return &summarizer{streams: map[papyra.Stream]*StreamCount{}, runs: map[runKey]*RunCount{}, removed: removedSum{}}
+	return &summarizer{streams: map[papyra.Stream]*StreamCount{}, runs: map[runKey]*RunCount{}, removed: newRemovedSum()}
 }
 
 func (s *summarizer) addRecord(rec *papyra.Record) {

@@ -26,11 +26,11 @@ func ReportInWords(rec *papyra.Record) string {
 		said = inWords(rec.Payload, func(r *papyra.CorruptionDetected) string { return "found " + human.Counts(r.Counts) })
 	case papyra.ReportRecoveryPerformed:
 		said = inWords(rec.Payload, func(r *papyra.RecoveryPerformed) string {
-			return "moved " + human.Plural(r.Moved, "damaged place", "damaged places") + ", " + human.Bytes(r.MovedBytes) + ", to " + r.Quarantine
+			return endWords(&r.ActEnd) + "moved " + human.Plural(r.Moved, "damaged place", "damaged places") + ", " + human.Bytes(r.MovedBytes) + ", to " + r.Quarantine
 		})
 	case papyra.ReportCompactionPerformed:
 		said = inWords(rec.Payload, func(r *papyra.CompactionPerformed) string {
-			return human.Plural(r.RecordsBefore, "record", "records") + " became " + human.Count(r.RecordsAfter) + ", " +
+			return endWords(&r.ActEnd) + human.Plural(r.RecordsBefore, "record", "records") + " became " + human.Count(r.RecordsAfter) + ", " +
 				human.Bytes(r.BytesBefore) + " became " + human.Bytes(r.BytesAfter)
 		})
 	}
@@ -38,6 +38,17 @@ func ReportInWords(rec *papyra.Record) string {
 		return string(rec.Payload)
 	}
 	return said
+}
+
+// endWords says of an act that did not come to its end why; nothing of another.
+func endWords(e *papyra.ActEnd) string {
+	switch e.End {
+	case papyra.EndWithdrawn:
+		return "withdrawn, nothing was removed (" + e.Cause + "): "
+	case papyra.EndPartial:
+		return "only a part was removed (" + e.Cause + "): "
+	}
+	return ""
 }
 
 // inWords decodes a payload and puts it in words; "" if it has another form.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/sink/backend/redis"
 	"github.com/papyra/papyra/sink/backend/rotating"
 	"github.com/papyra/papyra/sink/transfer"
@@ -123,7 +124,7 @@ func TestResumesAtAnyPoint(t *testing.T) {
 func TestResumesAfterLostConnections(t *testing.T) {
 	redis.DiscardClientLogs()
 	server := redistest.Start(t)
-	proxy := redistest.NewProxy(t, server.Addr())
+	proxy := testkit.NewProxy(t, server.Addr())
 	m := newMaker(t, 1)
 	from := open(t, "json:"+filepath.Join(t.TempDir(), "from"))
 	defer from.Close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,8 +32,11 @@ func appendOrder(t *testing.T, m Medium) {
 		add(src.Line("orders", kind, "tab \t, quote \" and \u2028"))
 		add(other.Line("sh/op:é", kind, "x"))
 	}
-	// From a stranger: no seal, spaces, members that we do not know, exponents.
-	add([]byte(` {"kind": "event", "system_id": "orders", "extra": [1e400, 0.1000000000000000055511151231257827], "actor_address": "orders:w", "event_type": "Odd", "payload": null, "timestamp": 17e8}` + "\r"))
+	// From a stranger: no seal, spaces, members that we do not know or that differ
+	// from ours in case, exponents.
+	add([]byte(` {"kind": "event", "Kind": "audit", "system_id": "orders", "extra": [1e400, 0.1000000000000000055511151231257827], "actor_address": "orders:w", "event_type": "Odd", "payload": null, "timestamp": 17e8}` + "\r"))
+	// Longer than the buffers of the standard library.
+	add(unsealedEvent("Long", "orders:w", strings.Repeat("x", 300_000), testrecord.Start))
 	a := appender(t, b)
 	for chunk := range slices.Chunk(lines, 77) {
 		appendAll(t, a, testrecord.Batch(chunk...))

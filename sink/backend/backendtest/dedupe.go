@@ -209,6 +209,7 @@ func compactDuplicatesTells(t *testing.T, m Medium) {
 	wantPerformed := []papyra.CompactionPerformed{{
 		ID: report.Act, RecordsBefore: int64(len(lines)), RecordsAfter: int64(len(lines) - 10),
 		BytesBefore: size(lines...), BytesAfter: size(lines...) - size(events[:2]...) - size(gone...) - size(letters[4]),
+		ActEnd: papyra.ActEnd{End: papyra.EndDone},
 	}}
 	if diff := cmp.Diff(wantPerformed, performed); diff != "" {
 		t.Errorf("CompactionPerformed (-want +got):\n%s", diff)

@@ -36,7 +36,7 @@ func compactKeepsView(t *testing.T, m Medium) {
 	lines = append(lines, unsealedEvent("Late", "orders:w", "n", testrecord.Start))
 	lines = append(lines, unsealedEvent("Early", "orders:w", "n", testrecord.Start.Add(24*time.Hour)))
 	// What is kept is kept byte for byte, whatever its spelling.
-	lines = append(lines, []byte(`{ "kind" : "event", "system_id":"a", "actor_address":"a:b", "event_type":"O\u0064d", "payload":[1e400,-0.0,0.10000000000000000555111512312578270211815834045410156250,"\/"], "timestamp":1.7000005e9 }`))
+	lines = append(lines, oddEvent(testrecord.Start.Add(500*time.Second)))
 	lines = append(lines, bytes.Replace(unsealedEvent("Deep", "a:b", "n", testrecord.Start.Add(500*time.Second)), []byte(`{"from":"n"}`),
 		[]byte(strings.Repeat("[", papyra.MaxDepth-1)+strings.Repeat("]", papyra.MaxDepth-1)), 1))
 	at := testrecord.Start.Add(100 * time.Second)
@@ -122,7 +122,7 @@ func compactReports(t *testing.T, m Medium) {
 	if diff := cmp.Diff(want, removals[0]); diff != "" {
 		t.Errorf("RemovalReport (-want +got):\n%s", diff)
 	}
-	if p := performed[0]; p.ID != report.Act || p.RecordsBefore != report.RecordsBefore || p.RecordsAfter != report.RecordsAfter ||
+	if p := performed[0]; p.ID != report.Act || p.End != papyra.EndDone || p.RecordsBefore != report.RecordsBefore || p.RecordsAfter != report.RecordsAfter ||
 		p.BytesBefore != report.BytesBefore || p.BytesAfter != report.BytesAfter {
 		t.Errorf("CompactionPerformed %+v differs from the report %+v", p, report)
 	}
@@ -209,7 +209,9 @@ func compactUsage(t *testing.T, m Medium) {
 		"no limit":              {At: testrecord.Start},
 		"no moment, duplicates": {Dedupe: true},
 		"no moment":             {Retention: keep(1)},
-		"negative limit":        {Retention: keep(-1), At: testrecord.Start},
+		"negative number":       {Retention: keep(-1), At: testrecord.Start},
+		"negative age":          {Retention: keepAge(-1), At: testrecord.Start},
+		"negative size":         {Retention: papyra.Retention{General: papyra.Limits{Bytes: -1}}, At: testrecord.Start},
 	} {
 		if _, err := b.Compact(context.Background(), o); !errors.Is(err, papyra.ErrUsage) {
 			t.Errorf("%s: got %v, want papyra.ErrUsage", name, err)
@@ -228,6 +230,9 @@ func compactLeavesDamage(t *testing.T, m Medium) {
 		m.Plant(t, d.line)
 	}
 	store(t, b, testrecord.Batch(src.Events(10)...))
+	// No damage, but nothing that a limit applies to: it stays like damage.
+	unknown := []byte(`{"kind":"of tomorrow","system_id":"orders","timestamp":1}`)
+	store(t, b, testrecord.Batch(unknown))
 	before := scanStore(t, b, papyra.ScanOptions{})
 	left := int64(20)
 	for _, c := range []struct {
@@ -250,6 +255,9 @@ func compactLeavesDamage(t *testing.T, m Medium) {
 		}
 		if diff := cmp.Diff(r.Counts, after.AnomalyCounts); diff != "" {
 			t.Errorf("%+v: damage by class (-report +scan):\n%s", c.limits, diff)
+		}
+		if diff := cmp.Diff([]string{string(unknown)}, read(t, b, papyra.Query{})[papyra.Stream{System: "orders", Kind: papyra.KindUnknown}]); diff != "" {
+			t.Errorf("%+v: records of an unknown kind (-want +got):\n%s", c.limits, diff)
 		}
 	}
 }
@@ -333,10 +341,13 @@ func damage() []damaged {
 		{papyra.ClassCorrupted, []byte("junk")},
 		{papyra.ClassCorrupted, []byte(`[1,2]`)},
 		{papyra.ClassCorrupted, []byte(`"a scalar"`)},
+		{papyra.ClassCorrupted, []byte("null")},
 		{papyra.ClassCorrupted, []byte(strings.Repeat("[", 100_000))},
 		{papyra.ClassInvalidUTF8, bytes.Replace(unsealedEvent("x", "a:b", "n", testrecord.Start), []byte("x"), []byte{0xff}, 1)},
 		{papyra.ClassInvalidUTF8, bytes.Replace(unsealedEvent("x", "a:b", "n", testrecord.Start), []byte(`"x"`), []byte(`"\ud83d"`), 1)},
 		{papyra.ClassCorrupted, bytes.Replace(unsealedEvent("x", "a:b", "n", testrecord.Start), []byte(`{"from":"n"}`), []byte("NaN"), 1)},
+		{papyra.ClassCorrupted, bytes.Replace(unsealedEvent("x", "a:b", "n", testrecord.Start), []byte(`{"from":"n"}`),
+			[]byte(strings.Repeat("[", papyra.MaxDepth)+strings.Repeat("]", papyra.MaxDepth)), 1)},
 		{papyra.ClassNULRun, make([]byte, 100)},
 		{papyra.ClassOversize, bytes.Repeat([]byte("x"), papyra.MaxLine)},
 		{papyra.ClassMissingField, []byte(`{"kind":"event","system_id":"orders","timestamp":1}`)},
@@ -441,8 +452,8 @@ func recoverConserves(t *testing.T, m Medium) {
 		store(t, b, testrecord.Batch(events...))
 		m.Plant(t, d.line)
 	}
-	unknown := []byte(`{"kind":"of tomorrow","system_id":"orders","timestamp":1}`)
-	store(t, b, testrecord.Batch(unknown))
+	unknown, odd := []byte(`{"kind":"of tomorrow","system_id":"orders","timestamp":1}`), oddEvent(testrecord.Start)
+	store(t, b, testrecord.Batch(unknown, odd))
 	before := scanStore(t, b, papyra.ScanOptions{Full: true})
 	r := recoverStore(t, b, papyra.RecoverOptions{Now: testrecord.Start})
 	if r.Moved != int64(len(damage())) || r.Quarantine == "" || r.Act == "" || r.After == nil || !r.After.Clean() {
@@ -464,6 +475,7 @@ func recoverConserves(t *testing.T, m Medium) {
 	want := map[papyra.Stream][]string{
 		{System: "orders", Kind: papyra.KindEvent}:   text(lines),
 		{System: "orders", Kind: papyra.KindUnknown}: {string(unknown)},
+		{System: "a", Kind: papyra.KindEvent}:        {string(odd)},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("kept records (-want +got):\n%s", diff)
@@ -472,7 +484,7 @@ func recoverConserves(t *testing.T, m Medium) {
 	if len(removals) != 1 || removals[0].Act != papyra.ActRecover || removals[0].ID != r.Act || removals[0].Damaged != r.Moved || removals[0].DamagedBytes != r.MovedBytes {
 		t.Errorf("RemovalReports %+v, want one like %+v", removals, r)
 	}
-	if len(performed) != 1 || performed[0].ID != r.Act || performed[0].Moved != r.Moved || performed[0].Quarantine != r.Quarantine {
+	if len(performed) != 1 || performed[0].ID != r.Act || performed[0].End != papyra.EndDone || performed[0].Moved != r.Moved || performed[0].Quarantine != r.Quarantine {
 		t.Errorf("RecoveryPerformed %+v, want one like %+v", performed, r)
 	}
 	// Again there is nothing to do, and nothing is written.

@@ -70,6 +70,12 @@ func unsealedEvent(typ, actor, node string, at time.Time) []byte {
 		actor, typ, node, at.Unix())
 }
 
+// oddEvent is an event of system a as no encoder of ours spells it: what stores
+// it must keep it byte for byte.
+func oddEvent(at time.Time) []byte {
+	return fmt.Appendf(nil, `{ "kind" : "event", "system_id":"a", "actor_address":"a:b", "event_type":"O\u0064d", "payload":[1e400,-0.0,0.10000000000000000555111512312578270211815834045410156250,"\/","\u00e9"], "timestamp":%d.0 }`, at.Unix())
+}
+
 func yieldError(t *testing.T, m Medium) {
 	b := open(t, m)
 	store(t, b, testrecord.Batch(testrecord.New(1).Events(10)...))
@@ -148,6 +154,9 @@ func retention(t *testing.T, m Medium) {
 		kind := []papyra.Kind{papyra.KindEvent, papyra.KindEvent, papyra.KindAudit, papyra.KindDeadLetter}[i%4]
 		lines = append(lines, src.Line([]string{"a", "b"}[i/2%2], kind, "x"))
 	}
+	// The bytes of a record are those of its line, whatever its spelling.
+	wide := oddEvent(testrecord.Start.Add(200 * time.Second))
+	lines = append(lines, wide, wide, wide)
 	store(t, b, testrecord.Batch(lines...))
 	at := testrecord.Start.Add(201 * time.Second)
 	for _, r := range []papyra.Retention{
@@ -157,6 +166,8 @@ func retention(t *testing.T, m Medium) {
 		keepAge(30 * time.Second),
 		{General: papyra.Limits{Bytes: 1000}},
 		{General: papyra.Limits{Bytes: 1}}, // nothing fits
+		{General: papyra.Limits{Bytes: 3 * int64(len(wide)+1)}},
+		{General: papyra.Limits{Bytes: 3*int64(len(wide)+1) - 1}},
 		{General: papyra.Limits{Records: 5, Age: 40 * time.Second, Bytes: 900}},
 		{General: papyra.Limits{Records: 5}, ByKind: [papyra.KindCount]papyra.Limits{papyra.KindDeadLetter: {Records: 9}}},
 		{ByKind: [papyra.KindCount]papyra.Limits{papyra.KindAudit: {Age: time.Second}}},

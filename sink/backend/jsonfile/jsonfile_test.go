@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink/backend/backendtest"
 	"github.com/papyra/papyra/sink/backend/jsonfile"
@@ -16,18 +17,20 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// The random operations sync all the time, which is tried on a disk by the laws
+// alone.
 func TestConformance(t *testing.T) {
-	backendtest.Exercise(t, func(t testing.TB) backendtest.Medium { return medium(t, "interval") })
+	backendtest.Exercise(t, func(t testing.TB) backendtest.Medium { return medium(t, testkit.FastDir(t), "interval") })
 	for _, sync := range []string{"none", "batch"} {
 		t.Run("sync "+sync, func(t *testing.T) {
 			t.Parallel()
-			backendtest.Laws(t, func(t testing.TB) backendtest.Medium { return medium(t, sync) })
+			backendtest.Laws(t, func(t testing.TB) backendtest.Medium { return medium(t, t.TempDir(), sync) })
 		})
 	}
 }
 
-func medium(t testing.TB, sync string) backendtest.Medium {
-	path := filepath.Join(t.TempDir(), "dir of [its] own", "records#1.ndjson")
+func medium(t testing.TB, dir, sync string) backendtest.Medium {
+	path := filepath.Join(dir, "dir of [its] own", "records#1.ndjson")
 	return backendtest.Medium{
 		Open: func(t testing.TB) papyra.Store {
 			s, err := jsonfile.Open(path, jsonfile.Config{Sync: sync})

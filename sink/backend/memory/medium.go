@@ -159,9 +159,20 @@ func (p *pinned) TouchedGroups(maintain.Marks, maintain.Part) ([]papyra.RemovedG
 }
 
 // Remove puts what stays in the place of the pinned entries.
-func (p *pinned) Remove(all maintain.Marks, advance func(int64)) (pause time.Duration, err error) {
+func (p *pinned) Remove(all maintain.Marks, advance func(int64)) (pause time.Duration, changed bool, err error) {
 	marks, _ := all.([]bool)
-	return p.swap(func(i int) bool { return marks[i] }, nil, advance), nil
+	return p.swap(func(i int) bool { return marks[i] }, nil, advance), true, nil
+}
+
+// VisitLeft visits nothing: a Remove does not fail.
+func (p *pinned) VisitLeft(maintain.Marks, maintain.Part, func(l maintain.Line)) error { return nil }
+
+// Reserve reserves nothing.
+func (p *pinned) Reserve(int64) (shrink func(to int64), err error) { return func(int64) {}, nil }
+
+// Under returns the pinned entries under another context.
+func (p *pinned) Under(ctx context.Context) maintain.Held {
+	return &pinned{s: p.s, ctx: ctx, entries: p.entries}
 }
 
 // swap replaces the pinned entries by those of them that stay, keeps saved, and

@@ -41,9 +41,9 @@ func (sv *salvage) Removal() *maintain.Removal { return &sv.removal }
 func (sv *salvage) Quarantine() string { return sv.p.s.URL() + "quarantine/" + sv.id }
 
 // Move puts the damaged entries into the quarantine, in one step.
-func (sv *salvage) Move() error {
+func (sv *salvage) Move() (moved maintain.Removal, err error) {
 	sv.p.swap(func(i int) bool { return sv.goes[i] }, sv.moved, sv.advance)
-	return nil
+	return sv.removal, nil
 }
 
 // Close has nothing to close.

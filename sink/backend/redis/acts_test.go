@@ -17,6 +17,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink/backend/redis"
 )
@@ -83,7 +84,7 @@ func interrupted(t *testing.T, more func(*testing.T, *redis.Store), act func(*re
 	c := s.Client(t)
 	damagedStore(t, s, c, "base")
 	more(t, open(t, "redis://"+s.Addr()+"?prefix=base"))
-	p := redistest.NewProxy(t, s.Addr())
+	p := testkit.NewProxy(t, s.Addr())
 	attempt := func(n int, budget int64) (string, error) {
 		prefix := fmt.Sprintf("p%d", n)
 		s.Do(t, "COPY", "base:store", prefix+":store")
@@ -334,7 +335,7 @@ func crashInRecovery(t *testing.T, s *redistest.Server, end, again func(), times
 		_, _ = store.Recover(ctx, papyra.RecoverOptions{})
 		<-killed
 		again()
-		redistest.Await(t, "the pool to connect again", func() bool { return c.Ping(ctx).Err() == nil })
+		testkit.Await(t, "the pool to connect again", func() bool { return c.Ping(ctx).Err() == nil })
 		ids := map[string]int{}
 		for _, e := range entries(t, c, events) {
 			ids[strings.Fields(e)[1]]++
@@ -353,7 +354,7 @@ func crashInRecovery(t *testing.T, s *redistest.Server, end, again func(), times
 		// A pool that could not connect tries again only after a second.
 		var r *papyra.RecoverReport
 		var err error
-		redistest.Await(t, "the store's pool to connect again", func() bool {
+		testkit.Await(t, "the store's pool to connect again", func() bool {
 			r, err = store.Recover(ctx, papyra.RecoverOptions{})
 			return !errors.Is(err, papyra.ErrUnavailable)
 		})
@@ -381,7 +382,7 @@ func TestRootPowerCutInCompaction(t *testing.T) {
 		lines := src.Events(2000)
 		view = text(lines[len(lines)-keep:])
 		a, b := appender(t, store), testrecord.Batch(lines...)
-		redistest.Await(t, "the append", func() bool { // connections of before may still be in the pool
+		testkit.Await(t, "the append", func() bool { // connections of before may still be in the pool
 			n, err := a.Append(t.Context(), b)
 			b.Drop(n)
 			return err == nil
@@ -400,7 +401,7 @@ func TestRootPowerCutInCompaction(t *testing.T) {
 		_, _ = store.Compact(t.Context(), o)
 		<-done
 		restore()
-		redistest.Await(t, "the pool to connect again", func() bool { return c.Ping(t.Context()).Err() == nil })
+		testkit.Await(t, "the pool to connect again", func() bool { return c.Ping(t.Context()).Err() == nil })
 		check := func() {
 			t.Helper()
 			got := stored(t, c, events)
@@ -421,7 +422,7 @@ func TestRootPowerCutInCompaction(t *testing.T) {
 		}
 		check()
 		var err error
-		redistest.Await(t, "the store's pool to connect again", func() bool {
+		testkit.Await(t, "the store's pool to connect again", func() bool {
 			_, err = store.Compact(t.Context(), o)
 			return !errors.Is(err, papyra.ErrUnavailable)
 		})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink/backend/redis"
 )
@@ -140,8 +141,8 @@ func appender(t testing.TB, s *redis.Store) papyra.Appender {
 func TestConnectionCut(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	p := redistest.NewProxy(t, s.Addr())
-	cutOften(t, "redis://"+p.Addr(), s.Client(t), []*redistest.Proxy{p}, long(120, 1000))
+	p := testkit.NewProxy(t, s.Addr())
+	cutOften(t, "redis://"+p.Addr(), s.Client(t), []*testkit.Proxy{p}, long(120, 1000))
 }
 
 // In a cluster the chunks of a batch go to several masters at once.
@@ -149,17 +150,17 @@ func TestConnectionCutCluster(t *testing.T) {
 	t.Parallel()
 	servers := redistest.Cluster(t, 3)
 	c := clusterClient(t, servers)
-	var proxies []*redistest.Proxy
+	var proxies []*testkit.Proxy
 	var hosts []string
 	for _, s := range servers {
-		p := redistest.NewProxy(t, s.Addr())
+		p := testkit.NewProxy(t, s.Addr())
 		_, port, _ := net.SplitHostPort(p.Addr())
 		s.Do(t, "CONFIG", "SET", "cluster-announce-bus-port", s.Port+10000)
 		s.Do(t, "CONFIG", "SET", "cluster-announce-port", port)
 		proxies, hosts = append(proxies, p), append(hosts, p.Addr())
 	}
 	for _, s := range servers {
-		redistest.Await(t, "the proxies' ports to be known", func() bool {
+		testkit.Await(t, "the proxies' ports to be known", func() bool {
 			nodes := fmt.Sprint(s.Do(t, "CLUSTER", "NODES"))
 			return !slices.ContainsFunc(hosts, func(h string) bool { return !strings.Contains(nodes, h+"@") })
 		})
@@ -167,25 +168,25 @@ func TestConnectionCutCluster(t *testing.T) {
 	cutOften(t, "redis+cluster://"+strings.Join(hosts, ","), c, proxies, long(60, 1000))
 }
 
-func cutOften(t *testing.T, url string, c goredis.UniversalClient, proxies []*redistest.Proxy, cuts int) {
+func cutOften(t *testing.T, url string, c goredis.UniversalClient, proxies []*testkit.Proxy, cuts int) {
 	store := open(t, url+"?timeout=2s")
 	a := appender(t, store)
 	f := newFeed(t, a, 1)
 	f.add(500)
 	f.drain() // the script is known, the ways are warm
-	each := func(do func(p *redistest.Proxy)) {
+	each := func(do func(p *testkit.Proxy)) {
 		for _, p := range proxies {
 			do(p)
 		}
 	}
 	done := func() (n int) {
-		each(func(p *redistest.Proxy) { n += p.Cuts() })
+		each(func(p *testkit.Proxy) { n += p.Cuts() })
 		return n
 	}
-	each(func(p *redistest.Proxy) {
+	each(func(p *testkit.Proxy) {
 		rng := rand.New(rand.NewPCG(uint64(len(p.Addr())), 1)) // of the proxy's goroutine
-		p.Plan(func() redistest.Plan {
-			plan := redistest.Through
+		p.Plan(func() testkit.Plan {
+			plan := testkit.Through
 			// A batch of 600 lines has about 130 KB, its answer some 500 bytes.
 			if rng.IntN(2) == 0 {
 				plan.Up = rng.Int64N(150_000 / int64(len(proxies)))
@@ -205,10 +206,10 @@ func cutOften(t *testing.T, url string, c goredis.UniversalClient, proxies []*re
 		}
 		f.batch.Reset()
 		if f.rng.IntN(4) == 0 {
-			each((*redistest.Proxy).CutAll)
+			each((*testkit.Proxy).CutAll)
 		}
 	}
-	each(func(p *redistest.Proxy) { p.Plan(func() redistest.Plan { return redistest.Through }) })
+	each(func(p *testkit.Proxy) { p.Plan(func() testkit.Plan { return testkit.Through }) })
 	f.check(c)
 	stats := a.Stats()
 	if stats.Resent == 0 || stats.Fenced == 0 || stats.RolledBack != 0 {
@@ -222,7 +223,7 @@ func cutOften(t *testing.T, url string, c goredis.UniversalClient, proxies []*re
 func TestLateCopies(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	p := redistest.NewProxy(t, s.Addr())
+	p := testkit.NewProxy(t, s.Addr())
 	store := open(t, "redis://"+p.Addr()+"?timeout=100ms")
 	a := appender(t, store)
 	f := newFeed(t, a, 2)
@@ -230,8 +231,8 @@ func TestLateCopies(t *testing.T) {
 	f.drain()
 	rng := rand.New(rand.NewPCG(2, 1)) // of the proxy's goroutine
 	for range long(8, 60) {
-		p.Plan(func() redistest.Plan {
-			return redistest.Plan{Up: rng.Int64N(60_000), Down: -1, Hold: true}
+		p.Plan(func() testkit.Plan {
+			return testkit.Plan{Up: rng.Int64N(60_000), Down: -1, Hold: true}
 		})
 		p.CutAll()
 		f.add(400)
@@ -241,7 +242,7 @@ func TestLateCopies(t *testing.T) {
 				f.add(400)
 			}
 		}
-		p.Plan(func() redistest.Plan { return redistest.Through })
+		p.Plan(func() testkit.Plan { return testkit.Through })
 		p.CutAll() // what is held stays on its way
 		f.drain()
 		p.Release()
@@ -249,7 +250,7 @@ func TestLateCopies(t *testing.T) {
 		f.drain()
 	}
 	// The server has read everything when it has answered the last ones of all.
-	redistest.Await(t, "the held connections to end", func() bool { return p.Open() <= 2 })
+	testkit.Await(t, "the held connections to end", func() bool { return p.Open() <= 2 })
 	f.check(s.Client(t))
 	t.Logf("%d failed appends, %d chunks sent again, %d of them stored before", f.errors, a.Stats().Resent, a.Stats().Fenced)
 }
@@ -285,7 +286,7 @@ func TestServerStandsStill(t *testing.T) {
 func TestSlowWay(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	p := redistest.NewProxy(t, s.Addr())
+	p := testkit.NewProxy(t, s.Addr())
 	a := appender(t, open(t, "redis://"+p.Addr()+"?timeout=300ms"))
 	f := newFeed(t, a, 5)
 	f.add(20_000) // about 5 MB
@@ -304,7 +305,7 @@ func TestSlowWay(t *testing.T) {
 func TestLostAnswerThenRefused(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	p := redistest.NewProxy(t, s.Addr())
+	p := testkit.NewProxy(t, s.Addr())
 	a := appender(t, open(t, "redis://"+p.Addr()+"?timeout=2s"))
 	f := newFeed(t, a, 1)
 	f.add(200)
@@ -312,9 +313,9 @@ func TestLostAnswerThenRefused(t *testing.T) {
 	f.add(2500)
 	c := s.Client(t)
 	down := int64(0) // as much of the answers passes as the greeting needs, and no more
-	redistest.Await(t, "lines that are stored without an answer", func() bool {
+	testkit.Await(t, "lines that are stored without an answer", func() bool {
 		down += 10
-		p.Plan(func() redistest.Plan { return redistest.Plan{Up: -1, Down: down} })
+		p.Plan(func() testkit.Plan { return testkit.Plan{Up: -1, Down: down} })
 		p.CutAll()
 		if f.try(5 * time.Second) {
 			t.Fatal("an append without an answer succeeded")
@@ -326,10 +327,10 @@ func TestLostAnswerThenRefused(t *testing.T) {
 		}
 		return there > handedIn-f.batch.Len()
 	})
-	p.Plan(func() redistest.Plan { return redistest.Through })
+	p.Plan(func() testkit.Plan { return testkit.Through })
 	s.Do(t, words("ACL SETUSER default -evalsha -eval")...) // before the script can look at its fence
 	refused := 0
-	redistest.Await(t, "the appends to be refused", func() bool {
+	testkit.Await(t, "the appends to be refused", func() bool {
 		if f.try(5 * time.Second) {
 			t.Fatal("an append without permission succeeded")
 		}
@@ -384,7 +385,7 @@ func TestRefusedInTheMiddle(t *testing.T) {
 func TestGivenUp(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
-	p := redistest.NewProxy(t, s.Addr())
+	p := testkit.NewProxy(t, s.Addr())
 	a := appender(t, open(t, "redis://"+p.Addr()+"?timeout=2s"))
 	src := testrecord.New(1)
 	first, second := src.Events(50), src.Events(50)
@@ -392,12 +393,12 @@ func TestGivenUp(t *testing.T) {
 	if _, err := a.Append(ctx, testrecord.Batch(src.Events(1)...)); err != nil {
 		t.Fatal(err)
 	}
-	p.Plan(func() redistest.Plan { return redistest.Plan{Up: -1, Down: 20} })
+	p.Plan(func() testkit.Plan { return testkit.Plan{Up: -1, Down: 20} })
 	p.CutAll()
 	if n, err := a.Append(ctx, testrecord.Batch(first...)); n != 0 || !errors.Is(err, papyra.ErrUnavailable) {
 		t.Fatalf("append without an answer: %d, %v", n, err)
 	}
-	p.Plan(func() redistest.Plan { return redistest.Through })
+	p.Plan(func() testkit.Plan { return testkit.Through })
 	for _, b := range [][][]byte{second, src.Events(1)} {
 		for {
 			batch := testrecord.Batch(b...)

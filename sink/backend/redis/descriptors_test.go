@@ -11,6 +11,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
@@ -80,7 +81,7 @@ func TestNoFileDescriptors(t *testing.T) { // not parallel: the limit is the pro
 	for _, line := range want[len(want)-5:] {
 		b.Append(b.StreamIndex(papyra.Stream{System: "orders", Kind: papyra.KindEvent}), []byte(line))
 	}
-	redistest.Await(t, "the append", func() bool {
+	testkit.Await(t, "the append", func() bool {
 		n, err := a.Append(ctx, b)
 		b.Drop(n)
 		return err == nil

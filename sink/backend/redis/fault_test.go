@@ -13,6 +13,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend/redis"
@@ -91,7 +92,7 @@ func TestFaults(t *testing.T) {
 			for _, cmd := range c.cure {
 				order(t, s, cmd)
 			}
-			redistest.Await(t, "the store to take records again", func() bool {
+			testkit.Await(t, "the store to take records again", func() bool {
 				n, err := a.Append(context.Background(), &b)
 				b.Drop(n)
 				return err == nil
@@ -239,7 +240,7 @@ func TestLoading(t *testing.T) {
 		t.Errorf("append while the server loads: %v (fault %q)", err, redis.CauseOf(err))
 	}
 	s.Do(t, "CONFIG", "SET", "key-load-delay", "0")
-	redistest.Await(t, "the server to have loaded", func() bool {
+	testkit.Await(t, "the server to have loaded", func() bool {
 		n, err := a.Append(context.Background(), b)
 		b.Drop(n)
 		return err == nil
@@ -266,7 +267,7 @@ func TestMisconf(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Do(t, "BGSAVE")
-	redistest.Await(t, "the snapshot to fail", func() bool {
+	testkit.Await(t, "the snapshot to fail", func() bool {
 		return strings.Contains(fmt.Sprint(s.Do(t, "INFO", "persistence")), "rdb_last_bgsave_status:err")
 	})
 	_, err := a.Append(context.Background(), testrecord.Batch(testrecord.New(2).Events(1)...))
@@ -289,7 +290,7 @@ func TestBusyScript(t *testing.T) {
 	src := testrecord.New(1)
 	var b *papyra.Batch
 	var err error
-	redistest.Await(t, "the script to run", func() bool {
+	testkit.Await(t, "the script to run", func() bool {
 		b = testrecord.Batch(src.Events(5)...) // until then the store takes them all
 		var n int
 		n, err = a.Append(context.Background(), b)
@@ -300,7 +301,7 @@ func TestBusyScript(t *testing.T) {
 		t.Errorf("append: %v (fault %q)", err, redis.CauseOf(err))
 	}
 	s.Do(t, "SCRIPT", "KILL")
-	redistest.Await(t, "the store to take records again", func() bool {
+	testkit.Await(t, "the store to take records again", func() bool {
 		n, err := a.Append(context.Background(), b)
 		b.Drop(n)
 		return err == nil

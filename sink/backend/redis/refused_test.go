@@ -103,7 +103,7 @@ func TestActsRefused(t *testing.T) {
 
 // Memory does not grow with the store, nor by more than a few times the longest
 // entry, which the server hands out whole.
-func TestLesson20BoundedMemory(t *testing.T) {
+func TestBoundedMemory(t *testing.T) {
 	s := redistest.Start(t)
 	c := s.Client(t)
 	store := open(t, "unix://"+s.Socket)

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -98,15 +99,51 @@ func (p *pinnedStore) TouchedGroups(all maintain.Marks, which maintain.Part) ([]
 
 // Remove deletes the marked entries, part by part, stream by stream, from the
 // oldest on. Appends wait for no more than one step.
-func (p *pinnedStore) Remove(all maintain.Marks, advance func(int64)) (pause time.Duration, err error) {
+func (p *pinnedStore) Remove(all maintain.Marks, advance func(int64)) (pause time.Duration, changed bool, err error) {
+	noted := func(bytes int64) {
+		changed = true
+		advance(bytes)
+	}
 	for _, removals := range all.(*marks) {
 		for _, stream := range p.streams {
-			if err := p.removeSteps(stream, removals[stream], advance); err != nil {
-				return 0, err
+			if err := p.removeSteps(stream, removals[stream], noted); err != nil {
+				// What was sent last may be done though no answer came.
+				return 0, changed || !answered(err), err
 			}
 		}
 	}
-	return 0, nil
+	return 0, true, nil
+}
+
+// VisitLeft reads the marked entries of a part that are still there.
+func (p *pinnedStore) VisitLeft(all maintain.Marks, which maintain.Part, visit func(l maintain.Line)) error {
+	for _, stream := range p.streams {
+		for _, s := range all.(*marks)[which][stream].steps {
+			reply, err := p.sn.client.Do(p.sn.ctx, "XRANGE", stream.key.name, s.first.String(), s.last.String()).Result()
+			if err != nil {
+				return p.sn.failed("read", stream.key.name, err)
+			}
+			page, err := decodePage(reply, nil)
+			if err != nil {
+				return p.sn.failed("read", stream.key.name, err)
+			}
+			for i := range page {
+				p.line.stream, p.line.entry = stream, &page[i]
+				visit(&p.line)
+			}
+		}
+	}
+	return nil
+}
+
+// Reserve reserves nothing: reports are stored beyond maxmemory.
+func (p *pinnedStore) Reserve(int64) (shrink func(to int64), err error) { return func(int64) {}, nil }
+
+// Under returns the pinned streams under another context.
+func (p *pinnedStore) Under(ctx context.Context) maintain.Held {
+	other := *p
+	other.sn = &session{p.sn.Store, ctx, p.sn.client}
+	return &other
 }
 
 // removeSteps deletes the marked entries of one stream.

@@ -15,6 +15,7 @@ import (
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/faultdisk"
 	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
@@ -170,7 +171,7 @@ func TestReplicaPromoted(t *testing.T) {
 	t.Parallel()
 	one := redistest.Start(t)
 	two := redistest.Replica(t, one)
-	p := redistest.NewProxy(t, one.Addr())
+	p := testkit.NewProxy(t, one.Addr())
 	a := appender(t, open(t, "redis://"+p.Addr()+"?timeout=2s"))
 	f := newFeed(t, a, 1)
 	f.add(100)
@@ -184,7 +185,7 @@ func TestReplicaPromoted(t *testing.T) {
 		f.add(300)
 		f.try(5 * time.Second)
 		p.Target(replica.Addr())
-		redistest.Await(t, "the failover", func() bool { return role(t, replica) == "master" && role(t, master) == "slave" })
+		testkit.Await(t, "the failover", func() bool { return role(t, replica) == "master" && role(t, master) == "slave" })
 		f.drain() // connections to the old master end because it refuses
 		master.AwaitLink(t)
 		master, replica = replica, master
@@ -206,7 +207,7 @@ func TestSentinel(t *testing.T) {
 	one := redistest.Start(t)
 	two := redistest.Replica(t, one)
 	sentinel := redistest.Sentinel(t, one, "main")
-	redistest.Await(t, "the sentinel to know the replica", func() bool {
+	testkit.Await(t, "the sentinel to know the replica", func() bool {
 		list, _ := sentinel.Do(t, "SENTINEL", "REPLICAS", "main").([]any)
 		return len(list) == 1
 	})
@@ -218,7 +219,7 @@ func TestSentinel(t *testing.T) {
 	one.Do(t, "WAIT", 1, 5000)
 	one.Kill()
 	f.add(300)
-	redistest.Await(t, "the new master to take records", func() bool { return f.try(2 * time.Second) })
+	testkit.Await(t, "the new master to take records", func() bool { return f.try(2 * time.Second) })
 	f.check(two.Client(t))
 	if f.errors == 0 {
 		t.Error("no append failed while there was no master")
@@ -235,14 +236,14 @@ func TestRolledBack(t *testing.T) {
 	t.Parallel()
 	one := redistest.Start(t)
 	two := redistest.Replica(t, one)
-	p := redistest.NewProxy(t, one.Addr())
+	p := testkit.NewProxy(t, one.Addr())
 	a := appender(t, open(t, "redis://"+p.Addr()))
 	src := testrecord.New(1)
 	var kept []string
 	push := func(keep bool) {
 		lines := src.Events(10)
 		b := testrecord.Batch(lines...)
-		redistest.Await(t, "the append", func() bool {
+		testkit.Await(t, "the append", func() bool {
 			n, err := a.Append(context.Background(), b)
 			b.Drop(n)
 			return err == nil
@@ -360,7 +361,7 @@ func TestSlotMoves(t *testing.T) {
 		}
 		to.Do(t, "CLUSTER", "SETSLOT", slot, "NODE", id(to))
 		from.Do(t, "CLUSTER", "SETSLOT", slot, "NODE", id(to))
-		redistest.Await(t, "the moved slot to take records", func() bool { return f.try(5 * time.Second) })
+		testkit.Await(t, "the moved slot to take records", func() bool { return f.try(5 * time.Second) })
 		f.batch.Reset()
 		from, to = to, from
 	}

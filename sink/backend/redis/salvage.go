@@ -59,8 +59,9 @@ type salvage struct {
 
 	script  string
 	pipe    goredis.Pipeliner
-	waiting int // entries in pipe
+	waiting []int64 // bytes of the entries in pipe
 	bytes   int64
+	moved   maintain.Removal // what is known to be moved
 }
 
 // addDamaged notes a damaged entry, from the oldest of a stream on.
@@ -88,12 +89,12 @@ func (sv *salvage) Close() {}
 
 // Move moves the damaged entries, many in one round trip. It may be interrupted:
 // every entry is then either where it was or in quarantine.
-func (sv *salvage) Move() error {
-	err := sv.moveBy(beyondMemory + moveScript)
+func (sv *salvage) Move() (moved maintain.Removal, err error) {
+	err = sv.moveBy(beyondMemory + moveScript)
 	if oldServer(err) {
 		err = sv.moveBy(moveScript)
 	}
-	return err
+	return sv.moved, err
 }
 
 func (sv *salvage) moveBy(script string) error {
@@ -143,9 +144,9 @@ func (sv *salvage) move(p *pinned, id entryID) error {
 	}
 	args := append([]any{id.String(), e.data(), timestamp(sv.now), whole}, e.fields...)
 	sv.pipe.Eval(sv.sn.ctx, sv.script, []string{p.key.name, sv.sn.keys.quarantine(p.key)}, args...)
-	sv.waiting++
+	sv.waiting = append(sv.waiting, e.size())
 	sv.advance(e.size())
-	if sv.bytes += e.size(); sv.waiting >= moveLines || sv.bytes >= moveBytes {
+	if sv.bytes += e.size(); len(sv.waiting) >= moveLines || sv.bytes >= moveBytes {
 		return sv.flush()
 	}
 	return nil
@@ -158,11 +159,17 @@ func timestamp(t time.Time) string {
 }
 
 func (sv *salvage) flush() error {
-	if sv.waiting == 0 {
+	if len(sv.waiting) == 0 {
 		return nil
 	}
-	_, err := sv.pipe.Exec(sv.sn.ctx)
-	sv.waiting, sv.bytes = 0, 0
+	cmds, err := sv.pipe.Exec(sv.sn.ctx)
+	for i, cmd := range cmds {
+		if n, cmdErr := cmd.(*goredis.Cmd).Int64(); cmdErr == nil && n > 0 {
+			sv.moved.Damaged++
+			sv.moved.DamagedBytes += sv.waiting[i]
+		}
+	}
+	sv.waiting, sv.bytes = sv.waiting[:0], 0
 	return sv.sn.failed("move damaged entries of", sv.sn.URL(), err)
 }
 

@@ -22,6 +22,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/redistest"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink/backend/redis"
 )
@@ -76,7 +77,7 @@ func TestPasswordFile(t *testing.T) {
 	s.Do(t, "CLIENT", "KILL", "USER", "sink")
 	a := appender(t, store)
 	b := testrecord.Batch(testrecord.New(2).Events(1)...)
-	redistest.Await(t, "the new password", func() bool {
+	testkit.Await(t, "the new password", func() bool {
 		n, err := a.Append(context.Background(), b)
 		b.Drop(n)
 		return err == nil

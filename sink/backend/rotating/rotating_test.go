@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink/backend/backendtest"
 	"github.com/papyra/papyra/sink/backend/rotating"
@@ -17,26 +18,27 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // The suite appends little. Under the small bounds it rotates all the time, and
-// no record is dropped.
+// no record is dropped. The random operations sync all the time, which is tried
+// on a disk by the laws alone.
 func TestConformance(t *testing.T) {
 	backendtest.Exercise(t, func(t testing.TB) backendtest.Medium {
-		return medium(t, rotating.Config{MaxBytes: 10_000, MaxFiles: 1_000_000})
+		return medium(t, testkit.FastDir(t), rotating.Config{MaxBytes: 10_000, MaxFiles: 1_000_000})
 	})
 	t.Run("default bound", func(t *testing.T) {
 		t.Parallel()
-		backendtest.Laws(t, func(t testing.TB) backendtest.Medium { return medium(t, rotating.Config{}) })
+		backendtest.Laws(t, func(t testing.TB) backendtest.Medium { return medium(t, t.TempDir(), rotating.Config{}) })
 	})
 }
 
 // The same with hardly a record in a file.
 func TestConformanceOfTinyFiles(t *testing.T) {
 	backendtest.Random(t, func(t testing.TB) backendtest.Medium {
-		return medium(t, rotating.Config{MaxBytes: 400, MaxFiles: 1_000_000, Sync: "none"})
+		return medium(t, testkit.FastDir(t), rotating.Config{MaxBytes: 400, MaxFiles: 1_000_000, Sync: "none"})
 	})
 }
 
-func medium(t testing.TB, c rotating.Config) backendtest.Medium {
-	path := filepath.Join(t.TempDir(), "dir of [its] own", "records#1.ndjson")
+func medium(t testing.TB, dir string, c rotating.Config) backendtest.Medium {
+	path := filepath.Join(dir, "dir of [its] own", "records#1.ndjson")
 	return backendtest.Medium{
 		Open: func(t testing.TB) papyra.Store {
 			s, err := rotating.Open(path, c)

@@ -1,10 +1,11 @@
-package redistest
+package testkit
 
 import (
 	"errors"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -27,17 +28,19 @@ var Through = Plan{Up: -1, Down: -1}
 type Proxy struct {
 	listener net.Listener
 	running  sync.WaitGroup
+	swallow  atomic.Bool
+	rate     atomic.Int64
 
 	mu       sync.Mutex
 	target   string
 	plan     func() Plan
 	open     map[net.Conn]bool
 	released chan struct{}
+	refuse   bool
 	cuts     int
 	limited  bool
 	budget   int64 // bytes that may still pass to the server, if limited
 	passed   int64 // bytes that passed to the server
-	rate     int   // bytes a second to the server, over all connections; 0: no limit
 }
 
 // NewProxy starts a proxy before a server. It ends with the test.
@@ -54,6 +57,7 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	p.running.Go(p.accept)
 	t.Cleanup(func() {
 		_ = l.Close()
+		p.Refuse(true)
 		p.Release()
 		p.CutAll()
 		p.running.Wait()
@@ -63,6 +67,21 @@ func NewProxy(t testing.TB, target string) *Proxy {
 
 // Addr returns where the proxy listens.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+
+// Swallow says whether what clients send disappears. Cut such connections before
+// it ends, or the server sees half of what was sent.
+func (p *Proxy) Swallow(on bool) { p.swallow.Store(on) }
+
+// Rate bounds the bytes that pass to the server in a second, for each
+// connection; 0 is no limit.
+func (p *Proxy) Rate(n int64) { p.rate.Store(n) }
+
+// Refuse says whether new connections are cut at once.
+func (p *Proxy) Refuse(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refuse = on
+}
 
 // Plan sets what becomes of new connections.
 func (p *Proxy) Plan(plan func() Plan) {
@@ -86,13 +105,6 @@ func (p *Proxy) Budget(n int64) {
 	p.limited, p.budget = n >= 0, n
 }
 
-// Rate lets so many bytes a second pass to the server, 0 for any.
-func (p *Proxy) Rate(bytes int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.rate = bytes
-}
-
 // Passed returns how many bytes have passed to the server.
 func (p *Proxy) Passed() int64 {
 	p.mu.Lock()
@@ -112,7 +124,7 @@ func (p *Proxy) spend(n int) int {
 	return n
 }
 
-// metered writes what the budget allows.
+// metered writes to the server what the budget and the rate allow.
 type metered struct {
 	p  *Proxy
 	to io.Writer
@@ -121,12 +133,28 @@ type metered struct {
 var errSpent = errors.New("the budget is spent")
 
 func (m metered) Write(b []byte) (int, error) {
-	m.p.mu.Lock()
-	rate := m.p.rate
-	m.p.mu.Unlock()
-	if rate > 0 {
-		time.Sleep(time.Duration(len(b)) * time.Second / time.Duration(rate))
+	if m.p.swallow.Load() {
+		return len(b), nil
 	}
+	rate := m.p.rate.Load()
+	if rate <= 0 {
+		return m.pass(b)
+	}
+	for n := 0; n < len(b); {
+		part := b[n:min(n+ratedBytes, len(b))]
+		time.Sleep(time.Duration(len(part)) * time.Second / time.Duration(rate))
+		done, err := m.pass(part)
+		if n += done; err != nil {
+			return n, err
+		}
+	}
+	return len(b), nil
+}
+
+// ratedBytes is how much passes at a time where the rate is bounded.
+const ratedBytes = 4096
+
+func (m metered) pass(b []byte) (int, error) {
 	n := m.p.spend(len(b))
 	if _, err := m.to.Write(b[:n]); err != nil {
 		return 0, err
@@ -168,6 +196,11 @@ func (p *Proxy) accept() {
 			return
 		}
 		p.mu.Lock()
+		if p.refuse {
+			p.mu.Unlock()
+			_ = client.Close()
+			continue
+		}
 		plan, target, released := p.plan(), p.target, p.released
 		p.open[client] = true
 		p.mu.Unlock()
@@ -190,8 +223,12 @@ func (p *Proxy) serve(client net.Conn, target string, plan Plan, released chan s
 	}
 	p.mu.Lock()
 	p.open[server] = true
+	refused := p.refuse // meanwhile
 	p.mu.Unlock()
 	defer p.forget(server)
+	if refused {
+		return
+	}
 	var both sync.WaitGroup
 	both.Go(func() {
 		cut := pass(metered{p, server}, client, plan.Up)

@@ -18,12 +18,12 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/fileset"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
-// The lessons that other stores of this kind have taught, by their number. Where
-// a law of the conformance suite or another test holds the row in full, the test
-// here is its shortest form.
+// What has gone wrong in other stores that consist of files. What would go wrong
+// in any store is a law of the conformance suite.
 
 // keepLast is a compaction to the newest n records of each stream.
 func keepLast(n int64) papyra.CompactOptions {
@@ -45,7 +45,7 @@ func plain(payload string) []byte {
 }
 
 // A torn tail and the next append do not merge. See also TestCutAtEveryByte.
-func TestLesson01TornTail(t *testing.T) {
+func TestTornTail(t *testing.T) {
 	f := newFixture(t)
 	l := testrecord.New(1).Events(3)
 	f.write(append(testrecord.Join(l[0]), l[1][:40]...))
@@ -59,7 +59,7 @@ func TestLesson01TornTail(t *testing.T) {
 }
 
 // A complete last record without its newline is no damage, and stays.
-func TestLesson02LastNewlineMissing(t *testing.T) {
+func TestLastNewlineMissing(t *testing.T) {
 	f := newFixture(t)
 	l := testrecord.New(1).Events(3)
 	whole := bytes.TrimSuffix(testrecord.Join(l...), []byte("\n"))
@@ -75,110 +75,9 @@ func TestLesson02LastNewlineMissing(t *testing.T) {
 	}
 }
 
-// One invalid byte damages one line, not the work on the others.
-func TestLesson03InvalidUTF8(t *testing.T) {
-	f := newFixture(t)
-	l := testrecord.New(1).Events(3)
-	f.write(testrecord.Join(l[0], plain("\"\xff\""), l[1]))
-	if r := f.scan(papyra.ScanOptions{}); r.AnomalyCounts[papyra.ClassInvalidUTF8] != 1 || r.Records != 2 {
-		t.Errorf("scan: %+v", r)
-	}
-	if got := f.read(papyra.Query{}); len(got) != 2 {
-		t.Errorf("read %d records, want 2", len(got))
-	}
-	f.recover(papyra.RecoverOptions{})
-	if got := f.read(papyra.Query{}); len(got) != 2 {
-		t.Errorf("after recovery %d records, want 2", len(got))
-	}
-}
-
-// A lone surrogate is damage; compaction passes over it and leaves no temporary
-// file.
-func TestLesson04LoneSurrogate(t *testing.T) {
-	f := newFixture(t)
-	bad := plain(`"\ud83d"`)
-	f.write(testrecord.Join(plain("1"), bad, plain("2"), plain("3")))
-	r := f.compact(keepLast(1))
-	if r.Damaged != 1 || r.Counts[papyra.ClassInvalidUTF8] != 1 || r.RecordsAfter != 1 || !bytes.Contains(f.bytes(), bad) {
-		t.Errorf("compact: %+v", r)
-	}
-	for _, name := range f.beside() {
-		if strings.Contains(name, ".tmp-") {
-			t.Errorf("%s is left behind", name)
-		}
-	}
-}
-
-// What is kept is kept byte for byte: 1e400, long decimals, spaces, escapes.
-func TestLesson05Verbatim(t *testing.T) {
-	f := newFixture(t)
-	odd := []byte(`{ "kind" : "event", "system_id":"orders","actor_address":"a:b","event_type":"O\u0064d", "payload":[1e400,-0.0,0.10000000000000000555111512312578270211815834045410156250,"\/"],"timestamp":1.7000000001e9 }`)
-	f.write(testrecord.Join(plain("1"), odd, []byte("junk"), plain("2")))
-	f.compact(keepLast(2))
-	f.recover(papyra.RecoverOptions{})
-	if !bytes.Contains(f.bytes(), append(odd, '\n')) {
-		t.Errorf("the record was changed: %s", f.bytes())
-	}
-	for _, nan := range []string{"NaN", "Infinity", "-Infinity"} {
-		f.write(testrecord.Join(plain(nan)))
-		if r := f.scan(papyra.ScanOptions{}); r.AnomalyCounts[papyra.ClassCorrupted] != 1 {
-			t.Errorf("%s: %v", nan, r.AnomalyCounts)
-		}
-	}
-}
-
-// Scalars, arrays and empty objects are damage, unknown kinds a notice, and
-// compaction deletes none of them.
-func TestLesson06OddLines(t *testing.T) {
-	f := newFixture(t)
-	unknown := []byte(`{"kind":"of tomorrow","system_id":"orders","timestamp":1}`)
-	f.write(testrecord.Join([]byte("12"), []byte("[]"), []byte("{}"), []byte("null"), unknown, plain("1"), plain("2")))
-	r := f.scan(papyra.ScanOptions{})
-	if r.AnomalyCounts[papyra.ClassCorrupted] != 3 || r.AnomalyCounts[papyra.ClassMissingField] != 1 || r.NoticeCounts[papyra.NoticeUnknownKind] != 1 {
-		t.Errorf("scan: %v, %v", r.AnomalyCounts, r.NoticeCounts)
-	}
-	c := f.compact(keepLast(1))
-	if c.Damaged != 4 || c.RecordsBefore != 3 || c.RecordsAfter != 2 {
-		t.Errorf("compact: %+v", c)
-	}
-	if diff := cmp.Diff(r.AnomalyCounts, f.scan(papyra.ScanOptions{}).AnomalyCounts); diff != "" {
-		t.Errorf("(-before +after):\n%s", diff)
-	}
-}
-
-// A key that stands twice is damage; keys that differ in case are not the same,
-// nor do they count as the member.
-func TestLesson07DuplicateKeys(t *testing.T) {
-	f := newFixture(t)
-	f.write(testrecord.Join(
-		bytes.Replace(plain("1"), []byte(`"payload"`), []byte(`"payload":2,"payload"`), 1),
-		bytes.Replace(plain("1"), []byte(`"payload"`), []byte(`"Payload":2,"payload"`), 1),
-		bytes.Replace(plain("1"), []byte(`"payload"`), []byte(`"Payload"`), 1),
-	))
-	r := f.scan(papyra.ScanOptions{})
-	if r.AnomalyCounts[papyra.ClassDuplicateKey] != 1 || r.AnomalyCounts[papyra.ClassMissingField] != 1 || r.Records != 1 {
-		t.Errorf("scan: %v, %d records", r.AnomalyCounts, r.Records)
-	}
-}
-
-// A deeply nested line that is valid is kept; one beyond the limit is damage
-// that stays.
-func TestLesson08Nesting(t *testing.T) {
-	f := newFixture(t)
-	deep := plain(strings.Repeat("[", papyra.MaxDepth-1) + strings.Repeat("]", papyra.MaxDepth-1))
-	deeper := plain(strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000))
-	f.write(testrecord.Join(plain("1"), deep, deeper))
-	if c := f.compact(keepLast(1)); c.Damaged != 1 || c.RecordsAfter != 1 {
-		t.Errorf("compact: %+v", c)
-	}
-	if !bytes.HasPrefix(f.bytes(), testrecord.Join(deep, deeper)) {
-		t.Error("a nested line is gone")
-	}
-}
-
 // Blank lines are a notice that nothing removes; a byte order mark is damage
 // that hides no record for good.
-func TestLesson09BlankLinesAndBOM(t *testing.T) {
+func TestBlankLinesAndBOM(t *testing.T) {
 	f := newFixture(t)
 	l := testrecord.New(1).Events(2)
 	f.write([]byte("\n" + string(l[0]) + "\n\n\r\n" + string(l[1]) + "\n"))
@@ -198,7 +97,7 @@ func TestLesson09BlankLinesAndBOM(t *testing.T) {
 }
 
 // Only a newline ends a line.
-func TestLesson10BareCR(t *testing.T) {
+func TestBareCR(t *testing.T) {
 	f := newFixture(t)
 	f.write(append(append(plain("1"), '\r'), append(plain("2"), '\n')...))
 	if r := f.scan(papyra.ScanOptions{}); r.Lines != 1 || r.AnomalyCounts[papyra.ClassCorrupted] != 1 {
@@ -211,7 +110,7 @@ func TestLesson10BareCR(t *testing.T) {
 }
 
 // A tail of NUL bytes does not merge with the next append.
-func TestLesson11NULTail(t *testing.T) {
+func TestNULTail(t *testing.T) {
 	f := newFixture(t)
 	l := testrecord.New(1).Events(2)
 	f.write(append(testrecord.Join(l[0]), make([]byte, 4096)...))
@@ -224,18 +123,8 @@ func TestLesson11NULTail(t *testing.T) {
 	}
 }
 
-// Compaction counts damaged lines and leaves them.
-func TestLesson12CompactCountsDamage(t *testing.T) {
-	f := newFixture(t)
-	f.write(testrecord.Join(plain("1"), []byte("junk"), plain("2"), []byte("junk2")))
-	r := f.compact(keepLast(1))
-	if r.Damaged != 2 || r.RecordsBefore != 2 || r.RecordsAfter != 1 || !bytes.HasPrefix(f.bytes(), []byte("junk\n")) {
-		t.Errorf("compact: %+v", r)
-	}
-}
-
 // Owner and mode survive compaction and recovery.
-func TestLesson13OwnerAndMode(t *testing.T) {
+func TestOwnerAndMode(t *testing.T) {
 	for _, mode := range []os.FileMode{0o600, 0o640, 0o444} {
 		f := newFixture(t)
 		f.write(testrecord.Join(plain("1"), []byte("junk"), plain("2"), plain("3")))
@@ -263,7 +152,7 @@ func TestLesson13OwnerAndMode(t *testing.T) {
 }
 
 // A symlink is never replaced by a file.
-func TestLesson14Symlink(t *testing.T) {
+func TestSymlinkIsRefused(t *testing.T) {
 	f := newFixture(t)
 	target := filepath.Join(t.TempDir(), "target")
 	must(t, os.WriteFile(target, append(testrecord.Join(plain("1")), "junk\n"...), 0o600))
@@ -280,7 +169,7 @@ func TestLesson14Symlink(t *testing.T) {
 }
 
 // Temporary names are random, made exclusively, and never followed.
-func TestLesson15TemporaryNames(t *testing.T) {
+func TestTemporaryNames(t *testing.T) {
 	f := newFixture(t)
 	f.write(testrecord.Join(plain("1"), plain("2"), plain("3"), plain("4")))
 	seen := map[string]bool{}
@@ -300,8 +189,8 @@ func TestLesson15TemporaryNames(t *testing.T) {
 }
 
 // A quarantine may be on another file system.
-func TestLesson16OtherFileSystem(t *testing.T) {
-	other := fastDir(t)
+func TestOtherFileSystem(t *testing.T) {
+	other := testkit.FastDir(t)
 	f := newFixture(t)
 	var here, there unix.Stat_t
 	must(t, unix.Stat(filepath.Dir(f.path), &here))
@@ -319,7 +208,7 @@ func TestLesson16OtherFileSystem(t *testing.T) {
 }
 
 // Two quarantines at the same moment do not meet.
-func TestLesson17TwoQuarantines(t *testing.T) {
+func TestTwoQuarantines(t *testing.T) {
 	f := newFixture(t)
 	acts := map[string]bool{}
 	for range 20 {
@@ -333,7 +222,7 @@ func TestLesson17TwoQuarantines(t *testing.T) {
 
 // At every moment of an act the name leads to a whole file, which holds every
 // undamaged record. The sweeps TestStrace… and TestRootPowerCut… kill there.
-func TestLesson18AlwaysAFile(t *testing.T) {
+func TestAlwaysAFile(t *testing.T) {
 	f := newFixture(t)
 	l := testrecord.New(1).Events(5)
 	f.write(append(testrecord.Join(l...), "junk\n"...))
@@ -351,7 +240,7 @@ func TestLesson18AlwaysAFile(t *testing.T) {
 }
 
 // File and directory are synced, in this order around the rename.
-func TestLesson19Synced(t *testing.T) {
+func TestSyncsAroundTheSwap(t *testing.T) {
 	f := newFixture(t)
 	f.write(testrecord.Join(plain("1"), plain("2")))
 	var ops []string
@@ -370,8 +259,8 @@ func TestLesson19Synced(t *testing.T) {
 }
 
 // Memory does not grow with the file, nor with a line.
-func TestLesson20BoundedMemory(t *testing.T) {
-	f := openFixture(t, filepath.Join(fastDir(t), "records.ndjson"), fileset.SyncInterval)
+func TestBoundedMemory(t *testing.T) {
+	f := openFixture(t, filepath.Join(testkit.FastDir(t), "records.ndjson"), fileset.SyncInterval)
 	block := testrecord.Join(testrecord.New(1).Events(10_000)...)
 	file, err := os.Create(f.path)
 	must(t, err)
@@ -397,7 +286,7 @@ func TestLesson20BoundedMemory(t *testing.T) {
 
 // A record appended during a compaction is in the new file. See also the suite's
 // law "appends go on during compact".
-func TestLesson21AppendDuringCompact(t *testing.T) {
+func TestAppendDuringCompact(t *testing.T) {
 	f := newFixture(t)
 	src := testrecord.New(1)
 	a := f.appender()
@@ -428,106 +317,8 @@ func TestLesson21AppendDuringCompact(t *testing.T) {
 	must(t, a.Close())
 }
 
-// A missing newline does not end the scan.
-func TestLesson22ScanGoesOn(t *testing.T) {
-	f := newFixture(t)
-	l := testrecord.New(1).Events(4)
-	f.write(append(append(append(testrecord.Join(l[0]), l[1]...), l[2]...), testrecord.Join(nil, []byte("junk"), l[3])...))
-	r := f.scan(papyra.ScanOptions{})
-	if r.Records != 2 || len(r.Anomalies) != 2 || r.Lines != 4 {
-		t.Errorf("scan: %+v", r)
-	}
-}
-
-// Leftover temporary files are found, whoever left them: see TestLeftovers.
-func TestLesson23Leftovers(t *testing.T) {
-	f := newFixture(t)
-	f.write(testrecord.Join(plain("1")))
-	must(t, os.WriteFile(f.path+".compact.tmp", []byte("half"), 0o600))
-	if r := f.scan(papyra.ScanOptions{}); r.AnomalyCounts[papyra.ClassLeftover] != 1 {
-		t.Errorf("scan: %v", r.AnomalyCounts)
-	}
-}
-
-// A timestamp that is a string is damage, and does not end a compaction.
-func TestLesson24TimestampString(t *testing.T) {
-	f := newFixture(t)
-	bad := bytes.Replace(plain("1"), []byte("1700000000"), []byte(`"yesterday"`), 1)
-	f.write(testrecord.Join(plain("1"), bad, plain("2")))
-	r := f.compact(papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Age: time.Hour}}, At: testrecord.Start.Add(2 * time.Hour)})
-	if r.Damaged != 1 || r.Counts[papyra.ClassBadTimestamp] != 1 || r.RecordsAfter != 0 {
-		t.Errorf("compact: %+v", r)
-	}
-}
-
-// A missing timestamp is damage, never expired; a future one is reported.
-func TestLesson25MissingAndFutureTimestamp(t *testing.T) {
-	f := newFixture(t)
-	missing := bytes.Replace(plain("1"), []byte(`,"timestamp":1700000000`), nil, 1)
-	future := bytes.Replace(plain("1"), []byte("1700000000"), []byte("9700000000"), 1)
-	f.write(testrecord.Join(missing, future))
-	f.compact(papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Age: time.Hour}}, At: testrecord.Start.Add(2 * time.Hour)})
-	r := f.scan(papyra.ScanOptions{Now: testrecord.Start})
-	if r.AnomalyCounts[papyra.ClassMissingField] != 1 || r.NoticeCounts[papyra.NoticeClockSkew] != 1 || r.Records != 1 {
-		t.Errorf("scan: %v, %v", r.AnomalyCounts, r.NoticeCounts)
-	}
-}
-
-// Zero is no limit, negative an error; "keep nothing" cannot be asked.
-func TestLesson26ZeroIsNoLimit(t *testing.T) {
-	f := newFixture(t)
-	f.write(testrecord.Join(plain("1"), plain("2")))
-	for _, l := range []papyra.Limits{{}, {Records: -1}, {Age: -1}, {Bytes: -1}} {
-		o := papyra.CompactOptions{Retention: papyra.Retention{General: l}, At: testrecord.Start}
-		if _, err := f.Compact(context.Background(), o); !errors.Is(err, papyra.ErrUsage) {
-			t.Errorf("%+v: got %v, want papyra.ErrUsage", l, err)
-		}
-	}
-	if got := f.read(papyra.Query{}); len(got) != 2 {
-		t.Errorf("%d records, want 2", len(got))
-	}
-}
-
-// A limit applies to each stream: a flood of events pushes nothing out.
-func TestLesson27EachStream(t *testing.T) {
-	f := newFixture(t)
-	src := testrecord.New(1)
-	audit := src.Line("orders", papyra.KindAudit, "")
-	f.write(testrecord.Join(append([][]byte{audit}, src.Events(50)...)...))
-	f.compact(keepLast(2))
-	if got := f.read(papyra.Query{}); len(got) != 3 || got[0] != string(audit) {
-		t.Errorf("%d records, want the audit and 2 events", len(got))
-	}
-}
-
-// Bytes are those of the stored line and its newline, whatever its spelling.
-func TestLesson28StoredBytes(t *testing.T) {
-	f := newFixture(t)
-	wide := []byte(`{ "kind" : "event", "system_id" : "orders", "actor_address" : "a:b", "event_type" : "Odd", "payload" : "\u00e9\u00e9", "timestamp" : 1700000000 }`)
-	f.write(testrecord.Join(wide, wide, wide))
-	for keep, want := range map[int64]int{3 * int64(len(wide)+1): 3, 3*int64(len(wide)+1) - 1: 2} {
-		q := papyra.Query{Retention: papyra.Retention{General: papyra.Limits{Bytes: keep}}}
-		if got := f.read(q); len(got) != want {
-			t.Errorf("keep_bytes=%d shows %d records, want %d", keep, len(got), want)
-		}
-	}
-}
-
-// Retention is applied once: on a compacted store it shows the same.
-func TestLesson29Once(t *testing.T) {
-	f := newFixture(t)
-	f.write(testrecord.Join(testrecord.New(1).Events(50)...))
-	o := keepLast(10)
-	q := papyra.Query{Retention: o.Retention, At: o.At}
-	before := f.read(q)
-	f.compact(o)
-	if diff := cmp.Diff(before, f.read(q)); diff != "" || len(before) != 10 {
-		t.Errorf("(-before +after):\n%s", diff)
-	}
-}
-
 // A mistyped path is not healthy, and nothing is made there.
-func TestLesson57MissingPath(t *testing.T) {
+func TestMissingPath(t *testing.T) {
 	ctx := context.Background()
 	for _, path := range []string{filepath.Join(t.TempDir(), "typo"), filepath.Join(t.TempDir(), "no", "such", "dir", "typo")} {
 		f := openFixture(t, path, fileset.SyncInterval)
@@ -550,7 +341,7 @@ func TestLesson57MissingPath(t *testing.T) {
 }
 
 // A repair keeps the evidence, with its place, class and checksum.
-func TestLesson63Evidence(t *testing.T) {
+func TestEvidence(t *testing.T) {
 	f := newFixture(t)
 	f.write(testrecord.Join(plain("1"), []byte("junk"), plain("2")))
 	r := f.recover(papyra.RecoverOptions{Now: testrecord.Start})
@@ -568,31 +359,8 @@ func TestLesson63Evidence(t *testing.T) {
 	}
 }
 
-// Filters come before the limit.
-func TestLesson64FilterThenLimit(t *testing.T) {
-	f := newFixture(t)
-	src := testrecord.New(1)
-	rare := src.Line("orders", papyra.KindDeadLetter, "x")
-	f.write(testrecord.Join(append([][]byte{rare}, src.Events(100)...)...))
-	if got := f.read(papyra.Query{Types: []string{"Job"}, Limit: 10}); len(got) != 1 || got[0] != string(rare) {
-		t.Errorf("got %d records, want the rare one", len(got))
-	}
-}
-
-// What the standard library would let pass or cut: invalid UTF-8, keys of other
-// case, long lines, 1e400.
-func TestLesson65StandardLibrary(t *testing.T) {
-	f := newFixture(t)
-	longest := plain(`"` + strings.Repeat("x", 300_000) + `"`)
-	f.write(testrecord.Join(longest, plain("1e400"), bytes.Replace(plain("1"), []byte(`"kind"`), []byte(`"Kind"`), 1), plain("\"\xc3\x28\"")))
-	r := f.scan(papyra.ScanOptions{})
-	if r.Records != 2 || r.AnomalyCounts[papyra.ClassMissingField] != 1 || r.AnomalyCounts[papyra.ClassInvalidUTF8] != 1 {
-		t.Errorf("scan: %d records, %v", r.Records, r.AnomalyCounts)
-	}
-}
-
 // A file that replaces the store's does not let a second holder in.
-func TestLesson69LockOfItsOwn(t *testing.T) {
+func TestLockOfItsOwn(t *testing.T) {
 	f := newFixture(t)
 	a := f.appender()
 	f.append(a, testrecord.New(1).Events(5)...)

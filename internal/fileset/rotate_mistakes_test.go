@@ -19,13 +19,13 @@ import (
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
-// What goes wrong in rotating stores. Two rows need processes that are killed
-// and readers beside: TestLesson30StraceKillCompactSet and
-// TestLesson42ReadersBesideRotation.
+// What has gone wrong in other rotating stores. Two of the mistakes need processes
+// that are killed and readers beside: TestStraceKillCompactSet and
+// TestReadersBesideRotation.
 
 // Rotation stops for good once the oldest file exists, and the active one then
 // grows without bound.
-func TestLesson31RotationNeverStops(t *testing.T) {
+func TestRotationNeverStops(t *testing.T) {
 	f := newBound(t, 1500, 3)
 	for _, n := range []string{".1", ".2", ".3", ".40"} {
 		must(t, os.WriteFile(f.path+n, testrecord.Join(testrecord.New(9).Line("a", papyra.KindAudit, "")), 0o600))
@@ -41,7 +41,7 @@ func TestLesson31RotationNeverStops(t *testing.T) {
 }
 
 // max_files=1 truncates the active file and counts no loss. Here it is refused.
-func TestLesson32OneFileIsRefused(t *testing.T) {
+func TestOneFileIsRefused(t *testing.T) {
 	_, err := fileset.Open(fileset.Config{Path: "x", Numbered: true, MaxBytes: 1000, MaxFiles: 1})
 	if !errors.Is(err, papyra.ErrConfig) || !strings.Contains(err.Error(), "json:") {
 		t.Errorf("got %v, want papyra.ErrConfig that names json:", err)
@@ -50,7 +50,7 @@ func TestLesson32OneFileIsRefused(t *testing.T) {
 
 // After the limits were made smaller, compact drops most records and reports
 // that it dropped none. Here only a rotation looks at the limits.
-func TestLesson33CompactUnderSmallerLimits(t *testing.T) {
+func TestCompactUnderSmallerLimits(t *testing.T) {
 	f := newBound(t, 2000, 20)
 	src := testrecord.New(1)
 	f.store(src.Events(100)...)
@@ -71,8 +71,8 @@ func TestLesson33CompactUnderSmallerLimits(t *testing.T) {
 }
 
 // A repair that needs fewer files leaves the stale ones: duplicates, and the
-// anomaly remains. Lesson 40: one partial record makes listing fail.
-func TestLesson34And40DamageInEveryFile(t *testing.T) {
+// anomaly remains. One partial record makes listing fail.
+func TestDamageInEveryFile(t *testing.T) {
 	f := newBound(t, 1500, 20)
 	lines := testrecord.New(1).Events(40)
 	f.store(lines...)
@@ -116,8 +116,8 @@ func TestLesson34And40DamageInEveryFile(t *testing.T) {
 }
 
 // Orphaned files are never recovered, so that a recovering start fails for ever.
-// Lesson 36: the default quarantine place creates a new anomaly for ever.
-func TestLesson35And36OrphansGoOnce(t *testing.T) {
+// The default quarantine place creates a new anomaly for ever.
+func TestOrphansGoOnce(t *testing.T) {
 	f := newBound(t, 1500, 20)
 	f.store(testrecord.New(1).Events(20)...)
 	for _, base := range []string{
@@ -181,7 +181,7 @@ func TestDroppingIsFinished(t *testing.T) {
 }
 
 // Unrelated siblings that share the prefix are flagged, or worse, shifted.
-func TestLesson37SiblingsAreLeftAlone(t *testing.T) {
+func TestSiblingsAreLeftAlone(t *testing.T) {
 	f := newBound(t, 700, 3)
 	dir := filepath.Dir(f.path)
 	siblings := []string{
@@ -204,9 +204,9 @@ func TestLesson37SiblingsAreLeftAlone(t *testing.T) {
 	}
 }
 
-// `[` in the path breaks the search for orphans. Lesson 41: temp-name handling by
-// text replacement hits directory names.
-func TestLesson38And41HostilePaths(t *testing.T) {
+// `[` in the path breaks the search for orphans, and names
+// of temporary files that are made by replacing text hit directories.
+func TestHostilePaths(t *testing.T) {
 	for _, path := range []string{
 		"a[b]*?/re[c]ords.ndjson", "records.ndjson.1/records.ndjson", ".records.ndjson.dropping-0123456789abcdef/records.ndjson",
 		"x.compact.tmp/.tmp-0123456789abcdef", "with space/%n\n/1", "é.3/é.3",
@@ -229,7 +229,7 @@ func TestLesson38And41HostilePaths(t *testing.T) {
 // The fsync option is broken and fails after the write. Here a file is only
 // rotated once it is synced, in every sync mode, and so are the directory and the
 // reports before anything is unlinked.
-func TestLesson39SyncAroundRotation(t *testing.T) {
+func TestSyncAroundRotation(t *testing.T) {
 	f := newBound(t, 1500, 2)
 	src := testrecord.New(1)
 	a := f.appender()
