@@ -65,6 +65,8 @@ func (c *call) showBalance(r *account.Result) {
 	switch {
 	case r.Total.Missing > 0:
 		s.printf("%s  %s missing without a reason\n", s.paint(red, "MISSING"), recordsAre(r.Total.Missing))
+	case r.Verdict == account.Missing:
+		s.printf("%s  a sink ended with %s unread: what they held is not known\n", s.paint(red, "MISSING"), human.Plural(int64(r.UnreadMessages), "message", "messages"))
 	case r.Verdict == account.Balanced && r.Total.Pending > 0:
 		s.printf("%s  nothing is missing yet; %s pending: ask again in a minute\n", s.paint(green, "accounted for"), recordsAre(r.Total.Pending))
 	case r.Verdict == account.Balanced:
@@ -263,6 +265,7 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 	}
 	add("no number", unsealed, "stored records without a seal, or of an unknown kind: not in the account")
 	add("damaged", uint64(damaged), "lines that have lost their number: scan shows them")
+	add("unread messages", r.UnreadMessages, "of NATS, left in a sink when its time to stop was over; among the lost ones")
 	add("lost messages", r.LostMessages, "of NATS, thrown away in a sink before anybody read them")
 	if len(lines) > 0 {
 		s.printf("\n")

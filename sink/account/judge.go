@@ -239,13 +239,13 @@ func (j *judgement) result() *Result {
 		}
 		r.Runs = append(r.Runs, run)
 	}
-	if r.Total.Missing > 0 {
+	j.explainGaps(r)
+	if r.Total.Missing > 0 || r.UnreadMessages > 0 {
 		r.Verdict = Missing
 	}
 	if len(r.Absent) > 0 || slices.ContainsFunc(r.Stores, func(s Store) bool { return s.Judged && s.Incomplete }) {
 		r.Verdict = Incomplete
 	}
-	j.explainGaps(r)
 	r.Notes = j.allNotes()
 	return r
 }

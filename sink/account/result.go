@@ -24,6 +24,10 @@ type Result struct {
 	// LostMessages were thrown away in the group's sinks before anybody read
 	// them: whose records they held is not known.
 	LostMessages uint64 `json:"lost_messages"`
+	// UnreadMessages are those of them that a sink had received and not read when
+	// its time to stop was over, at its last word after Since. Nothing says that
+	// their records were sent again: with them an account is never balanced.
+	UnreadMessages uint64 `json:"unread_messages,omitempty"`
 
 	// Notes are worth knowing and change nothing.
 	Notes []string `json:"notes"`
@@ -35,7 +39,7 @@ type Verdict string
 // The verdicts. Of several the last in this list is given.
 const (
 	Balanced   Verdict = "balanced"   // every record is accounted for
-	Missing    Verdict = "missing"    // records are missing without a reason
+	Missing    Verdict = "missing"    // records are missing without a reason, or a sink ended with messages unread
 	Incomplete Verdict = "incomplete" // something could not be read or was not given: missing is no more than a hint
 )
 
