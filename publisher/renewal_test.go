@@ -122,7 +122,7 @@ func TestLimitOnSubscriptions(t *testing.T) {
 		return !s.RepliesRefused && s.Events.Hold == HoldUnheard
 	})
 	b.kill()
-	b.configure("")
+	b.must(b.Configure(""))
 	b.start()
 	newReceiver(t, b.url())
 	await(t, "records are confirmed", func() bool { return p.Stats().Events.Confirmed == 100 })
