@@ -96,10 +96,12 @@ func TestWishesThatAreRefused(t *testing.T) {
 			b.reload(loginsWith(mayReplies))
 			await(t, "the refusal is counted", func() bool { return p.Stats().Errors.Permission > 0 })
 			b.reload(loginsWith(mayAll))
-			nc, err := nats.Connect(b.url(), nats.UserInfo("sink", "sink"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			var nc *nats.Conn
+			await(t, "the server has read its configuration", func() (ok bool) { // it knows no logins for a moment
+				var err error
+				nc, err = nats.Connect(b.url(), nats.UserInfo("sink", "sink"))
+				return err == nil
+			})
 			defer nc.Close()
 			await(t, "a wish is heard", func() bool {
 				_ = nc.Publish(papyra.AuditSubject(p.system), nil)
