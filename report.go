@@ -75,6 +75,9 @@ type SinkReport struct {
 	DroppedLines uint64 `json:"dropped_lines"`
 	// LostMessages were thrown away by the NATS client before they were read.
 	LostMessages uint64 `json:"lost_messages"`
+	// Unread were left when the sink's time to stop was over: it had received them
+	// and not read them. LostMessages counts them too.
+	Unread uint64 `json:"unread,omitempty"`
 	// Disconnects counts the lost connections to the broker.
 	Disconnects uint64 `json:"disconnects"`
 	// RolledBack are the times since the sink's start at which it found that the

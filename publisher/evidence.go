@@ -48,14 +48,15 @@ func (l *link) noteError(err error) {
 	subject, publish := refusedSubject(err.Error())
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if refusal {
-		switch {
-		case publish && len(l.refused) < 64:
-			l.refused[subject]++
-		case !publish && l.inbox != "" && subject == l.inbox+"*":
-			l.inboxRefused++
-			l.noReplies = true
-		}
+	switch {
+	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
+		l.noteLimit()
+	case refusal && publish && len(l.refused) < 64:
+		l.refused[subject]++
+	case refusal && !publish && l.inbox != "" && subject == l.inbox+"*":
+		l.noteInboxRefused()
+	case refusal && !publish && subject == l.auditOn:
+		l.noteWishesRefused()
 	}
 	l.lastError = err
 	close(l.errorSeen)

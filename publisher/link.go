@@ -31,7 +31,8 @@ type link struct {
 	inbox   string // the beginning of every reply subject
 	replies chan *nats.Msg
 	sub     *nats.Subscription
-	checked *socket // the socket that checkSocket has found good
+	ask     *nats.Subscription // wishes for audits
+	checked *socket            // the socket that checkSocket has found good
 	redials int
 	redial  time.Time // no new connection before
 
@@ -45,6 +46,7 @@ type link struct {
 	refused      map[string]int
 	inboxRefused int  // number of times that the subscription to the inbox was refused
 	noReplies    bool // it was refused on the present connection
+	renewal      renewal
 	errors       Errors
 	outages      []papyra.Outage // since the last report; the last one may not be over
 	connected    bool
@@ -69,7 +71,7 @@ func newLink(o nats.Options, c Config, n *notices, asked func()) *link {
 	}
 	l.dialer.dialed = func() { // nats.go subscribes again on the new connection
 		l.mu.Lock()
-		l.noReplies = false
+		l.noReplies, l.renewal.noWishes = false, false
 		l.mu.Unlock()
 	}
 	// The confirmation of records depends on these. nats.go keeps no pending
@@ -249,6 +251,9 @@ func (l *link) readySocket(ctx context.Context) *socket {
 	if s != l.checked && !l.checkSocket(ctx, s) {
 		return nil
 	}
+	if !l.renewRefused(ctx) {
+		return nil
+	}
 	return s
 }
 
@@ -272,17 +277,7 @@ func (l *link) connect() bool {
 	l.inbox, l.lastError = inbox, nil
 	l.mu.Unlock()
 	l.nc = nc
-	// An error here means that the connection was closed meanwhile.
-	if l.sub, err = nc.ChanSubscribe(inbox+"*", l.replies); err != nil {
-		return false
-	}
-	ask, err := nc.Subscribe(l.auditOn, func(*nats.Msg) { l.asked() })
-	if err != nil {
-		return false
-	}
-	// The callback only sets a flag. With limits, a flood of requests would be an
-	// error of the connection.
-	return ask.SetPendingLimits(-1, -1) == nil
+	return l.subscribeInbox() && l.subscribeWishes()
 }
 
 // checkSocket makes a round trip on a new socket before records are entrusted to
@@ -294,7 +289,9 @@ func (l *link) checkSocket(ctx context.Context, s *socket) bool {
 	}
 	l.checked = s
 	l.redials = 0
-	if !l.hearsReplies() {
+	if l.hearsReplies() {
+		l.noteHeard()
+	} else {
 		l.notices.log(slog.LevelWarn, "the broker does not tell when nobody listens: records count as confirmed also then; allow this login to subscribe to its inbox", func() []any {
 			return []any{"inbox", l.inbox + "*"}
 		})
@@ -362,9 +359,10 @@ func (l *link) closeConnection() {
 	}
 }
 
-// isDown reports whether there is no connection as far as is known.
+// isDown reports whether nothing can be sent, as far as is known: there is no
+// connection, or it is not used until the inbox is subscribed again.
 func (l *link) isDown() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.connected
+	return !l.connected || l.renewal.holding
 }

@@ -138,6 +138,9 @@ func (s *sender) outlook(now, report time.Time) (ready, full bool, until time.Ti
 	if s.link.isDown() {
 		until = earlier(until, now.Add(time.Second)) // in case no callback comes
 	}
+	if at, ok := s.link.nextRenewal(); ok {
+		until = earlier(until, at)
+	}
 	for _, l := range s.lanes {
 		records, whole := l.waiting()
 		if records == 0 {

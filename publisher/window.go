@@ -48,6 +48,9 @@ func (s *sender) sendWindow(ctx context.Context) bool {
 	if socket == nil {
 		return false
 	}
+	if s.link.holdForInbox(s.longestHold(longestDeaf)) {
+		return false // what is sent now could not be proven
+	}
 	s.readMessageLimit()
 	if !s.collectWindow(time.Now()) {
 		return false

@@ -20,14 +20,15 @@ import (
 // told of a drop under it, so that the numbers and the ranges of a report are of
 // one moment. The order is: the buffer's lock first, then the ledger's.
 type buffer struct {
-	limit int         // bytes of lines that may wait
+	limit int         // bytes of lines that may wait; reports may go beyond it
 	drops *dropLedger // told of every drop
 	wake  chan struct{}
 
 	mu      sync.Mutex
 	waiting backlog
 	writing blockCounts // the block that the writer has taken out
-	closed  bool        // nothing more goes in
+	reserve reportReserve
+	closed  bool // nothing more goes in
 	account lineCounts
 }
 
@@ -50,6 +51,7 @@ type lineCounts struct {
 func newBuffer(limit int, drops *dropLedger) *buffer {
 	return &buffer{
 		limit: limit, drops: drops, wake: make(chan struct{}, 1),
+		reserve: reportReserve{size: limit / reserveShare},
 		account: lineCounts{rejected: map[papyra.RejectReason]uint64{}, dropped: map[papyra.DropReason]uint64{}},
 	}
 }
@@ -95,11 +97,14 @@ func (b *buffer) placeLines(stream papyra.Stream, good []acceptedLine) {
 	if b.closed {
 		reason, room = papyra.DropSinkStopped, 0
 	}
+	if room >= 0 && !b.closed {
+		b.reserve.giveBack()
+	}
 	var last *block
 	index := 0
 	for i := range good {
 		l := &good[i]
-		if room -= len(l.bytes) + 1; room < 0 {
+		if room -= len(l.bytes) + 1; room < 0 && (b.closed || !b.reserve.take(stream, len(l.bytes)+1)) {
 			b.account.dropped[reason] += uint64(len(good) - i)
 			b.drops.addDrops(reason, stream, good[i:])
 			return

@@ -58,8 +58,10 @@ type Config struct {
 	// SyncEvery is the time between two Syncs of the store. Default 1 s.
 	SyncEvery time.Duration
 	// BufferBytes bounds the lines that wait for the store. What comes beyond
-	// it is dropped and counted as sink_full. Default 64 MiB. The NATS client may
-	// hold another 64 MiB of messages that the sink has not seen yet.
+	// it is dropped and counted as sink_full. Default 64 MiB. Publishers' reports
+	// have an eighth more, shared between the systems, because they explain what was
+	// dropped. The NATS client may hold another 64 MiB of messages that the sink has
+	// not seen yet.
 	BufferBytes int
 	// StopTimeout bounds the graceful stop. What is not stored when it is over
 	// is dropped and counted as sink_stopped. Default 30 s.

@@ -2,7 +2,6 @@ package sink
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -36,10 +35,21 @@ type conn struct {
 	health *health
 	nc     *nats.Conn
 
-	mu     sync.Mutex
-	subs   []*nats.Subscription
-	lost   uint64 // messages that the subscriptions threw away, as long as they told
-	closed bool
+	newHandler  func() nats.MsgHandler
+	renewals    chan struct{} // one slot: the server refuses a subscription
+	reconnected chan struct{} // one slot: there is another connection
+	receiving   atomic.Bool   // the subscriptions stand: refusals are logged
+	refusals    atomic.Uint64 // subscriptions that the server refused; each time counts
+	lastError   atomic.Pointer[error]
+
+	mu             sync.Mutex
+	wanted         []subscription
+	retired        []retiredSub
+	lost           uint64 // messages that the subscriptions threw away, as long as they told
+	lostRetired    uint64 // the same of those that are forgotten
+	renewing       string // the subject of the subscription that is being renewed
+	renewalRefused bool   // and whether the server refuses it again
+	closed         bool
 
 	reading atomic.Pointer[[]*nats.Subscription] // for holdRead, on the client's goroutine
 }
@@ -47,7 +57,10 @@ type conn struct {
 // connect tries to reach the server until it does or Config.ConnectTimeout is
 // over.
 func connect(ctx context.Context, cfg *Config, log *slog.Logger, b *buffer, h *health) (*conn, error) {
-	c := &conn{config: cfg, log: log, buffer: b, health: h}
+	c := &conn{
+		config: cfg, log: log, buffer: b, health: h,
+		renewals: make(chan struct{}, 1), reconnected: make(chan struct{}, 1),
+	}
 	opts, err := c.connOptions()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", papyra.ErrConfig, err)
@@ -76,7 +89,8 @@ func connect(ctx context.Context, cfg *Config, log *slog.Logger, b *buffer, h *h
 // try for ever, whatever the server says.
 func (c *conn) connOptions() (*nats.Options, error) {
 	cfg, log := c.config, c.log
-	repeated := throttle.Single{Every: logEvery} // the client calls handlers one after the other
+	// The client calls handlers one after the other.
+	lost, errs := throttle.Single{Every: logEvery}, throttle.Single{Every: logEvery}
 	o, err := cfg.natsOptions(
 		nats.Name("papyra-sink "+cfg.Group+"/"+cfg.Instance),
 		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
@@ -86,20 +100,30 @@ func (c *conn) connOptions() (*nats.Options, error) {
 			if !c.health.connectionLost() {
 				return
 			}
-			if n, ok := repeated.Allow(); ok {
+			if n, ok := lost.Allow(); ok {
 				log.Warn("lost the connection to NATS, trying again", "error", err, "suppressed", n)
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			c.health.setConnected(true)
 			log.Info("connected to NATS again", "server", redact.URL(nc.ConnectedUrl()))
+			select {
+			case c.reconnected <- struct{}{}:
+			default:
+			}
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if isRefusal(err) {
+				c.noteRefusal(err)
+				c.lastError.Store(&err)
+				return
+			}
+			c.lastError.Store(&err)
 			subject := ""
 			if sub != nil {
 				subject = sub.Subject
 			}
-			if n, ok := repeated.Allow(); ok {
+			if n, ok := errs.Allow(); ok {
 				log.Error("NATS reports an error", "error", err, "subject", subject, "suppressed", n)
 			}
 		}),
@@ -123,37 +147,6 @@ func (c *Config) natsOptions(own ...nats.Option) (*nats.Options, error) {
 	return &o, nil
 }
 
-// subscribe begins to receive; each subscription gets a handler of its own. It
-// returns after the server has confirmed the subscriptions.
-func (c *conn) subscribe(newHandler func() nats.MsgHandler) error {
-	cfg := c.config
-	subjects := cfg.subjects()
-	for _, subject := range subjects {
-		sub, err := c.nc.QueueSubscribe(subject, papyra.QueueGroup(cfg.Group), newHandler())
-		if err != nil {
-			return fmt.Errorf("subscribe to %s: %w", subject, err)
-		}
-		if err := sub.SetPendingLimits(maxPendingMessages, max(maxWaiting/len(subjects), minBuffer)); err != nil {
-			return fmt.Errorf("subscribe to %s: %w", subject, err)
-		}
-		c.mu.Lock()
-		c.subs = append(slices.Clip(c.subs), sub) // never in place: holdRead may read the old slice
-		subs := c.subs
-		c.mu.Unlock()
-		c.reading.Store(&subs)
-	}
-	if err := c.nc.FlushTimeout(cfg.ConnectTimeout); err != nil {
-		return fmt.Errorf("%w: subscribe: %w", papyra.ErrUnavailable, err)
-	}
-	// A refused subscription is an error that arrives before the answer to the
-	// flush.
-	if err := c.nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
-		return fmt.Errorf("%w: subscribe: %w: allow this login to subscribe with queue %q",
-			papyra.ErrUnavailable, err, papyra.QueueGroup(cfg.Group))
-	}
-	return nil
-}
-
 // drain stops receiving without losing what the server has already given to
 // this member of its group, and closes the connection.
 //
@@ -169,11 +162,12 @@ func (c *conn) subscribe(newHandler func() nats.MsgHandler) error {
 // callback had seen when the time was over.
 func (c *conn) drain(timeout time.Duration) (left int) {
 	deadline := time.Now().Add(timeout)
-	c.mu.Lock()
-	subs := c.subs
-	c.mu.Unlock()
+	var subs []*nats.Subscription
+	if reading := c.reading.Load(); reading != nil {
+		subs = *reading
+	}
 	for _, sub := range subs {
-		_ = sub.Drain() // fails only when it is closed already
+		_ = sub.Drain() // fails only when it is closed or drained already
 	}
 	if c.nc.IsConnected() {
 		if err := c.nc.FlushTimeout(time.Until(deadline)); err != nil {
@@ -226,13 +220,15 @@ func (c *conn) thrownAway() (lost uint64, open bool) {
 	if c.closed {
 		return 0, false
 	}
-	for _, sub := range c.subs {
-		n, err := sub.Dropped()
+	lost = c.countRetired()
+	for i := range c.wanted {
+		n, err := c.wanted[i].sub.Dropped()
 		if err != nil {
 			return c.lost, true // drained: it does not tell any more
 		}
 		lost += uint64(n)
 	}
-	c.lost = lost
+	c.lost = max(c.lost, lost)
+	lost = c.lost
 	return lost, true
 }

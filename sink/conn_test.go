@@ -28,7 +28,7 @@ func TestMessagesBeyondTheClientsLimitAreCountedAsLost(t *testing.T) {
 	b := StartBroker(t)
 	s := testSink(t, Config{URL: b.URL()})
 	c := connectSink(t, s)
-	for _, sub := range c.subs {
+	for _, sub := range *c.reading.Load() {
 		if err := sub.SetPendingLimits(10, 1<<20); err != nil {
 			t.Fatal(err)
 		}

@@ -46,6 +46,7 @@ const (
 //
 //	the state is running                      setState
 //	it is connected to the NATS server        setConnected, connectionLost
+//	the server serves all its subscriptions   setRefused
 //	the last append worked                    appendEnded
 //	the last sync worked                      syncEnded
 //	the store is not silent for storeSilence  storeAsked, appendEnded, syncEnded
@@ -54,6 +55,7 @@ type health struct {
 	state        string
 	connected    bool
 	disconnects  uint64
+	refused      error // why the server does not serve a subscription; nil when it serves all
 	appendErr    error // of the last append; nil when it worked
 	syncErr      error // of the last sync; nil when it worked
 	appendErrors map[papyra.Cause]uint64
@@ -77,6 +79,14 @@ func (h *health) setConnected(yes bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.connected = yes
+}
+
+// setRefused records why the server does not serve a subscription, nil when it
+// serves all.
+func (h *health) setRefused(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refused = err
 }
 
 // connectionLost records that the connection was lost. It returns false, and
@@ -176,6 +186,8 @@ func (h *health) notReady() error {
 		return fmt.Errorf("the sink is %s", h.state)
 	case !h.connected:
 		return errors.New("there is no connection to the NATS server")
+	case h.refused != nil:
+		return h.refused
 	case h.appendErr != nil:
 		return fmt.Errorf("the store takes no records (%s): %w", CauseOf(h.appendErr), h.appendErr)
 	case h.syncErr != nil:

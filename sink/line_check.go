@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/papyra/papyra"
@@ -90,12 +91,19 @@ func (c *lineCheck) checkLine(sub *messageSubject, b []byte) papyra.RejectReason
 
 // describeRejected returns a line that checkLine did not accept, with its
 // identity where that can be believed. A line that its publisher sealed has a
-// number, and the number would be missing without a reason. Of what the line
-// claims only the system is bound by the subject.
+// number, and the number would be missing without a reason: whatever is wrong with
+// the line, and behind it. Of what the line claims only the system is bound by the
+// subject. A line of a kind that is not ours counts for the subject's.
 func (c *lineCheck) describeRejected(sub *messageSubject, b []byte, reason papyra.RejectReason) rejectedLine {
 	r := rejectedLine{bytes: b, reason: reason}
-	if c.parser.Sealed(&c.rec, b) && string(c.rec.System) == sub.stream.System {
+	if reason == papyra.RejectCarriageReturn {
+		b = bytes.TrimRight(b, "\r")
+	}
+	if papyra.SealedIdentity(&c.rec, b) && string(c.rec.System) == sub.stream.System {
 		r.run, r.seq, r.kind = c.rec.Run, c.rec.Seq, c.rec.Kind
+		if r.kind == papyra.KindUnknown {
+			r.kind = sub.stream.Kind
+		}
 	}
 	return r
 }

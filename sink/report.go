@@ -41,6 +41,7 @@ type reporter struct {
 	reported  marks  // of the last SinkReport
 	rollbacks []papyra.Rollback
 	peersTold time.Time // when a SinkReport last named the peers
+	unread    uint64    // messages; set before the writer is told to stop
 }
 
 // marks are the numbers that a SinkReport tells; when none has changed there is
@@ -70,7 +71,7 @@ func (r *reporter) addSinkReport(state string) {
 		State: state, Group: r.config.Group, Instance: r.config.Instance, Store: r.store, Filters: r.config.filters(),
 		Uptime:   milliseconds(time.Since(r.started)),
 		Received: now.received, Stored: now.stored, DroppedLines: now.dropped,
-		LostMessages: now.lost, Disconnects: now.disconnects, RolledBack: r.rollbacks,
+		LostMessages: now.lost, Unread: min(r.unread, now.lost), Disconnects: now.disconnects, RolledBack: r.rollbacks,
 	}
 	if len(account.rejected) > 0 {
 		report.Rejected = make(map[string]uint64, len(account.rejected))

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,7 +37,7 @@ const (
 // there, and finds the others of its group. It has a connection of its own, for
 // two reasons: the framework takes over a connection's handlers, and nothing that
 // happens to the service may hold up a record. What fails is counted and tried
-// again. It has no lock: one goroutine runs it, and the failures are atomic.
+// again.
 type service struct {
 	config *Config
 	log    *slog.Logger
@@ -44,6 +46,13 @@ type service struct {
 
 	nc       *nats.Conn
 	failures atomic.Uint64
+	refusal  sync.Once     // for the log: the first refusal
+	failed   sync.Once     // and the first failure of another kind
+	refused  chan struct{} // one slot: the server refuses the service a subscription
+}
+
+func newService(config *Config, log *slog.Logger, peers *peerList) *service {
+	return &service{config: config, log: log, peers: peers, refused: make(chan struct{}, 1)}
 }
 
 // run runs the service until ctx ends. It begins when identified is closed,
@@ -64,16 +73,48 @@ func (v *service) run(ctx context.Context, identified <-chan struct{}) {
 		return
 	}
 	defer v.nc.Close()
-	registered, err := micro.AddService(v.nc, micro.Config{
-		Name: papyra.SinkService, Version: serviceVersion, Description: "appends records of a group to a store",
-		Metadata: map[string]string{metaGroup: v.config.Group, metaInstance: v.config.Instance, metaStore: v.store},
-	})
-	if err != nil {
-		v.countFailure(err)
-		return
-	}
-	defer func() { _ = registered.Stop() }() // of the connection, which ends next
+	announced := make(chan struct{})
+	go func() {
+		defer close(announced)
+		v.keepAnnounced(ctx)
+	}()
 	v.askForPeers(ctx)
+	<-announced
+}
+
+// keepAnnounced announces the sink until ctx ends. Where the server refuses it a
+// subscription, at any time, it announces the sink again, less often each time.
+func (v *service) keepAnnounced(ctx context.Context) {
+	for wait := firstRenewal; ; wait = min(2*wait, lastRenewal) {
+		registered, err := micro.AddService(v.nc, micro.Config{
+			Name: papyra.SinkService, Version: serviceVersion, Description: "appends records of a group to a store",
+			Metadata: map[string]string{metaGroup: v.config.Group, metaInstance: v.config.Instance, metaStore: v.store},
+		})
+		if err != nil {
+			v.countFailure(err)
+			return
+		}
+		began := time.Now()
+		select {
+		case <-v.refused:
+		case <-ctx.Done():
+		}
+		if time.Since(began) > 2*lastRenewal {
+			wait = firstRenewal // it was announced for a while
+		}
+		select {
+		case <-time.After(wait/2 + rand.N(wait/2+1)):
+		case <-ctx.Done():
+		}
+		_ = registered.Stop() // fails only on a connection that is closed
+		if ctx.Err() != nil {
+			return
+		}
+		select {
+		case <-v.refused: // of the one that has ended
+		default:
+		}
+	}
 }
 
 func (v *service) connOptions() (*nats.Options, error) {
@@ -161,11 +202,23 @@ func (v *service) hear(answer []byte) {
 	}
 }
 
-// countFailure counts what went wrong and logs the first of it.
+// countFailure counts what went wrong. It logs the first refusal of the server, and
+// the first failure of another kind.
 func (v *service) countFailure(err error) {
-	if v.failures.Add(1) == 1 {
+	v.failures.Add(1)
+	once := &v.failed
+	if isRefusal(err) || errors.Is(err, nats.ErrPermissionViolation) {
+		once = &v.refusal
+	}
+	if isRefusal(err) && !strings.HasPrefix(refusedSubject(err), v.nc.Opts.InboxPrefix) { // each question has an inbox of its own
+		select {
+		case v.refused <- struct{}{}:
+		default:
+		}
+	}
+	once.Do(func() {
 		v.log.Warn("the sink cannot fully announce itself or look for the others of its group: records are not concerned, "+
 			"but an account may not notice that a store was not given; allow this login what deploy/nats/papyra.conf allows",
 			"error", err)
-	}
+	})
 }

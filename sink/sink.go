@@ -69,7 +69,7 @@ func New(c Config, b Backend) (*Sink, error) {
 	s.buffer = newBuffer(c.BufferBytes, s.drops)
 	s.rejects = newRejectFile(c.RejectFile, s.log)
 	s.events = newAppendEvents(s.log)
-	s.service = &service{config: &s.config, log: s.log, peers: s.peers}
+	s.service = newService(&s.config, s.log, s.peers)
 	s.reporter = &reporter{
 		config: &s.config, log: s.log, identity: papyra.NewIdentity(c.Instance),
 		buffer: s.buffer, health: s.health, peers: s.peers, lostMessages: s.lostMessages,
@@ -87,7 +87,7 @@ func (s *Sink) Receiving() <-chan struct{} { return s.receives }
 // Run checks the store, opens it, connects, and receives until ctx is done;
 // then it stops gracefully. It returns after its last side effect: nil when
 // every received record is stored, rejected or was dropped as sink_full, all
-// counted. It may be called once.
+// counted, and every received message was read. It may be called once.
 //
 // The order of the stop, within Config.StopTimeout:
 //
@@ -102,8 +102,8 @@ func (s *Sink) Receiving() <-chan struct{} { return s.receives }
 //
 // Errors before anything was received: papyra.ErrBusy, papyra.ErrUnavailable,
 // ErrAnomalies, ErrNotClean and what the store returns. Afterwards an error
-// means that the store was lost (papyra.ErrForeignWriter, papyra.ErrClosed) or
-// could not take what was left (ErrNotStored). If the store does not even
+// means that the store was lost (papyra.ErrForeignWriter, papyra.ErrClosed),
+// could not take what was left, or that messages were left unread (ErrNotStored). If the store does not even
 // answer when the time is over, Run gives up on it and returns while that call
 // still runs.
 func (s *Sink) Run(ctx context.Context) error {
@@ -168,10 +168,18 @@ func (s *Sink) Run(ctx context.Context) error {
 		s.health.setState(stateRunning)
 		close(s.receives)
 		s.log.Debug("subscribed", "store", s.backend.URL(), "subjects", len(s.config.subjects()))
+		receiving, endReceiving := context.WithCancel(ctx)
+		kept := make(chan struct{})
+		go func() {
+			defer close(kept)
+			c.keepSubscribed(receiving)
+		}()
 		select {
 		case <-ctx.Done():
 		case <-w.lost:
 		}
+		endReceiving()
+		<-kept // no subscription is made while the connection is drained
 	}
 	return errors.Join(err, s.stop(c, w, giveUp))
 }
@@ -193,18 +201,33 @@ func (s *Sink) stop(c *conn, w *writer, giveUp context.CancelFunc) error {
 	defer timeout.Stop()
 
 	// A server that does not answer must leave time for the store.
-	if left := c.drain(s.config.StopTimeout / 3); left > 0 {
+	left := uint64(c.drain(s.config.StopTimeout / 3))
+	if left > 0 {
 		s.log.Error("stopped before every message was read", "messages", left)
+		s.reporter.unread = left
 	}
 	close(w.stop)
 	select {
 	case <-w.done:
 		s.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond).String())
+		// The one that was being read at that moment may have been read since.
+		if left = min(left, s.lostMessages()); left > 0 {
+			return errors.Join(fmt.Errorf("%w: %d messages were received and not read when the time to stop was over: "+
+				"raise it, or see to who floods the broker", ErrNotStored, left), w.err)
+		}
 		return w.err
 	case <-time.After(time.Until(began.Add(s.config.StopTimeout)) + storeGrace):
 		return fmt.Errorf("%w: the store has not answered for %v: %d records are left in the buffer",
 			ErrNotStored, time.Since(began).Round(time.Second), s.Stats().Pending)
 	}
+}
+
+// refusedSubscriptions returns how often the server refused a subscription.
+func (s *Sink) refusedSubscriptions() uint64 {
+	if c := s.conn.Load(); c != nil {
+		return c.refusals.Load()
+	}
+	return 0
 }
 
 // lostMessages returns how many messages the intake will never see.

@@ -27,6 +27,11 @@ type Stats struct {
 	// Disconnects counts lost connections to the server, whoever ended them.
 	Disconnects uint64
 
+	// RefusedSubscriptions counts how often the server refused a subscription to
+	// records, at any time: for its permissions, or for a limit. The sink is not
+	// ready then, and subscribes again until the server takes it.
+	RefusedSubscriptions uint64
+
 	// ServiceErrors counts failures to announce the sink or to look for the others
 	// of its group. They cost no record.
 	ServiceErrors uint64
@@ -86,6 +91,7 @@ func (s *Sink) Stats() Stats {
 	st.RejectsNotKept, st.RejectFilesReplaced = s.rejects.keptCounts()
 	s.health.fillStats(&st)
 	s.buffer.fillStats(&st)
+	st.RefusedSubscriptions = s.refusedSubscriptions()
 	st.ServiceErrors = s.service.failures.Load()
 	st.Files = s.events.latestCounts()
 	st.Acts = s.acts.snapshot()

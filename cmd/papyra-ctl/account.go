@@ -121,6 +121,9 @@ func (c *call) account() error {
 	for _, s := range r.Absent {
 		c.noteCondition(cli.CodeIncomplete, "store %s of %s belongs to the group and was not given", s.ID, s.Instance)
 	}
+	if n := r.UnreadMessages; n > 0 {
+		c.noteCondition(cli.CodeAnomalies, "a sink ended with %s unread", human.Plural(int64(n), "message", "messages"))
+	}
 	if n := r.Total.Missing; n > 0 {
 		c.noteCondition(cli.CodeAnomalies, "%s missing without a reason", recordsAre(n))
 	}

@@ -89,6 +89,8 @@ func (c *call) showBalance(r *account.Result) {
 		s.printf("%s  %s missing without a reason\n", s.paint(red, "MISSING"), recordsAre(r.Total.Missing))
 	case r.Verdict == account.StartsLate:
 		s.printf("%s  %s confirmed before the store begins: it lost its beginning, or its group is new\n", s.paint(red, "STARTS LATE"), recordsWere(r.Total.Late))
+	case r.Verdict == account.Missing && r.UnreadMessages > 0:
+		s.printf("%s  a sink ended with %s unread: what they held is not known\n", s.paint(red, "MISSING"), human.Plural(int64(r.UnreadMessages), "message", "messages"))
 	case r.Verdict == account.Balanced && r.Total.Pending > 0:
 		s.printf("%s  nothing is missing yet; %s pending: ask again in a minute\n", s.paint(green, "accounted for"), recordsAre(r.Total.Pending))
 	case r.Verdict == account.Balanced && judgedNumbers(r) == 0 && unjudged > 0:
@@ -335,6 +337,7 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 		d := &r.Doubts[i]
 		add("not believed", d.Reports, fmt.Sprintf("reports of %s: %s (the first: %s %d of run %s)", d.System, doubtTexts[d.Why], d.Report, d.Seq, d.Run))
 	}
+	add("unread messages", r.UnreadMessages, "of NATS, left in a sink when its time to stop was over; among the lost ones")
 	add("lost messages", r.LostMessages, "of NATS, thrown away in a sink before anybody read them")
 	if len(lines) > 0 {
 		s.printf("\n")

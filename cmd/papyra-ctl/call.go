@@ -213,7 +213,7 @@ func conditionName(code int) string {
 		return "unavailable"
 	case cli.CodeConfig:
 		return "config"
-	case 128 + int(syscall.SIGINT), 128 + int(syscall.SIGTERM):
+	case 128 + int(syscall.SIGINT), 128 + int(syscall.SIGTERM), 128 + int(syscall.SIGHUP):
 		return "interrupted"
 	}
 	return "failed"

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
@@ -272,16 +273,16 @@ func cmdPack(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), append(original, kept...), 0o600))
 }
 
-// cmdCut runs the tool and kills it as soon as a file has a size, or sends it
-// another signal and wants its exit code: cut FILE SIZE KILL|TERM|INT argument…
+// cmdCut runs the tool and kills it as soon as a file, which a pattern may name, has a size, or sends it
+// another signal and wants its exit code: cut FILE SIZE KILL|TERM|INT|HUP argument…
 func cmdCut(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 4 {
-		ts.Fatalf("usage: cut FILE SIZE KILL|TERM|INT argument…")
+		ts.Fatalf("usage: cut FILE SIZE KILL|TERM|INT|HUP argument…")
 	}
 	path := ts.MkAbs(args[0])
 	size, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
-	sig, ok := map[string]syscall.Signal{"KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT}[args[2]]
+	sig, ok := map[string]syscall.Signal{"KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP}[args[2]]
 	if !ok {
 		ts.Fatalf("cut: unknown signal %q", args[2])
 	}
@@ -299,8 +300,10 @@ func cmdCut(ts *testscript.TestScript, neg bool, args []string) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	for {
-		if info, err := os.Stat(path); err == nil && info.Size() >= size {
-			break
+		if found, _ := filepath.Glob(path); len(found) > 0 {
+			if info, err := os.Stat(found[0]); err == nil && info.Size() >= size {
+				break
+			}
 		}
 		select {
 		case err := <-ended:

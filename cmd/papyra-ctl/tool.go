@@ -73,7 +73,7 @@ func describe(text string, examples []string, codes ...exit) string {
 		{"64", "wrong usage"},
 		{"69", "the backend cannot be reached"},
 		{"78", "wrong configuration, such as an unknown option in the URL"},
-		{"130, 143", "interrupted: the current step was finished, or nothing of it was done"},
+		{"129, 130, 143", "interrupted: the current step was finished, or nothing of it was done"},
 	} {
 		if i := slices.IndexFunc(codes, func(own exit) bool { return own.code == every.code }); i >= 0 {
 			every.meaning = codes[i].meaning + ", or " + every.meaning

@@ -14,8 +14,9 @@ const description = `Receives records from NATS and appends them to a store. Wit
 starts a NATS server of its own, for this machine only. The workers of one group
 share the records; each group receives all of them.
 
-SIGTERM and SIGINT stop it: it stops receiving, appends what it has, syncs, and
-exits 0. A second signal ends it at once.
+SIGTERM, SIGINT and SIGHUP stop it: it stops receiving, appends what it has, syncs,
+and exits 0. A second signal ends it at once. SIGHUP does nothing where it was
+ignored at the start, as nohup does.
 
 Examples:
   papyra-sink
@@ -28,8 +29,8 @@ Exit codes: 0 stopped, everything stored; 1 the startup check found anomalies;
 2 anomalies are left after its recovery; 3 the store failed, or records were
 dropped because --stop-timeout was over; 4 somebody else holds the store;
 64 wrong usage; 69 NATS or the backend cannot be reached, or the address of
---http or --listen is taken; 78 wrong configuration; 130 or 143 interrupted before
-it received anything.`
+--http or --listen is taken; 78 wrong configuration; 129, 130 or 143
+interrupted before it received anything.`
 
 func newApp(stderr io.Writer) *urfave.App {
 	const filters, store, server, stop, output, watch = "What to receive", "Store", "Embedded NATS server", "Running", "Output", "Metrics and health"

@@ -195,6 +195,7 @@ func numbers(st sink.Stats) []any {
 		{"lost_messages", st.LostMessages},
 		{"rejects_not_kept", st.RejectsNotKept},
 		{"disconnects", st.Disconnects},
+		{"subscriptions_refused", st.RefusedSubscriptions},
 		{"append_errors", st.AppendErrorsTotal()},
 		{"sync_errors", st.SyncErrors},
 		{"rotations", uint64(st.Files.Rotations)},

@@ -12,6 +12,7 @@ import (
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/faultdisk"
 	"github.com/papyra/papyra/internal/fileset"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
@@ -63,7 +64,7 @@ func TestCompactAgainLeavesNothing(t *testing.T) {
 	o := papyra.CompactOptions{At: testrecord.Start, Retention: papyra.Retention{General: papyra.Limits{Records: 3}}}
 	stopped := 0
 	for step := 1; ; step++ {
-		f := openFixture(t, filepath.Join(fastDir(t), "records.ndjson"), fileset.SyncInterval)
+		f := openFixture(t, filepath.Join(testkit.FastDir(t), "records.ndjson"), fileset.SyncInterval)
 		f.store(testrecord.New(1).Events(10)...)
 		// As after a kill, what was begun stays: nothing can be removed any more.
 		f.disk.Before(func(n int, _ faultdisk.Op, _ string) {

@@ -25,6 +25,7 @@ func (b *book) absorb(other *book) {
 		to.started, to.last = min(to.started, from.started), max(to.last, from.last)
 		to.stopped = to.stopped || from.stopped
 		to.lost = max(to.lost, from.lost)
+		to.unread = max(to.unread, from.unread)
 		for peer, at := range from.peers {
 			to.notePeer(peer, at)
 		}

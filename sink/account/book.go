@@ -113,6 +113,7 @@ type sinkRun struct {
 	latest                 uint64
 	stopped                bool
 	lost                   uint64            // messages, in all
+	unread                 uint64            // of lost those that were left at its end
 	rejected               uint64            // lines, by its latest report
 	rollbacks              []papyra.Rollback // likewise
 	marks                  []sinkMark        // when its counters of trouble rose; only with Options.Gaps
@@ -349,6 +350,7 @@ func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 	s.last = max(s.last, rec.Time)
 	r.final = r.final || p.State == "stopped"
 	s.lost = max(s.lost, p.LostMessages)
+	s.unread = max(s.unread, p.Unread)
 	if b.a.o.Gaps {
 		s.addMark(sinkMark{rec.Time, p.LostMessages, p.Disconnects})
 	}

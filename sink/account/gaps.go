@@ -57,6 +57,9 @@ func (j *judgement) explainGaps(r *Result) {
 	for _, s := range j.l.sinks {
 		if s.group == j.l.group {
 			r.LostMessages += s.lost
+			if s.last >= j.a.since {
+				r.UnreadMessages += s.unread
+			}
 		}
 	}
 	for _, run := range j.runs {

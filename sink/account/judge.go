@@ -248,10 +248,13 @@ func (j *judgement) result() *Result {
 		}
 		r.Runs = append(r.Runs, run)
 	}
+	j.explainGaps(r)
+	if r.UnreadMessages > 0 {
+		r.Verdict = Missing
+	}
 	if len(r.Absent) > 0 || slices.ContainsFunc(r.Stores, func(s Store) bool { return s.Judged && s.Incomplete }) {
 		r.Verdict = Incomplete
 	}
-	j.explainGaps(r)
 	r.Unjudged = j.l.unjudged()
 	r.Doubts, r.DoubtsTotal = j.l.doubts.list()
 	r.Notes = j.allNotes()

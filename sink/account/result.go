@@ -24,6 +24,10 @@ type Result struct {
 	// LostMessages were thrown away in the group's sinks before anybody read
 	// them: whose records they held is not known.
 	LostMessages uint64 `json:"lost_messages"`
+	// UnreadMessages are those of them that a sink had received and not read when
+	// its time to stop was over, at its last word after Since. Nothing says that
+	// their records were sent again: with them an account is never balanced.
+	UnreadMessages uint64 `json:"unread_messages,omitempty"`
 
 	// Unjudged are the lines that have no number, absent when there are none.
 	Unjudged Unjudged `json:"unjudged,omitzero"`
@@ -44,7 +48,7 @@ type Verdict string
 const (
 	Balanced   Verdict = "balanced"    // every record that has a number is accounted for
 	StartsLate Verdict = "starts_late" // records were confirmed before the stores begin, and nobody accepted that
-	Missing    Verdict = "missing"     // records are missing without a reason
+	Missing    Verdict = "missing"     // records are missing without a reason, or a sink ended with messages unread
 	Incomplete Verdict = "incomplete"  // something could not be read or was not given: missing is no more than a hint
 )
 

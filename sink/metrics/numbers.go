@@ -29,6 +29,7 @@ func numbers() []number {
 		{"pending_limit_bytes", "Bytes that may wait for the store; what comes beyond is dropped.", true, func(_ *sink.Stats, c *sink.Config) float64 { return float64(c.BufferBytes) }},
 		count("messages_lost_total", "Messages that were thrown away unread because the sink did not keep up.", func(s *sink.Stats) uint64 { return s.LostMessages }),
 		count("disconnects_total", "Lost connections to the NATS server.", func(s *sink.Stats) uint64 { return s.Disconnects }),
+		count("subscriptions_refused_total", "Subscriptions to records that the NATS server refused. The sink is not ready then, and tries again.", func(s *sink.Stats) uint64 { return s.RefusedSubscriptions }),
 		count("service_errors_total", "Failures to announce the sink to its group or to ask for the others.", func(s *sink.Stats) uint64 { return s.ServiceErrors }),
 		count("sync_errors_total", "Failed syncs of the store. Each is tried again.", func(s *sink.Stats) uint64 { return s.SyncErrors }),
 		count("rejects_not_kept_total", "Rejected lines that the reject file did not take.", func(s *sink.Stats) uint64 { return s.RejectsNotKept }),

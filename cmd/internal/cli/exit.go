@@ -43,7 +43,7 @@ func (e *exitError) Unwrap() error { return e.err }
 
 // rank is the place of a code in the order in which the first wins.
 func rank(code int) int {
-	order := []int{143, 130, CodeUsage, CodeConfig, CodeUnavailable, CodeBusy, CodeFailed, CodeIncomplete, CodeAnomalies, CodeRefused}
+	order := []int{143, 130, 129, CodeUsage, CodeConfig, CodeUnavailable, CodeBusy, CodeFailed, CodeIncomplete, CodeAnomalies, CodeRefused}
 	if i := slices.Index(order, code); i >= 0 {
 		return i
 	}

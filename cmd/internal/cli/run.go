@@ -28,8 +28,8 @@ import (
 //
 // A command takes positional arguments only if its ArgsUsage is not empty.
 //
-// The context of an action ends at the first SIGINT or SIGTERM; an action that
-// then returns the context's error makes the code 130 or 143. A second signal
+// The context of an action ends at the first SIGINT, SIGTERM or SIGHUP; an action
+// that then returns the context's error makes the code 130, 143 or 129. A second signal
 // ends the process at once with that code. SIGPIPE is ignored, so that a closed
 // stdout or stderr is an error of the write and not the end of the process.
 func Run(app *urfave.App, args []string, stdout, stderr io.Writer) int {
@@ -210,12 +210,16 @@ func (e *SignalError) Error() string { return "interrupted by " + e.Signal.Strin
 
 func (e *SignalError) code() int { return 128 + int(e.Signal) }
 
-// signalContext returns a context that ends at the first SIGINT or SIGTERM. A
-// second one ends the process.
+// signalContext returns a context that ends at the first SIGINT, SIGTERM or SIGHUP.
+// A second one ends the process. SIGHUP stays ignored if it was at the start, as
+// nohup does: such a process is to outlive its terminal.
 func signalContext(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)

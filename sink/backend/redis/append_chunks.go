@@ -187,12 +187,19 @@ func (a *Appender) settleChunks(b *papyra.Batch, chunks []*chunk) int {
 	if n < 0 {
 		n = len(a.stored)
 	}
+	a.holdLines(b, chunks, n)
+	return n
+}
+
+// holdLines remembers which of the batch's lines from the n-th on, which will come
+// again, are stored or may be.
+func (a *Appender) holdLines(b *papyra.Batch, chunks []*chunk, n int) {
 	before := map[*streamState][]heldChunk{}
 	for _, l := range a.order {
 		before[l], l.held = l.held, nil
 	}
 	if n == b.Len() {
-		return n
+		return
 	}
 	// Chunks that were not sent this time, because they are known to be stored or
 	// still in doubt, stand at the head of their stream.
@@ -215,7 +222,6 @@ func (a *Appender) settleChunks(b *papyra.Batch, chunks []*chunk) int {
 			a.holdChunk(b, c.stream, heldChunk{number: c.number, known: c.outcome == stored}, c.lines, n)
 		}
 	}
-	return n
 }
 
 // holdChunk remembers a chunk whose lines, from the batch's n-th on, will come

@@ -4,13 +4,31 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"io"
 	"sync"
 	"sync/atomic"
+	"syscall"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/papyra/papyra"
 )
+
+const (
+	// idleFrom is how long a connection must be idle before the server may have
+	// closed it for that: the shortest time that one can be told.
+	idleFrom = time.Second
+	// idleTries is how many closed connections an Append may meet: those of the
+	// client's pool for pipelines, and one of the other pool.
+	idleTries = 3
+)
+
+// closedByServer reports whether err says that the other side has closed the
+// connection.
+func closedByServer(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
 
 // Appender appends records to a Store. It does not keep others away: any number
 // of processes may append to the same streams. Its methods are not safe for
@@ -29,7 +47,8 @@ type Appender struct {
 
 	mu      sync.Mutex // guards what follows
 	closed  bool
-	trip    int // bytes that are sent before the answers are read
+	trip    int       // bytes that are sent before the answers are read
+	used    time.Time // when the connections were used last
 	streams map[papyra.Stream]*streamState
 	order   []*streamState // those of which the batch has lines, by their first lines
 	stored  []bool         // by line of the batch
@@ -74,7 +93,7 @@ func (s *Store) newAppender(script string) (*Appender, error) {
 	}
 	return &Appender{
 		s: s, client: writer, script: script, digest: goredis.NewScript(script).Hash(), id: randomID(), seed: maphash.MakeSeed(),
-		streams: map[papyra.Stream]*streamState{}, trip: tripBytes,
+		streams: map[papyra.Stream]*streamState{}, trip: tripBytes, used: time.Now(),
 	}, nil
 }
 
@@ -97,13 +116,30 @@ func (a *Appender) Append(ctx context.Context, b *papyra.Batch) (stored int, err
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
-	a.groupLines(b)
-	doubt := a.settleDoubts(ctx)
-	chunks := a.planChunks(b, min(chunkBytes, a.trip))
-	if err = a.sendChunks(ctx, b, chunks); err == nil {
-		err = doubt
+	// A connection that nobody used may have been closed by the server, which has a
+	// right to that. The client finds it out for itself where there is no TLS;
+	// otherwise the first use does. That is no trouble of the store's.
+	tries := 0
+	if time.Since(a.used) > idleFrom {
+		tries = idleTries
 	}
-	n := a.settleChunks(b, chunks)
+	n := 0
+	for again := true; again; tries-- {
+		a.groupLines(b)
+		trip := a.trip
+		doubt := a.settleDoubts(ctx)
+		chunks := a.planChunks(b, min(chunkBytes, a.trip))
+		if err = a.sendChunks(ctx, b, chunks); err == nil {
+			err = doubt
+		}
+		if again = tries > 0 && closedByServer(err); again {
+			a.trip = trip // it was not too large
+			a.holdLines(b, chunks, 0)
+		} else {
+			n = a.settleChunks(b, chunks)
+		}
+	}
+	a.used = time.Now()
 	if err == nil && n < b.Len() {
 		err = errors.New("the server did not store a chunk and gave no reason")
 	}
