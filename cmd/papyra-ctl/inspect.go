@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -81,7 +82,7 @@ func inspectCodes() []exit {
 
 func filterFlags() []urfave.Flag {
 	return slices.Concat(timeFlags(), []urfave.Flag{
-		&urfave.IntFlag{Name: "limit", Aliases: []string{"n"}, Usage: "show only the newest `N` matches; 0 shows all"},
+		&urfave.StringFlag{Name: "limit", Aliases: []string{"n"}, Usage: "show only the newest `N` matches; 0 shows all"},
 		&urfave.StringSliceFlag{Name: "type", Usage: "only records of this `TYPE` of event, message or report; may be given more than once"},
 		&urfave.StringSliceFlag{Name: "system", Usage: "only records of the system with this id, `SYSTEM`; may be given more than once"},
 		&urfave.StringSliceFlag{Name: "actor", Usage: "only records of the actor with this `ADDRESS`: system:id, or only the id; may be given more than once"},
@@ -104,13 +105,18 @@ func (c *call) query() (papyra.Query, error) {
 		Systems: c.flags.StringSlice("system"),
 		Actors:  c.flags.StringSlice("actor"),
 		Nodes:   c.flags.StringSlice("node"),
-		Limit:   c.flags.Int("limit"),
 		Reverse: c.flags.Bool("reverse"),
+	}
+	var err error
+	if s := c.flags.String("limit"); s != "" {
+		// A flag of a whole number would take 010 for 8.
+		if q.Limit, err = strconv.Atoi(s); err != nil {
+			return q, usagef("--limit %q: give a number of records, or 0 for all", s)
+		}
 	}
 	if q.Limit < 0 {
 		return q, usagef("--limit %d is negative: give a number of records, or 0 for all", q.Limit)
 	}
-	var err error
 	now := c.now()
 	if s := c.flags.String("since"); s != "" {
 		if q.Since, err = human.ParseTime(s, now); err != nil {
@@ -125,7 +131,7 @@ func (c *call) query() (papyra.Query, error) {
 	if !q.Since.IsZero() && !q.Until.IsZero() && !q.Since.Before(q.Until) {
 		return q, usagef("--since %s is not before --until %s: nothing could match", c.flags.String("since"), c.flags.String("until"))
 	}
-	q.Retention, q.At, err = c.retention()
+	q.Retention, q.At, err = c.retention(cli.Retention)
 	return q, err
 }
 

@@ -59,7 +59,10 @@ type recoverResult struct {
 }
 
 func (c *call) recover() error {
-	mode, dir := c.flags.String("mode"), c.flags.String("quarantine-dir")
+	mode, dir, err := c.recoverPlace()
+	if err != nil {
+		return err
+	}
 	switch {
 	case mode == "" && dir == "":
 		mode = "repair"
@@ -90,6 +93,30 @@ func (c *call) recover() error {
 		}
 	}
 	return nil
+}
+
+// recoverPlace reads the flags that say where damage goes. The command line wins
+// over the environment, which may be meant for another command.
+func (c *call) recoverPlace() (mode, dir string, err error) {
+	mode = c.flags.String("mode")
+	if dir, err = c.quarantineDir(); err != nil || mode != "repair" || dir == "" {
+		return mode, dir, err
+	}
+	switch {
+	case cli.FromEnvironment(c.flags, "quarantine-dir"):
+		dir = ""
+	case cli.FromEnvironment(c.flags, "mode"):
+		mode = "quarantine"
+	}
+	return mode, dir, nil
+}
+
+func (c *call) quarantineDir() (string, error) {
+	dir := c.flags.String("quarantine-dir")
+	if err := human.CheckPath(dir); err != nil {
+		return "", usagef("--quarantine-dir %q: %v", dir, err)
+	}
+	return dir, nil
 }
 
 func recoverFlags(dir string) string {

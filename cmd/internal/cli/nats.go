@@ -154,10 +154,15 @@ func readable(flag, file string) error {
 }
 
 // secret returns the secret that is given by value, by --<name>-file or in the
-// context. The first of them wins.
+// context. The first of them wins, and the command line before the environment.
 func secret(c *urfave.Context, name, inContext string) (string, error) {
 	value, file := c.String(name), c.String(name+"-file")
 	switch {
+	case value != "" && file != "" && FromEnvironment(c, name) != FromEnvironment(c, name+"-file"):
+		if FromEnvironment(c, name) {
+			return ReadSecret(file)
+		}
+		return value, nil
 	case value != "" && file != "":
 		return "", usageError("--%s and --%s-file are both given: give one", name, name)
 	case value != "":
