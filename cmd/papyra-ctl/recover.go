@@ -15,8 +15,8 @@ func (t *tool) recoverCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "recover",
 		Usage: "Move damage out of a store, every byte of it into quarantine",
-		Description: describe(`Moves everything that scan calls damaged into a new quarantine directory, and
-scans again. No byte is lost: the kept and the quarantined bytes together are the
+		Description: describe(`Moves everything that scan calls damaged into a new quarantine directory, on Redis
+into a quarantine stream, and scans again. No byte is lost: the kept and the quarantined bytes together are the
 original. Undamaged records stay as they are. After a crash run it again: it
 finishes what was begun.
 
@@ -37,7 +37,7 @@ repair, or quarantine when --quarantine-dir is given.
 		),
 		Flags: []urfave.Flag{
 			backendFlag(false),
-			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_RECOVER_MODE"}, Usage: "where damage goes, `MODE`: repair (beside the store) or quarantine (into --quarantine-dir)"},
+			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_RECOVER_MODE"}, Usage: "where damage goes, `MODE`: repair (beside the store; the default without --quarantine-dir) or quarantine (into --quarantine-dir)"},
 			quarantineDirFlag(),
 			dryRunFlag(),
 			outputFlag(),

@@ -149,6 +149,12 @@ func (s *settings) readBackend(c *urfave.Context) error {
 			return fmt.Errorf("%w: --rejects %s is a directory: give a file in it", papyra.ErrConfig, rejects)
 		}
 		s.sink.RejectFile = filepath.Clean(rejects)
+		// At its bound the file becomes .1: neither may be the store's.
+		for _, file := range []string{s.sink.RejectFile, s.sink.RejectFile + ".1"} {
+			if backend.Overlap("json:"+backend.EscapePath(file), c.String("backend")) {
+				return fmt.Errorf("%w: --rejects %s: %s is a file of the store: give another", papyra.ErrConfig, rejects, file)
+			}
+		}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -69,5 +70,46 @@ func TestVariablesForAnotherMode(t *testing.T) {
 				t.Errorf("embedded is %v, want %v", s.embedded, tt.embedded)
 			}
 		})
+	}
+}
+
+func TestRejectsBesideTheStore(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, file := range []string{"r", "taken"} {
+		if err := os.WriteFile(at(file), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, target := range map[string]string{"link": "r", "dir": "."} {
+		if err := os.Symlink(target, at(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Link(at("r"), at("hard")); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		backend, rejects string
+		code             int
+	}{
+		{"json:" + at("r"), at("r"), 78},
+		{"json:" + at("r"), dir + "/./r", 78},
+		{"json:" + at("r"), at("dir/r"), 78},
+		{"json:" + at("r"), at("link"), 78},
+		{"json:" + at("r"), at("hard"), 78},
+		{"json:" + at("r.1"), at("r"), 78},
+		{"json:" + at("a%3Fb"), at("a?b"), 78},
+		{"rotating:" + at("r"), at("r"), 78},
+		{"rotating:" + at("r"), at("r.17"), 78},
+		{"json:" + at("r"), at("taken"), 0},
+		{"json:" + at("r"), at("r.rejected"), 0},
+		{"rotating:" + at("r"), at("r.x"), 0},
+		{"memory:", at("r"), 0},
+		{"json:" + at("r"), "none", 0},
+	} {
+		if _, code, said := settingsOf(t, "--backend", tt.backend, "--rejects", tt.rejects); code != tt.code {
+			t.Errorf("--backend %s --rejects %s: code %d, want %d: %s", tt.backend, tt.rejects, code, tt.code, said)
+		}
 	}
 }
