@@ -3,6 +3,7 @@ package papyra
 import (
 	"bytes"
 	"strconv"
+	"strings"
 
 	"github.com/papyra/papyra/internal/jsontext"
 )
@@ -29,7 +30,11 @@ func (a Address) String() string {
 }
 
 // Address returns the address of the record's actor or target. It is false
-// where the record has none, or one of a form that this version does not know.
+// where the record has none, or one of a form that this version does not know, or
+// one without an id, as "" or "orders:". In "system:id" the system ends at the
+// first colon, or where the record's own system ends: "eu:shop:cart" is an actor of
+// eu:shop in a record of that system. A number from 2^63 to 2^64-1, which does not
+// fit in an ID, is the Name, as it is written.
 func (r *Record) Address() (Address, bool) {
 	raw := r.Actor
 	if len(raw) == 0 {
@@ -38,16 +43,24 @@ func (r *Record) Address() (Address, bool) {
 	switch raw[0] {
 	case '"':
 		text := string(jsontext.Unquote(raw, bytes.IndexByte(raw, '\\') >= 0))
-		for i := range len(text) {
-			if text[i] == ':' {
-				return Address{System: text[:i], Name: text[i+1:]}, true
-			}
-		}
-		return Address{Name: text}, true
+		a := splitAddress(text, string(r.System))
+		return a, a.Name != ""
 	case '{':
 		return parseAddress(raw)
 	}
 	return Address{}, false
+}
+
+// splitAddress cuts "system:id". An id may hold colons, and so may a system.
+func splitAddress(text, own string) Address {
+	if name, ok := strings.CutPrefix(text, own+":"); ok {
+		return Address{System: own, Name: name}
+	}
+	system, name, ok := strings.Cut(text, ":")
+	if !ok {
+		return Address{Name: text}
+	}
+	return Address{System: system, Name: name}
 }
 
 // parseAddress reads {"system":…,"actor_id":…}, which was checked as JSON.
@@ -74,16 +87,28 @@ func parseAddress(raw []byte) (a Address, ok bool) {
 		case name == nameAddressSystem && value[0] == '"':
 			a.System = string(jsontext.Unquote(value, escaped))
 		case name == nameAddressID && value[0] == '"':
-			a.Name, ok = string(jsontext.Unquote(value, escaped)), true
+			a.Name = string(jsontext.Unquote(value, escaped))
+			ok = a.Name != ""
 		case name == nameAddressID:
-			id, err := strconv.ParseInt(string(value), 10, 64)
-			if a.ID, ok = id, err == nil; !ok {
+			if a.ID, a.Name, ok = parseID(string(value)); !ok {
 				return Address{}, false
 			}
 		}
 		i, more = s.NextMember(end)
 	}
 	return a, ok
+}
+
+// parseID reads a number of 64 bits, as a name where it needs them without a sign.
+func parseID(number string) (id int64, name string, ok bool) {
+	id, err := strconv.ParseInt(number, 10, 64)
+	if err == nil {
+		return id, "", true
+	}
+	if _, err := strconv.ParseUint(number, 10, 64); err != nil {
+		return 0, "", false
+	}
+	return 0, number, true
 }
 
 // withoutSystem is the address without its system.

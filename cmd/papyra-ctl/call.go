@@ -224,14 +224,26 @@ func conditionName(code int) string {
 func (c *call) openAll() ([]papyra.Store, error) {
 	var stores []papyra.Store
 	for _, u := range c.urls {
-		store, err := c.open(u)
+		store, err := c.openStore("--backend", u)
 		if err != nil {
 			closeAll(stores)
-			return nil, fmt.Errorf("--backend %s: %w", backend.Redact(u), err)
+			return nil, err
 		}
 		stores = append(stores, store)
 	}
 	return stores, nil
+}
+
+// openStore opens the store that a flag names.
+func (c *call) openStore(flag, rawURL string) (papyra.Store, error) {
+	err := cli.CheckStore(rawURL)
+	if err == nil {
+		var store papyra.Store
+		if store, err = c.open(rawURL); err == nil {
+			return store, nil
+		}
+	}
+	return nil, fmt.Errorf("%s %s: %w", flag, backend.Redact(rawURL), err)
 }
 
 // openOne opens the store of a verb that works on one store.

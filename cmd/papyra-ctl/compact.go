@@ -19,7 +19,8 @@ func (t *tool) compactCommand() *urfave.Command {
 each system and category by itself; ages are measured from one moment, --at. With
 --dedupe it then removes exact duplicates: of the records that are left and have
 the same bytes and the same number of a run, only the newest copy stays. A record
-without a number has no duplicates. Give a limit, or --dedupe, or both.
+without a number has no duplicates. Give a limit, or --dedupe, or both; beside
+--dedupe only limits of the command line count, none of the environment.
 
 Before the first byte goes, what is removed is written down in the store. Kept
 lines are copied as they are. Damaged lines stay where they are: recover moves
@@ -56,11 +57,16 @@ type compactResult struct {
 }
 
 func (c *call) compact() error {
-	retention, at, err := c.retention()
+	dedupe := c.flags.Bool("dedupe")
+	limits := cli.Retention
+	if dedupe {
+		// Whoever asks for duplicates does not think of a limit in the environment.
+		limits = cli.RetentionGiven
+	}
+	retention, at, err := c.retention(limits)
 	if err != nil {
 		return err
 	}
-	dedupe := c.flags.Bool("dedupe")
 	if retention.IsZero() && !dedupe {
 		return usagef("no limit is given, so there is nothing to remove: give --keep-records, --keep-age, --keep-bytes or --keep CATEGORY.LIMIT=VALUE, or --dedupe")
 	}

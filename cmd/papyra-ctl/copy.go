@@ -60,14 +60,14 @@ that nobody else writes under its prefix.`,
 
 func (c *call) copy() error {
 	from, to := c.urls[0], c.urls[1]
-	source, err := c.open(from)
+	source, err := c.openStore("--from", from)
 	if err != nil {
-		return fmt.Errorf("--from %s: %w", backend.Redact(from), err)
+		return err
 	}
 	defer closeAll([]papyra.Store{source})
-	target, err := c.open(to)
+	target, err := c.openStore("--to", to)
 	if err != nil {
-		return fmt.Errorf("--to %s: %w", backend.Redact(to), err)
+		return err
 	}
 	defer closeAll([]papyra.Store{target})
 	if backend.Overlap(from, to) {

@@ -15,9 +15,10 @@ type column struct {
 	color func(cell string) string // colour of a cell; nil for none
 }
 
-// grid is a table with aligned columns and without lines. It escapes its cells.
-// Rows are written in pages, so that a table of any length needs little memory; a
-// page is never narrower than the page before.
+// grid is a table with aligned columns and without lines. It escapes its cells,
+// and shows at most maxCell columns of each but the last one. Rows are written in
+// pages, so that a table of any length needs little memory; a page is never
+// narrower than the page before.
 type grid struct {
 	s       *screen
 	columns []column
@@ -34,6 +35,10 @@ const (
 	pageBytes = 8 << 20
 )
 
+// maxCell bounds a cell, in columns of a terminal: every other row is padded to
+// it, and a field of a record may have a megabyte. --output json shows it whole.
+const maxCell = 256
+
 func newGrid(s *screen, columns ...column) *grid {
 	return &grid{s: s, columns: columns, widths: make([]int, len(columns))}
 }
@@ -43,16 +48,24 @@ func newGrid(s *screen, columns ...column) *grid {
 func (g *grid) addRow(cells ...string) error {
 	size := 0
 	for i, cell := range cells {
-		if g.columns[i].cut && g.s.width > 0 {
+		switch {
+		case i < len(cells)-1:
+			cells[i] = text.Snip(terminal.EscapeCut(cell, maxCell), maxCell, "…")
+		case g.columns[i].cut && g.s.width > 0:
 			cells[i] = terminal.EscapeCut(cell, g.s.width)
-		} else {
+		default:
 			cells[i] = terminal.Escape(cell)
 		}
 		size += len(cells[i])
 	}
+	if len(g.rows) > 0 && (len(g.rows)+1)*max(g.longest, size) > pageBytes {
+		if err := g.writePage(); err != nil {
+			return err
+		}
+	}
 	g.longest = max(g.longest, size)
 	g.rows = append(g.rows, cells)
-	if len(g.rows) >= pageRows || len(g.rows)*g.longest > pageBytes {
+	if len(g.rows) >= pageRows || g.longest > pageBytes {
 		return g.writePage()
 	}
 	return nil

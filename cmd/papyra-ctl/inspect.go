@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -33,9 +34,12 @@ Begin with:
 }
 
 func (t *tool) inspectKind(kind papyra.Kind, name, usage string) *urfave.Command {
-	example := " --since 2h --limit 50"
-	if kind == papyra.KindEvent {
+	example, member := " --since 2h --limit 50", "payload"
+	switch kind {
+	case papyra.KindEvent:
 		example = " --type ActorCrashed --since 2h --limit 50"
+	case papyra.KindAudit:
+		member = "alive_actors"
 	}
 	return &urfave.Command{
 		Name:  name,
@@ -44,13 +48,13 @@ func (t *tool) inspectKind(kind papyra.Kind, name, usage string) *urfave.Command
 newest last. Several stores are merged by timestamp. The filters are applied
 first; --limit then keeps the newest matches. A flag that may be given more than
 once chooses the records that match any of its values. Damaged lines are passed
-over and counted on stderr; scan names them. With retention flags it shows only
+over and counted on stderr; scan --full names them. With retention flags it shows only
 what a compaction with the same flags would keep. Nothing is changed.`+columnHelp(kind),
 			[]string{
 				"papyra-ctl inspect " + name + " --backend " + exampleStore + example,
-				"papyra-ctl inspect " + name + " --backend " + exampleStore + " --output json | jq '.records[].payload'",
+				"papyra-ctl inspect " + name + " --backend " + exampleStore + " --output json | jq '.records[]." + member + "'",
 			}, inspectCodes()...),
-		Flags:  slices.Concat([]urfave.Flag{backendFlag(true)}, filterFlags(), retentionFlags(), []urfave.Flag{outputFlag()}),
+		Flags:  slices.Concat([]urfave.Flag{backendFlag(true)}, filterFlags(kind), retentionFlags(), []urfave.Flag{outputFlag()}),
 		Action: t.verb("inspect "+name, func(c *call) error { return c.inspect(kind) }),
 	}
 }
@@ -79,12 +83,15 @@ func inspectCodes() []exit {
 	}
 }
 
-func filterFlags() []urfave.Flag {
+// filterFlags returns the filters of the records of one kind. Those that it cannot
+// have are not shown in the help, and refused with the reason.
+func filterFlags(kind papyra.Kind) []urfave.Flag {
+	typeless, actorless := kind == papyra.KindAudit, kind == papyra.KindAudit || kind == papyra.KindReport
 	return slices.Concat(timeFlags(), []urfave.Flag{
-		&urfave.IntFlag{Name: "limit", Aliases: []string{"n"}, Usage: "show only the newest `N` matches; 0 shows all"},
-		&urfave.StringSliceFlag{Name: "type", Usage: "only records of this `TYPE` of event, message or report; may be given more than once"},
+		&urfave.StringFlag{Name: "limit", Aliases: []string{"n"}, Usage: "show only the newest `N` matches; 0 shows all"},
+		&urfave.StringSliceFlag{Name: "type", Hidden: typeless, Usage: "only records of this `TYPE` of event, message or report; may be given more than once"},
 		&urfave.StringSliceFlag{Name: "system", Usage: "only records of the system with this id, `SYSTEM`; may be given more than once"},
-		&urfave.StringSliceFlag{Name: "actor", Usage: "only records of the actor with this `ADDRESS`: system:id, or only the id; may be given more than once"},
+		&urfave.StringSliceFlag{Name: "actor", Hidden: actorless, Usage: "only records of the actor with this `ADDRESS`: system:id, or only the id; may be given more than once"},
 		&urfave.StringSliceFlag{Name: "node", Usage: "only records whose publisher ran on this `NODE`; may be given more than once"},
 		&urfave.BoolFlag{Name: "reverse", Aliases: []string{"r"}, Usage: "show the newest first"},
 	})
@@ -104,13 +111,18 @@ func (c *call) query() (papyra.Query, error) {
 		Systems: c.flags.StringSlice("system"),
 		Actors:  c.flags.StringSlice("actor"),
 		Nodes:   c.flags.StringSlice("node"),
-		Limit:   c.flags.Int("limit"),
 		Reverse: c.flags.Bool("reverse"),
+	}
+	var err error
+	if s := c.flags.String("limit"); s != "" {
+		// A flag of a whole number would take 010 for 8.
+		if q.Limit, err = strconv.Atoi(s); err != nil {
+			return q, usagef("--limit %q: give a number of records, or 0 for all", s)
+		}
 	}
 	if q.Limit < 0 {
 		return q, usagef("--limit %d is negative: give a number of records, or 0 for all", q.Limit)
 	}
-	var err error
 	now := c.now()
 	if s := c.flags.String("since"); s != "" {
 		if q.Since, err = human.ParseTime(s, now); err != nil {
@@ -125,7 +137,7 @@ func (c *call) query() (papyra.Query, error) {
 	if !q.Since.IsZero() && !q.Until.IsZero() && !q.Since.Before(q.Until) {
 		return q, usagef("--since %s is not before --until %s: nothing could match", c.flags.String("since"), c.flags.String("until"))
 	}
-	q.Retention, q.At, err = c.retention()
+	q.Retention, q.At, err = c.retention(cli.Retention)
 	return q, err
 }
 
@@ -202,7 +214,7 @@ func (c *call) noteSources(sources []*inspect.Source) (damaged int64) {
 		c.noteError(explain(s.Store, s.Err))
 	}
 	if damaged > 0 {
-		c.messages = append(c.messages, human.Plural(damaged, "damaged line was", "damaged lines were")+" passed over: papyra-ctl scan names them")
+		c.messages = append(c.messages, human.Plural(damaged, "damaged line was", "damaged lines were")+" passed over: papyra-ctl scan --full names them")
 	}
 	return damaged
 }

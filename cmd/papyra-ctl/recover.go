@@ -15,8 +15,8 @@ func (t *tool) recoverCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "recover",
 		Usage: "Move damage out of a store, every byte of it into quarantine",
-		Description: describe(`Moves everything that scan calls damaged into a new quarantine directory, and
-scans again. No byte is lost: the kept and the quarantined bytes together are the
+		Description: describe(`Moves everything that scan calls damaged into a new quarantine directory, on Redis
+into a quarantine stream, and scans again. No byte is lost: the kept and the quarantined bytes together are the
 original. Undamaged records stay as they are. After a crash run it again: it
 finishes what was begun.
 
@@ -37,7 +37,7 @@ repair, or quarantine when --quarantine-dir is given.
 		),
 		Flags: []urfave.Flag{
 			backendFlag(false),
-			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_RECOVER_MODE"}, Usage: "where damage goes, `MODE`: repair (beside the store) or quarantine (into --quarantine-dir)"},
+			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_RECOVER_MODE"}, Usage: "where damage goes, `MODE`: repair (beside the store; the default without --quarantine-dir) or quarantine (into --quarantine-dir)"},
 			quarantineDirFlag(),
 			dryRunFlag(),
 			outputFlag(),
@@ -59,7 +59,10 @@ type recoverResult struct {
 }
 
 func (c *call) recover() error {
-	mode, dir := c.flags.String("mode"), c.flags.String("quarantine-dir")
+	mode, dir, err := c.recoverPlace()
+	if err != nil {
+		return err
+	}
 	switch {
 	case mode == "" && dir == "":
 		mode = "repair"
@@ -90,6 +93,30 @@ func (c *call) recover() error {
 		}
 	}
 	return nil
+}
+
+// recoverPlace reads the flags that say where damage goes. The command line wins
+// over the environment, which may be meant for another command.
+func (c *call) recoverPlace() (mode, dir string, err error) {
+	mode = c.flags.String("mode")
+	if dir, err = c.quarantineDir(); err != nil || mode != "repair" || dir == "" {
+		return mode, dir, err
+	}
+	switch {
+	case cli.FromEnvironment(c.flags, "quarantine-dir"):
+		dir = ""
+	case cli.FromEnvironment(c.flags, "mode"):
+		mode = "quarantine"
+	}
+	return mode, dir, nil
+}
+
+func (c *call) quarantineDir() (string, error) {
+	dir := c.flags.String("quarantine-dir")
+	if err := human.CheckPath(dir); err != nil {
+		return "", usagef("--quarantine-dir %q: %v", dir, err)
+	}
+	return dir, nil
 }
 
 func recoverFlags(dir string) string {

@@ -21,8 +21,8 @@ func retentionFlags() []urfave.Flag {
 	return append(flags, at)
 }
 
-// retention reads the flags of retentionFlags.
-func (c *call) retention() (papyra.Retention, time.Time, error) {
+// retention reads the flags of retentionFlags by read, cli.Retention or another.
+func (c *call) retention(read func(*urfave.Context) (papyra.Retention, error)) (papyra.Retention, time.Time, error) {
 	at := c.now()
 	if s := c.flags.String("at"); s != "" {
 		var err error
@@ -30,6 +30,6 @@ func (c *call) retention() (papyra.Retention, time.Time, error) {
 			return papyra.Retention{}, at, usagef("--at: %v", err)
 		}
 	}
-	r, err := cli.Retention(c.flags)
+	r, err := read(c.flags)
 	return r, at, err
 }

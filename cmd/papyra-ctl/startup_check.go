@@ -67,11 +67,15 @@ type startupResult struct {
 }
 
 func (c *call) startupCheck() error {
-	mode, dir := c.flags.String("mode"), c.flags.String("quarantine-dir")
+	mode := c.flags.String("mode")
+	dir, err := c.quarantineDir()
+	if err != nil {
+		return err
+	}
 	switch {
 	case !slices.Contains([]sink.StartupMode{sink.CheckIgnore, sink.CheckScan, sink.CheckFail, sink.CheckRecover}, sink.StartupMode(mode)):
 		return usagef("--mode %q: give ignore, scan_only, fail_on_anomaly or recover", mode)
-	case mode != "recover" && c.flags.IsSet("quarantine-dir"):
+	case mode != "recover" && c.flags.IsSet("quarantine-dir") && !cli.FromEnvironment(c.flags, "quarantine-dir"):
 		return usagef("--quarantine-dir is for --mode recover")
 	case mode != "recover" && c.flags.Bool("dry-run"):
 		return usagef("--dry-run is for --mode recover: the other modes change nothing")

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -63,10 +64,16 @@ func readSettings(c *urfave.Context) (*settings, error) {
 // context of the nats command does not count: without flags the server is the
 // embedded one.
 func (s *settings) readServer(c *urfave.Context) error {
-	s.embedded = c.String("server") == "" && c.String("context") == ""
+	given := func(flags ...string) bool {
+		return slices.ContainsFunc(flags, func(f string) bool { return c.String(f) != "" && !cli.FromEnvironment(c, f) })
+	}
+	// The command line chooses. What the environment says for the other choice is
+	// passed over.
+	embedded, other := given("listen", "max-payload"), given("server", "context")
+	s.embedded = embedded && !other || c.String("server") == "" && c.String("context") == ""
 	if !s.embedded {
 		for _, flag := range []string{"listen", "max-payload"} {
-			if c.String(flag) != "" {
+			if c.String(flag) != "" && (embedded || !other) {
 				return fmt.Errorf("%w: --%s is for the embedded server, and --server or --context names another: give one", papyra.ErrUsage, flag)
 			}
 		}
@@ -119,8 +126,11 @@ func (s *settings) readSink(c *urfave.Context) error {
 // readBackend opens the backend, which touches no file yet.
 func (s *settings) readBackend(c *urfave.Context) error {
 	o := backend.Options{}
-	if sync := c.String("sync"); sync != "" {
+	if sync := c.String("sync"); sync != "" && (!cli.FromEnvironment(c, "sync") || backend.Takes(c.String("backend"), "sync")) {
 		o["sync"] = sync
+	}
+	if err := cli.CheckStore(c.String("backend")); err != nil {
+		return fmt.Errorf("--backend %s: %w", backend.Redact(c.String("backend")), err)
 	}
 	b, err := backend.OpenWith(c.String("backend"), o)
 	if err != nil {
@@ -132,10 +142,19 @@ func (s *settings) readBackend(c *urfave.Context) error {
 		s.sink.RejectFile = b.RejectFile()
 	case "none":
 	default:
+		if err := human.CheckPath(rejects); err != nil {
+			return fmt.Errorf("%w: --rejects %q: %w", papyra.ErrConfig, rejects, err)
+		}
 		if info, err := os.Stat(rejects); err == nil && info.IsDir() {
 			return fmt.Errorf("%w: --rejects %s is a directory: give a file in it", papyra.ErrConfig, rejects)
 		}
 		s.sink.RejectFile = filepath.Clean(rejects)
+		// At its bound the file becomes .1: neither may be the store's.
+		for _, file := range []string{s.sink.RejectFile, s.sink.RejectFile + ".1"} {
+			if backend.Overlap("json:"+backend.EscapePath(file), c.String("backend")) {
+				return fmt.Errorf("%w: --rejects %s: %s is a file of the store: give another", papyra.ErrConfig, rejects, file)
+			}
+		}
 	}
 	return nil
 }

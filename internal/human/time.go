@@ -10,7 +10,7 @@ import (
 // TimeFormat is how tables show a time, always in UTC. [ParseTime] reads it.
 const TimeFormat = "2006-01-02 15:04:05.000"
 
-const whenHelp = "write 2h or 7d (ago), 2024-05-31, 2024-05-31T14:00:00Z, or Unix seconds"
+const whenHelp = "write 2h or 7d (ago), 2024-05-31, 2024-05-31T14:00:00Z, or Unix seconds (ten digits)"
 
 // ParseTime reads a moment as an operator writes it: RFC 3339, a date or a date
 // with a time (UTC), Unix seconds, a duration (so long before now), or "now".
@@ -36,10 +36,12 @@ func ParseTime(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is not a time: %s", s, whenHelp)
 }
 
-// unixTime reads Unix seconds with up to nine digits of a fraction.
+// unixTime reads Unix seconds with up to nine digits of a fraction: 0, or ten
+// digits, which are the years 2001 to 2286. Another number is more likely a date
+// without its dashes, such as 20300101.
 func unixTime(s string) (time.Time, bool) {
 	whole, fraction, dotted := strings.Cut(s, ".")
-	if dotted && (fraction == "" || len(fraction) > 9) {
+	if dotted && (fraction == "" || len(fraction) > 9) || whole != "0" && (len(whole) != 10 || whole[0] == '0') {
 		return time.Time{}, false
 	}
 	seconds, err := strconv.ParseUint(whole, 10, 38)

@@ -68,9 +68,14 @@ func EscapeCut(s string, limit int) string {
 
 // visible reports whether a terminal shows r as itself: a letter, mark, number,
 // punctuation, symbol or space, and none of the characters that are made to be
-// ignored in display.
+// ignored in display or show nothing: with one of them "papyra" and another name
+// would look the same.
 func visible(r rune) bool {
-	return unicode.IsGraphic(r) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
+	switch r {
+	case 0x2800, 0x16fe4, 0x1d159: // a blank of Braille, a filler of Khitan, a null note head
+		return false
+	}
+	return unicode.IsGraphic(r) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
 // AppendJSON appends a valid JSON text in which the characters that Escape would

@@ -73,6 +73,19 @@ func OpenWith(rawURL string, o Options) (papyra.Store, error) {
 	return b, nil
 }
 
+// Takes reports whether the kind of store that rawURL names has a parameter of
+// that name and the URL does not give it itself.
+func Takes(rawURL, parameter string) bool {
+	scheme, rest, _ := strings.Cut(rawURL, ":")
+	_, query, _ := strings.Cut(rest, "?")
+	for part := range strings.SplitSeq(query, "&") {
+		if name, _, _ := strings.Cut(part, "="); name == parameter {
+			return false
+		}
+	}
+	return slices.Contains(kinds()[scheme].parameters, parameter)
+}
+
 func open(rawURL string, o Options) (papyra.Store, error) {
 	scheme, rest, ok := strings.Cut(rawURL, ":")
 	k, known := kinds()[scheme]

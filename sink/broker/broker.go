@@ -23,7 +23,9 @@ type Config struct {
 	// 127.0.0.1; only "0.0.0.0" opens the server to other machines. Without a port
 	// it is 4222; port 0 takes a free one.
 	Listen string
-	// MaxPayload bounds a message, in bytes. Default 1 MiB.
+	// MaxPayload bounds a message, in bytes. Default 1 MiB. So that some messages of
+	// that size can wait for a client, 64 of them may, as far as this is less than
+	// 256 MiB, and at least four, and never less than 64 MiB in all.
 	MaxPayload int
 	// StartTimeout bounds how long Start waits for the server. Default 5 s.
 	StartTimeout time.Duration
@@ -35,6 +37,7 @@ const (
 	defaultPort         = 4222
 	defaultMaxPayload   = 1 << 20
 	maxMaxPayload       = 64 << 20
+	maxWaiting          = 256 << 20
 	defaultStartTimeout = 5 * time.Second
 	loopback            = "127.0.0.1"
 )
@@ -107,6 +110,7 @@ func New(c Config) (*Broker, error) {
 		Host:       host,
 		Port:       port,
 		MaxPayload: int32(c.MaxPayload),
+		MaxPending: maxPending(c.MaxPayload),
 		NoSigs:     true, // the process has its own handlers
 		DontListen: true, // Open listens
 	})
@@ -120,6 +124,12 @@ func New(c Config) (*Broker, error) {
 		return nil, fmt.Errorf("%w: the embedded NATS server was not ready within %v", papyra.ErrUnavailable, c.StartTimeout)
 	}
 	return b, nil
+}
+
+// maxPending returns how many bytes may wait for a client before it is cut off.
+func maxPending(maxPayload int) int64 {
+	n := int64(maxPayload)
+	return max(server.MAX_PENDING_SIZE, min(64*n, maxWaiting), 4*n)
 }
 
 // Open lets clients of other processes in. Calling it again does nothing.

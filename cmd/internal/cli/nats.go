@@ -1,12 +1,8 @@
 package cli
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -91,6 +87,9 @@ func NATSOptions(c *urfave.Context) (NATS, error) {
 	case saved.Token != "":
 		n.Options = append(n.Options, nats.Token(saved.Token))
 	}
+	if saved.UserJWT != "" && c.String("user") == "" && c.String("creds") == "" && c.String("nkey") == "" {
+		n.Options = append(n.Options, nats.UserJWTAndSeed(saved.UserJWT, saved.UserSeed))
+	}
 	if file := pick("creds", saved.Creds); file != "" {
 		if err := readable("--creds", file); err != nil {
 			return NATS{}, err
@@ -154,10 +153,15 @@ func readable(flag, file string) error {
 }
 
 // secret returns the secret that is given by value, by --<name>-file or in the
-// context. The first of them wins.
+// context. The first of them wins, and the command line before the environment.
 func secret(c *urfave.Context, name, inContext string) (string, error) {
 	value, file := c.String(name), c.String(name+"-file")
 	switch {
+	case value != "" && file != "" && FromEnvironment(c, name) != FromEnvironment(c, name+"-file"):
+		if FromEnvironment(c, name) {
+			return ReadSecret(file)
+		}
+		return value, nil
 	case value != "" && file != "":
 		return "", usageError("--%s and --%s-file are both given: give one", name, name)
 	case value != "":
@@ -180,80 +184,6 @@ func ReadSecret(file string) (string, error) {
 		return "", configError("read the secret: %s is empty", file)
 	}
 	return value, nil
-}
-
-// savedContext is what Papyra uses of a context of the nats command.
-type savedContext struct {
-	URL         string `json:"url"`
-	Token       string `json:"token"`
-	User        string `json:"user"`
-	Password    string `json:"password"`
-	Creds       string `json:"creds"`
-	NKey        string `json:"nkey"`
-	Cert        string `json:"cert"`
-	Key         string `json:"key"`
-	CA          string `json:"ca"`
-	InboxPrefix string `json:"inbox_prefix"`
-	TLSFirst    bool   `json:"tls_first"`
-}
-
-// loadContext reads the named context, or the selected one when name is empty
-// and no server is given. A name that is an absolute path is read as a path, as the
-// nats command does.
-func loadContext(name string, haveServer bool) (savedContext, error) {
-	if name == "" && haveServer {
-		return savedContext{}, nil
-	}
-	dir, err := contextDir()
-	if err != nil {
-		if name == "" {
-			return savedContext{}, nil
-		}
-		return savedContext{}, configError("context %q: %v", name, err)
-	}
-	if name == "" {
-		raw, _ := os.ReadFile(filepath.Join(dir, "context.txt"))
-		if name = strings.TrimSpace(string(raw)); name == "" {
-			return savedContext{}, nil // none is selected
-		}
-	}
-	path := name
-	if !filepath.IsAbs(path) {
-		if strings.ContainsAny(name, `/\`) || strings.Contains(name, "..") {
-			return savedContext{}, configError("context %q: give its name or an absolute path", name)
-		}
-		path = filepath.Join(dir, "context", name+".json")
-	}
-	raw, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return savedContext{}, configError("context %q: no file %s: 'nats context ls' shows what there is", name, path)
-	}
-	if err != nil {
-		return savedContext{}, configError("context %q: %v", name, err)
-	}
-	var saved savedContext
-	if err := json.Unmarshal(raw, &saved); err != nil {
-		return savedContext{}, configError("context %q: %s is not the JSON of a context: %v", name, path, err)
-	}
-	for _, file := range []*string{&saved.Creds, &saved.NKey, &saved.Cert, &saved.Key, &saved.CA} {
-		if rest, ok := strings.CutPrefix(*file, "~/"); ok {
-			if home, err := os.UserHomeDir(); err == nil {
-				*file = filepath.Join(home, rest)
-			}
-		}
-	}
-	return saved, nil
-}
-
-func contextDir() (string, error) {
-	if dir := os.Getenv("XDG_CONFIG_HOME"); dir != "" {
-		return filepath.Join(dir, "nats"), nil
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(home, ".config", "nats"), nil
 }
 
 func configError(format string, args ...any) error {

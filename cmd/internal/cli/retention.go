@@ -28,6 +28,16 @@ func RetentionFlags() []urfave.Flag {
 // for a flag that cannot be read, and papyra.ErrConfig for a limit that does not
 // exist or has a wrong value.
 func Retention(c *urfave.Context) (papyra.Retention, error) {
+	return retention(c, func(string) bool { return true })
+}
+
+// RetentionGiven is [Retention] of the flags of the command line alone: a limit in
+// the environment may have been meant as a filter.
+func RetentionGiven(c *urfave.Context) (papyra.Retention, error) {
+	return retention(c, func(flag string) bool { return !FromEnvironment(c, flag) })
+}
+
+func retention(c *urfave.Context, counts func(flag string) bool) (papyra.Retention, error) {
 	var r papyra.Retention
 	given := map[string]bool{}
 	set := func(name, value string) error {
@@ -41,14 +51,19 @@ func Retention(c *urfave.Context) (papyra.Retention, error) {
 		return nil
 	}
 	for _, limit := range []string{"keep_records", "keep_age", "keep_bytes"} {
-		if value := c.String(strings.ReplaceAll(limit, "_", "-")); value != "" {
+		flag := strings.ReplaceAll(limit, "_", "-")
+		if value := c.String(flag); value != "" && counts(flag) {
 			if err := set(limit, value); err != nil {
 				return r, err
 			}
 		}
 	}
 	// Commas separate limits, so that the environment can hold more than one.
-	for item := range strings.SplitSeq(strings.Join(c.StringSlice("keep"), ","), ",") {
+	var own []string
+	if counts("keep") {
+		own = c.StringSlice("keep")
+	}
+	for item := range strings.SplitSeq(strings.Join(own, ","), ",") {
 		if item = strings.TrimSpace(item); item == "" {
 			continue
 		}

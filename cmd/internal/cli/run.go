@@ -26,6 +26,9 @@ import (
 // errors, written to stderr, code 64. An error that an action returns is
 // printed to stderr, once; [ExitCode] gives its code.
 //
+// An environment variable of a flag that is set and empty counts as one that is
+// not set.
+//
 // A command takes positional arguments only if its ArgsUsage is not empty.
 //
 // The context of an action ends at the first SIGINT, SIGTERM or SIGHUP; an action
@@ -85,6 +88,7 @@ func (s *strict) prepare() {
 	app.HideHelpCommand = true
 	app.EnableBashCompletion = true
 	app.OnUsageError = s.flagError(nil, app.Flags)
+	forgetEmpty(app.Flags)
 	if len(app.Commands) > 0 {
 		app.Flags = append(slices.Clone(app.Flags), urfave.HelpFlag) // left out where there is a command of that name
 		app.Commands = append(slices.Clone(app.Commands), s.helpCommand())
@@ -98,6 +102,7 @@ func (s *strict) prepare() {
 func (s *strict) prepareCommand(c *urfave.Command) {
 	c.HideHelpCommand = true
 	c.OnUsageError = s.flagError(c, c.Flags)
+	forgetEmpty(c.Flags)
 	c.Action = s.action(c, c.Action, c.Subcommands, c.ArgsUsage)
 	for _, sub := range c.Subcommands {
 		s.prepareCommand(sub)
