@@ -112,8 +112,14 @@ func (l *lock) writeHint(now time.Time) {
 	}
 }
 
-// release lets the lock go.
-func (l *lock) release() { l.f.Close() }
+// release lets the lock go. It does so by name, before it closes the file: a child
+// process that is just being started holds a copy of the descriptor, and with it
+// the lock, until it executes its program.
+func (l *lock) release() {
+	free := unix.Flock_t{Type: unix.F_UNLCK, Whence: io.SeekStart}
+	_ = unix.FcntlFlock(l.f.Fd(), unix.F_OFD_SETLK, &free)
+	l.f.Close()
+}
 
 // whoWrites says why somebody, this process included, may be writing to the store
 // of a lock: "" means that nobody is. Whoever may read a store need not be allowed
