@@ -253,3 +253,26 @@ func (p *fullParser) memberTime() (int64, bool) {
 	}
 	return t, ok
 }
+
+// SealedIdentity fills rec with what the seal of a line vouches for, if it
+// verifies: Line, System, Sealed, Node, Run and Seq, and Kind where it is one of
+// ours. The line need not be a record, and may be of any length: whatever else is
+// wrong with it, its publisher has given it this number. False means that the seal
+// does not verify, or that the line cannot be read as far as its system.
+func SealedIdentity(rec *Record, line []byte) bool {
+	s, ok := cutSeal(line, &sealed)
+	if !ok || !s.verifySum(line) {
+		return false
+	}
+	p := fullParser{Scanner: jsontext.Scanner{Text: line}}
+	_ = p.scanLine() // what is wrong comes behind the members that are needed here
+	system, ok := p.memberText(memberSystem)
+	if !ok || checkSystem(system) != "" {
+		return false
+	}
+	*rec = Record{Line: line, System: system, Sealed: true, Node: s.node, Run: s.run, Seq: s.seq}
+	if kind, ok := p.memberText(memberKind); ok {
+		rec.Kind = kindOf(kind)
+	}
+	return true
+}

@@ -10,27 +10,6 @@ import (
 // time, with bytes done of bytes in all. Nil is allowed.
 type Progress func(done, total int64)
 
-// Anomaly is one damaged or notable place in a store. File backends fill File,
-// Line, Offset and Length, Redis Stream and ID. File is the file's name as text: a
-// byte of it that is not UTF-8 is \xHH, and a backslash before that \x5c.
-type Anomaly struct {
-	Class  Class  `json:"class"`
-	File   string `json:"file,omitempty"`
-	Stream string `json:"stream,omitempty"`
-	Line   int64  `json:"line,omitempty"`   // from 1
-	Offset int64  `json:"offset"`           // of the first byte, from 0
-	ID     string `json:"id,omitempty"`     // of the Redis entry
-	Length int64  `json:"length,omitempty"` // bytes, without the newline
-	Detail string `json:"detail,omitempty"`
-}
-
-// Place says where a record that was read lies. File is the one of [Anomaly].
-type Place struct {
-	File   string `json:"file,omitempty"`
-	Offset int64  `json:"offset"`
-	ID     string `json:"id,omitempty"`
-}
-
 // ScanOptions say how a store is scanned.
 type ScanOptions struct {
 	// Full parses every line; otherwise a line whose seal verifies is trusted.
