@@ -1,5 +1,7 @@
 package papyra
 
+import "encoding/json"
+
 // Names of the reports of version 1.
 const (
 	ReportPublisher           = "PublisherReport"
@@ -225,6 +227,24 @@ type ActEnd struct {
 	ReplacedBy string `json:"replaced_by,omitempty"`
 	// Cause says why the act did not come to its end.
 	Cause string `json:"cause,omitempty"`
+}
+
+// EndOfAct returns the id of the act whose last report rec is, and how it ended. ok
+// is false of any other record, also of one that another system than
+// SystemReserved claims to have written. rec was parsed in full.
+func EndOfAct(rec *Record) (id string, end ActEnd, ok bool) {
+	if rec.Kind != KindReport || string(rec.System) != SystemReserved {
+		return "", end, false
+	}
+	if name := string(rec.Type); name != ReportCompactionPerformed && name != ReportRecoveryPerformed {
+		return "", end, false
+	}
+	var p struct {
+		ID string `json:"id"`
+		ActEnd
+	}
+	err := json.Unmarshal(rec.Payload, &p)
+	return p.ID, p.ActEnd, err == nil
 }
 
 // TakesBack reports whether the act's own RemovalReports do not hold.

@@ -51,9 +51,7 @@ func (m maintainer) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.Sca
 			a.ScanErrors++
 		}
 		if r != nil {
-			for _, n := range r.AnomalyCounts {
-				a.Anomalies += uint64(n)
-			}
+			a.Anomalies += uint64(r.Damaged())
 		}
 	})
 	return r, err

@@ -91,10 +91,7 @@ func StartupCheck(ctx context.Context, m Maintainer, mode StartupMode, now time.
 
 // describeDamage says how much is damaged, and where first.
 func describeDamage(r *papyra.ScanReport) string {
-	var n int64
-	for _, count := range r.AnomalyCounts {
-		n += count
-	}
+	n := r.Damaged()
 	s := fmt.Sprintf("%d anomalies", n)
 	if n == 1 {
 		s = "1 anomaly"

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -249,5 +250,46 @@ func TestRotationForgetsWhatWasTakenBack(t *testing.T) {
 	got := countsOf(t, f.Store)
 	if got.Missing != 0 || got.Stored+got.RemovedTotal() != 660 || got.Removed[papyra.ActCompact] != 0 {
 		t.Errorf("account: %+v, want 660 stored or removed by rotations", got)
+	}
+}
+
+// The end of an act that a rotation drops may stand in another file than its
+// announcement.
+func TestRotationFindsTheEndInAnotherFile(t *testing.T) {
+	plain := newFixture(t)
+	src := testrecord.New(1)
+	events := src.Events(60)
+	plain.write(testrecord.Join(events...))
+	plain.disk.Fail(faultdisk.Fault{Op: faultdisk.Rename, Err: unix.EBUSY})
+	keep := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 10}}, At: testrecord.Start}
+	if _, err := plain.Compact(context.Background(), keep); !errors.Is(err, unix.EBUSY) {
+		t.Fatalf("compact: %v, want EBUSY", err)
+	}
+	reports := bytes.SplitAfter(bytes.TrimPrefix(plain.bytes(), testrecord.Join(events...)), []byte("\n"))
+	if len(reports) != 3 { // an announcement, its end, and nothing behind it
+		t.Fatalf("%d reports: %s", len(reports)-1, reports)
+	}
+	path := filepath.Join(t.TempDir(), "records.ndjson")
+	must(t, os.WriteFile(path+".1", append(testrecord.Join(events...), reports[0]...), 0o600))
+	must(t, os.WriteFile(path, reports[1], 0o600))
+	f := &fixture{t: t, path: path, disk: faultdisk.New(), clock: &clock{now: testrecord.Start}}
+	var err error
+	if f.Store, err = fileset.Open(fileset.Config{Path: f.path, Numbered: true, MaxBytes: 30_000, MaxFiles: 2, Disk: f.disk, Now: f.clock.Now}); err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	f.store(src.Events(150)...) // drops the file with the announcement
+	rotated := false
+	for _, r := range toldBy(t, f.Store).announced {
+		rotated = rotated || r.Act == papyra.ActRotate
+		if r.Act == papyra.ActCompact {
+			t.Errorf("%+v is carried, and was taken back", r)
+		}
+	}
+	if !rotated {
+		t.Error("nothing was dropped")
+	}
+	if got := countsOf(t, f.Store); got.Missing != 0 || got.Removed[papyra.ActCompact] != 0 {
+		t.Errorf("account: %+v, want nothing missing or compacted", got)
 	}
 }

@@ -294,7 +294,10 @@ func (s *Store) addEnds(ctx context.Context, f *pinnedFile, acts []string, taken
 			return err
 		}
 		for _, id := range acts {
-			if bytes.Contains(l.Bytes, []byte(id)) && papyra.ParseInto(&rec, l.Bytes) == nil && maintain.TakesBack(&rec, id) {
+			if !bytes.Contains(l.Bytes, []byte(id)) || papyra.ParseInto(&rec, l.Bytes) != nil {
+				continue
+			}
+			if of, end, ok := papyra.EndOfAct(&rec); ok && of == id && end.TakesBack() {
 				takenBack[id] = true
 			}
 		}

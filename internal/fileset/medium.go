@@ -50,7 +50,7 @@ func (m medium) Life() *maintain.Life { return m.s.life }
 
 // Pin opens the set. For a change it takes the lock and first finishes a
 // rotation that was interrupted, so that no file is half in the set.
-func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pinned, error) {
+func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Held, error) {
 	s := m.s
 	// As in a scan: whoever was in the middle of a write when the sizes were taken
 	// held the lock before or after.
@@ -85,7 +85,7 @@ type compacting struct{ medium }
 
 // Pin is Pin of the medium, after what an earlier compaction has left is gone: so the
 // same command, given again, finishes all of it, and has its room.
-func (m compacting) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pinned, error) {
+func (m compacting) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Held, error) {
 	p, err := m.medium.Pin(ctx, purpose)
 	if set, ok := p.(*pinnedSet); ok && err == nil && purpose.Change {
 		if err := m.s.removeTemporaries(set.snapshot); err != nil {

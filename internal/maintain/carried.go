@@ -47,7 +47,7 @@ func (c *Carried) Add(rec *papyra.Record) (gone *papyra.Record) {
 			c.addRemoval(rec)
 			return rec
 		case papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
-			if id, takesBack := endOf(rec); takesBack {
+			if id, end, ok := papyra.EndOfAct(rec); ok && end.TakesBack() {
 				if c.takenBack == nil {
 					c.takenBack = map[string]bool{}
 				}
@@ -66,30 +66,6 @@ func (c *Carried) Limit(bytes int64) (gone []*papyra.Record) { return c.reports.
 
 // Kept returns the reports that stay, each with its newline.
 func (c *Carried) Kept() [][]byte { return c.reports.stayingLines() }
-
-// endOf returns the id of an act whose end is rec, and whether that takes back what
-// the act announced.
-func endOf(rec *papyra.Record) (id string, takesBack bool) {
-	var p struct {
-		ID string `json:"id"`
-		papyra.ActEnd
-	}
-	return p.ID, json.Unmarshal(rec.Payload, &p) == nil && p.TakesBack()
-}
-
-// TakesBack reports whether rec is the end of the act id and takes back what it
-// announced.
-func TakesBack(rec *papyra.Record, id string) bool {
-	if rec.Kind != papyra.KindReport || string(rec.System) != papyra.SystemReserved {
-		return false
-	}
-	switch string(rec.Type) {
-	case papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
-		of, takesBack := endOf(rec)
-		return takesBack && of == id
-	}
-	return false
-}
 
 // OpenActs returns the ids of the acts that announced a removal and whose end was
 // not among the reports: it stands behind them in the store, if there is one.

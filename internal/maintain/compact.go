@@ -2,7 +2,6 @@ package maintain
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/papyra/papyra"
@@ -70,22 +69,13 @@ func begin(ctx context.Context, m Medium, change bool) (held Held, within contex
 		over()
 		return nil, nil, nil, err
 	}
-	pinned, err := m.Pin(within, Purpose{Act: true, Change: change})
+	held, err = m.Pin(within, Purpose{Act: true, Change: change})
 	if err != nil {
 		done()
 		over()
 		return nil, nil, nil, err
 	}
-	held, ok := pinned.(Held)
-	if !ok {
-		err = fmt.Errorf("%T cannot be changed: %w", pinned, papyra.ErrUsage)
-	}
-	end = func() { pinned.Release(); done(); over() }
-	if err != nil {
-		end()
-		return nil, nil, nil, err
-	}
-	return held, within, end, nil
+	return held, within, func() { held.Release(); done(); over() }, nil
 }
 
 // compacting is one run of Compact.

@@ -20,7 +20,7 @@ type Medium interface {
 	Life() *Life
 	// Pin fixes the store as it is now, for what purpose says. ctx bounds all that
 	// is done with the result. papyra.ErrNotFound if the store does not exist.
-	Pin(ctx context.Context, purpose Purpose) (Pinned, error)
+	Pin(ctx context.Context, purpose Purpose) (Held, error)
 }
 
 // Purpose is what a store is pinned for.
@@ -92,7 +92,8 @@ type Pinned interface {
 	Release()
 }
 
-// Held is a store that an act may change: what Pin returns for an act.
+// Held is what Pin returns: a pinned store that an act may change if it was pinned
+// for that.
 type Held interface {
 	Pinned
 

@@ -255,12 +255,10 @@ func (b *book) addReport(r *run, rec *papyra.Record) {
 			b.holdRemoval(rec, &p)
 		}
 	case papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
-		var p struct {
-			ID string `json:"id"`
-			papyra.ActEnd
-		}
-		if err = json.Unmarshal(rec.Payload, &p); err == nil && p.TakesBack() {
-			delete(b.open, p.ID)
+		if id, end, ok := papyra.EndOfAct(rec); !ok {
+			b.unreadable++
+		} else if end.TakesBack() {
+			delete(b.open, id)
 		}
 	}
 	if err != nil {

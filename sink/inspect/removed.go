@@ -57,12 +57,8 @@ func (s removedSum) addReport(rec *papyra.Record) {
 		}
 		s.announced[r.ID] = append(s.announced[r.ID], r)
 	case papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
-		var p struct {
-			ID string `json:"id"`
-			papyra.ActEnd
-		}
-		if json.Unmarshal(rec.Payload, &p) == nil && p.TakesBack() {
-			s.takenBack[p.ID] = true
+		if id, end, ok := papyra.EndOfAct(rec); ok && end.TakesBack() {
+			s.takenBack[id] = true
 		}
 	}
 }

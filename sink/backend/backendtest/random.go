@@ -217,10 +217,7 @@ func (mc *machine) scan(rt *rapid.T) {
 			n += s.Records
 		}
 	}
-	damaged := int64(0)
-	for _, c := range report.AnomalyCounts {
-		damaged += c
-	}
+	damaged := report.Damaged()
 	if n != int64(len(mc.lines)) || damaged != int64(mc.damaged) {
 		rt.Fatalf("scan: %d records and %d damaged, want %d and %d", n, damaged, len(mc.lines), mc.damaged)
 	}

@@ -50,7 +50,7 @@ func (m medium) Life() *maintain.Life { return m.s.life }
 
 // Pin fixes what is stored now. A change has to wait for none: each is one step
 // under the memory's lock.
-func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pinned, error) {
+func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Held, error) {
 	if purpose.Change {
 		if err := m.s.m.busyFor(m.s); err != nil {
 			return nil, err

@@ -50,7 +50,7 @@ func (m medium) Life() *maintain.Life { return m.s.life }
 
 // Pin finds the streams and notes their ends. Nobody is kept away: an act
 // removes what it has pinned, and nothing can come in between that.
-func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Pinned, error) {
+func (m medium) Pin(ctx context.Context, purpose maintain.Purpose) (maintain.Held, error) {
 	sn, err := m.s.newSession(ctx)
 	if err != nil {
 		return nil, err
