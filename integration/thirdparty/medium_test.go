@@ -244,7 +244,7 @@ func troubled(src *source) (lines [][]byte) {
 		}
 		say := func(p papyra.PublisherReport, dropped uint64, ranges ...papyra.Range) {
 			p.Categories = map[string]papyra.PublisherCategory{"events": {
-				Accepted: n, Dropped: map[papyra.DropReason]*papyra.Drops{papyra.DropQueueFull: {N: dropped, Ranges: ranges}},
+				Accepted: n, Confirmed: n - dropped, Dropped: map[papyra.DropReason]*papyra.Drops{papyra.DropQueueFull: {N: dropped, Ranges: ranges}},
 			}}
 			if n == 26 { // a large one that nobody needs
 				for i := range 20 {
