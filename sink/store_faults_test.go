@@ -3,6 +3,7 @@ package sink_test
 import (
 	"context"
 	"errors"
+	"github.com/papyra/papyra/internal/testkit"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -77,7 +78,7 @@ func TestFloodBeforeAStoreThatStopped(t *testing.T) {
 	eventually(t, "the first report is stored", func() bool { return w.Stats().StoredBytes > 0 })
 	const publishers, each = 4, 80
 	messages := 2500
-	if raceEnabled {
+	if testkit.Race {
 		// The detector makes the sink slower than stalled publishers: less than
 		// the server keeps for it.
 		messages = 450

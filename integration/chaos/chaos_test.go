@@ -33,17 +33,8 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	args := []string{"build", "-o", dir + "/"}
-	if raceEnabled {
-		args = append(args, "-race")
-		if err := testkit.EndAtOnce(); err != nil {
-			fmt.Fprintln(os.Stderr, "set GORACE:", err)
-			return 1
-		}
-	}
-	args = append(args, "github.com/papyra/papyra/cmd/papyra-sink")
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build papyra-sink: %v\n%s", err, out)
+	if err := testkit.Build(dir, "github.com/papyra/papyra/cmd/papyra-sink"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	if code := m.Run(); code != 0 {

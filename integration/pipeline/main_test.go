@@ -40,17 +40,8 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	args := []string{"build", "-o", dir + "/"}
-	if raceEnabled {
-		args = append(args, "-race")
-		if err := testkit.EndAtOnce(); err != nil {
-			fmt.Fprintln(os.Stderr, "set GORACE:", err)
-			return 1
-		}
-	}
-	args = append(args, "github.com/papyra/papyra/cmd/papyra-sink", "github.com/papyra/papyra/cmd/papyra-ctl")
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
+	if err := testkit.Build(dir, "github.com/papyra/papyra/cmd/papyra-sink", "github.com/papyra/papyra/cmd/papyra-ctl"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	if code := m.Run(); code != 0 {

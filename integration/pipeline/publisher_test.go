@@ -124,7 +124,7 @@ func TestNobodyWaitsForAStoppedBroker(t *testing.T) {
 	if testkit.Long() {
 		pause = 10 * time.Second
 	}
-	if raceEnabled {
+	if testkit.Race {
 		rate = 40_000 // what two cores can do under the detector, with room
 	}
 	dir := t.TempDir()

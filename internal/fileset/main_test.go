@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 		os.Exit(child(act, os.Args[1:]))
 	}
 	if err := testkit.EndAtOnce(); err != nil {
-		fmt.Fprintln(os.Stderr, "set GORACE:", err)
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m)

@@ -70,12 +70,6 @@ func FreePort(t testing.TB) int {
 	return addr.Port
 }
 
-// EndAtOnce lets the programs that this one starts end without waiting: under the
-// race detector each waits for a second, for reports of its other goroutines.
-func EndAtOnce() error {
-	return os.Setenv("GORACE", "atexit_sleep_ms=10 "+os.Getenv("GORACE"))
-}
-
 // Buffer is a buffer that many goroutines may write to, as logs are. The zero
 // Buffer is ready.
 type Buffer struct {

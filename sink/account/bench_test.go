@@ -1,6 +1,7 @@
 package account_test
 
 import (
+	"github.com/papyra/papyra/internal/testkit"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -53,9 +54,9 @@ func TestMemory(t *testing.T) {
 	const all, bound = 100_000_000, 64 << 20
 	records := all / 10
 	switch {
-	case os.Getenv("PAPYRA_LONG") != "" && !raceDetector:
+	case os.Getenv("PAPYRA_LONG") != "" && !testkit.Race:
 		records = all
-	case raceDetector || testing.Short():
+	case testkit.Race || testing.Short():
 		records = all / 100
 	}
 	before := heap()
