@@ -1,5 +1,7 @@
 package papyra
 
+import "errors"
+
 // Batch is a run of whole record lines in the order of their arrival, with the
 // stream of each. It is what a sink hands to a store. The zero Batch is empty
 // and ready; Reset makes a used one empty and keeps its memory. A Batch is not
@@ -97,4 +99,34 @@ func (b *Batch) Drop(n int) {
 	for i := range b.lines {
 		b.lines[i].end -= cut
 	}
+}
+
+// DropStored removes the lines that an [Appender] stored, as the results of its
+// Append of this batch say: the first n, and with a [RefusedError] all but the rest
+// of the streams that it names.
+func (b *Batch) DropStored(n int, err error) {
+	var refused *RefusedError
+	if !errors.As(err, &refused) {
+		b.Drop(n)
+		return
+	}
+	keep := make([]bool, len(b.streams)) // by the number of the stream
+	stored := make([]int, len(b.streams))
+	for i := range refused.Streams {
+		if index, ok := b.index[refused.Streams[i].Stream]; ok {
+			keep[index], stored[index] = true, refused.Streams[i].Stored
+		}
+	}
+	size, start, lines := 0, 0, b.lines[:0]
+	for _, l := range b.lines {
+		line := b.data[start:l.end]
+		start = l.end
+		if stored[l.stream] > 0 || !keep[l.stream] {
+			stored[l.stream]--
+			continue
+		}
+		size += copy(b.data[size:], line)
+		lines = append(lines, batchLine{size, l.stream})
+	}
+	b.data, b.lines = b.data[:size], lines
 }

@@ -61,3 +61,37 @@ func (e *StoreError) Error() string {
 
 // Unwrap returns the cause.
 func (e *StoreError) Unwrap() error { return e.Err }
+
+// RefusedError is the error of an [Appender] that could store the lines of some
+// streams and not those of others. Every line of a stream that it does not name is
+// stored. Only a store whose streams can fail alone returns it, as one on a server;
+// a file has one end, and what refuses one line there refuses all.
+type RefusedError struct {
+	Streams []RefusedStream // at least one, each once
+}
+
+// RefusedStream is a stream that a store did not take all the lines of.
+type RefusedStream struct {
+	Stream Stream
+	Stored int   // so many of its lines in the batch are stored, from its first
+	Err    error // why not the others
+}
+
+// Error names the first stream with its reason, and how many others there are.
+func (e *RefusedError) Error() string {
+	first := &e.Streams[0]
+	others := ""
+	if n := len(e.Streams) - 1; n > 0 {
+		others = fmt.Sprintf(" (and %d more)", n)
+	}
+	return fmt.Sprintf("stream %s%s is refused: %v", first.Stream, others, first.Err)
+}
+
+// Unwrap returns the reasons.
+func (e *RefusedError) Unwrap() []error {
+	list := make([]error, len(e.Streams))
+	for i := range e.Streams {
+		list[i] = e.Streams[i].Err
+	}
+	return list
+}

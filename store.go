@@ -152,6 +152,13 @@ type Appender interface {
 	// caller drops the stored ones from b and may call again, but not after these:
 	// ErrClosed after Close, and ErrForeignWriter if somebody else changed the
 	// store. A sink ends with them. The appender keeps nothing of b's memory.
+	//
+	// A store whose streams can fail alone goes on with the others when one is
+	// refused, and the error is then a *[RefusedError], wrapped or not. It says which
+	// lines are stored, beyond the first ones that are counted: everything but the
+	// rest of the streams that it names. The caller may give that rest again with any
+	// later call, as few lines at a time as it likes, those of a stream in their order
+	// and before later ones of the same stream. It is never stored twice.
 	Append(ctx context.Context, b *Batch) (stored int, err error)
 
 	// Sync makes stored records durable as the store's sync mode says; a sink calls

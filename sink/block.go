@@ -48,6 +48,38 @@ func (b *block) dropFirst(n int) {
 	}
 }
 
+// addLine copies a line and notes whether it is a report of the sink.
+func (b *block) addLine(l []byte, stream papyra.Stream, report bool) {
+	if report {
+		b.reports = append(b.reports, b.batch.Len())
+	}
+	b.batch.Append(b.batch.StreamIndex(stream), l)
+}
+
+// dropStored removes the lines that an Append stored, as its results say.
+func (b *block) dropStored(n int, err error) {
+	if refusedOf(err) == nil {
+		b.dropFirst(n)
+		return
+	}
+	b.batch.DropStored(n, err)
+	// Reports of the sink are a stream of their own, for which only the sink writes.
+	b.reports = b.reports[:0]
+	for i := range b.batch.Len() {
+		if _, stream := b.batch.Line(i); stream.System == papyra.SystemReserved {
+			b.reports = append(b.reports, i)
+		}
+	}
+}
+
+// counts returns the numbers of the block, which may be nil.
+func (b *block) counts() blockCounts {
+	if b == nil {
+		return blockCounts{}
+	}
+	return blockCounts{lines: b.wireLines(), reports: len(b.reports), size: b.size()}
+}
+
 // eachLine calls f for every line in order and says whether the line is a report
 // of the sink. The bytes of a line are valid until the block changes.
 func (b *block) eachLine(f func(l []byte, stream papyra.Stream, report bool)) {

@@ -27,6 +27,7 @@ type buffer struct {
 	mu      sync.Mutex
 	waiting backlog
 	writing blockCounts // the block that the writer has taken out
+	aside   aside       // the lines of streams that the store refuses; only the writer changes it
 	reserve reportReserve
 	closed  bool // nothing more goes in
 	account lineCounts
@@ -36,6 +37,16 @@ type buffer struct {
 // changes the block without the lock; these change with it under the lock.
 type blockCounts struct {
 	lines, reports, size int
+}
+
+// add counts n lines of together size bytes.
+func (c *blockCounts) add(n, size int, reports bool) {
+	c.size += size
+	if reports {
+		c.reports += n
+	} else {
+		c.lines += n
+	}
 }
 
 // lineCounts are the numbers of the lines that came from the wire, as Stats has
@@ -93,7 +104,7 @@ func (b *buffer) takeMessage(stream papyra.Stream, good []acceptedLine, bad []re
 // holds the lock.
 func (b *buffer) placeLines(stream papyra.Stream, good []acceptedLine) {
 	reason := papyra.DropSinkFull
-	room := b.limit - b.writing.size - b.waiting.size
+	room := b.limit - b.pendingSize()
 	if b.closed {
 		reason, room = papyra.DropSinkStopped, 0
 	}
@@ -135,19 +146,28 @@ func (b *buffer) wakeWriter() {
 
 // nextBlock returns the block that the writer writes next: rest if it still has
 // lines, otherwise the oldest that waits, or nil if none does. It takes an empty
-// rest back.
-func (b *buffer) nextBlock(rest *block) *block {
+// rest back. Lines of refused streams are set aside; those for which there is no
+// room are counted as dropped, and the caller tells the ledger of them.
+func (b *buffer) nextBlock(rest *block) (next, dropped *block) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if rest != nil && rest.batch.Len() == 0 {
-		b.waiting.reuseBlock(rest)
-		rest = nil
-	}
-	if rest == nil {
-		rest = b.waiting.takeOldest()
+	for dropped == nil {
+		if rest != nil && rest.batch.Len() == 0 {
+			b.waiting.reuseBlock(rest)
+			rest = nil
+		}
+		if rest == nil {
+			rest = b.waiting.takeOldest()
+		}
+		if rest == nil || len(b.aside.streams) == 0 {
+			break
+		}
+		if rest, dropped = b.withoutAside(rest); rest.batch.Len() > 0 {
+			break
+		}
 	}
 	b.countWriting(rest)
-	return rest
+	return rest, dropped
 }
 
 // addStored counts what the store took of the writer's block: wire lines, and
@@ -163,11 +183,15 @@ func (b *buffer) addStored(lines, bytes int, rest *block) {
 // countWriting counts the writer's block, which may be nil. The caller holds the
 // lock.
 func (b *buffer) countWriting(writing *block) {
-	b.writing = blockCounts{}
-	if writing != nil {
-		b.writing = blockCounts{lines: writing.wireLines(), reports: len(writing.reports), size: writing.size()}
-	}
+	b.writing = writing.counts()
 }
+
+// pendingSize returns how many bytes wait for the store. The caller holds the lock.
+func (b *buffer) pendingSize() int { return b.writing.size + b.waiting.size + b.aside.counts.size }
+
+// pendingLines returns how many wire lines wait for the store. The caller holds the
+// lock.
+func (b *buffer) pendingLines() int { return b.writing.lines + b.waiting.lines + b.aside.counts.lines }
 
 // abandonLines closes the buffer and counts all wire lines in it, and those in
 // the writer's rest, as sink_stopped. It returns their number and the blocks
@@ -182,7 +206,10 @@ func (b *buffer) abandonLines(rest *block) (left int, blocks []*block) {
 	if rest != nil {
 		blocks = append([]*block{rest}, blocks...)
 	}
-	b.waiting = backlog{}
+	for _, as := range b.aside.order {
+		blocks = append(blocks, as.blocks...)
+	}
+	b.waiting, b.aside = backlog{}, aside{}
 	b.countWriting(nil)
 	for _, old := range blocks {
 		left += old.wireLines()
@@ -203,7 +230,7 @@ func (b *buffer) abandonLines(rest *block) (left int, blocks []*block) {
 func (b *buffer) pending() (lines, bytes int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.writing.lines + b.waiting.lines, b.writing.size + b.waiting.size
+	return b.pendingLines(), b.pendingSize()
 }
 
 // isSmall reports whether so little waits that the writer may wait for more.
@@ -213,14 +240,15 @@ func (b *buffer) isSmall() bool {
 	return b.waiting.size < eagerBytes
 }
 
-// nearlyFull reports whether more than three quarters of the room are taken. It
-// does not wait for the lock: while somebody holds it the answer is no.
+// nearlyFull reports whether more than three quarters of the room are taken, without
+// what is set aside. It does not wait for the lock: while somebody holds it the answer
+// is no.
 func (b *buffer) nearlyFull() bool {
 	if !b.mu.TryLock() {
 		return false
 	}
 	defer b.mu.Unlock()
-	return b.writing.size+b.waiting.size > b.limit/4*3
+	return b.writing.size+b.waiting.size > (b.limit-b.aside.counts.size)/4*3
 }
 
 // messages returns how many messages the intake has seen.
@@ -241,7 +269,7 @@ func (b *buffer) droppedFull() uint64 {
 func (b *buffer) holdsReports() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.writing.reports+b.waiting.reports > 0
+	return b.writing.reports+b.waiting.reports+b.aside.counts.reports > 0
 }
 
 // takeAccount returns the numbers, and the drops since the last call, of one
@@ -267,7 +295,8 @@ func (b *buffer) fillStats(st *Stats) {
 	st.Messages, st.Received, st.Bytes = a.messages, a.received, a.bytes
 	st.Stored, st.StoredBytes = a.stored, a.storedBytes
 	st.Rejected, st.Dropped = a.rejected, a.dropped
-	st.Pending, st.PendingBytes = b.writing.lines+b.waiting.lines, b.writing.size+b.waiting.size
+	st.Pending, st.PendingBytes = b.pendingLines(), b.pendingSize()
+	st.RefusedStreams, st.RefusedPending = len(b.aside.order), b.aside.counts.lines
 }
 
 // clone returns a copy with maps of its own.

@@ -48,6 +48,7 @@ const (
 //	it is connected to the NATS server        setConnected, connectionLost
 //	the server serves all its subscriptions   setRefused
 //	the last append worked                    appendEnded
+//	the store refuses no stream               setStreamsRefused
 //	the last sync worked                      syncEnded
 //	the store is not silent for storeSilence  storeAsked, appendEnded, syncEnded
 type health struct {
@@ -57,6 +58,7 @@ type health struct {
 	disconnects  uint64
 	refused      error // why the server does not serve a subscription; nil when it serves all
 	appendErr    error // of the last append; nil when it worked
+	streamsErr   error // why the store refuses some streams; nil when it refuses none
 	syncErr      error // of the last sync; nil when it worked
 	appendErrors map[papyra.Cause]uint64
 	syncErrors   uint64
@@ -118,24 +120,41 @@ func (h *health) storeAsked(lastTook time.Duration) {
 	h.askedAt, h.patience = time.Now(), min(max(2*lastTook, maxHold), maxPatience)
 }
 
-// appendEnded records the end of an append and returns how long it took.
-// recovered says that it worked and the one before did not.
-func (h *health) appendEnded(err error) (took time.Duration, recovered bool) {
+// appendEnded records the end of an append that stored so many lines, and returns
+// how long it took. recovered says that it worked and the one before did not. One
+// that only some streams refused works as far as it stored something.
+func (h *health) appendEnded(stored int, err error) (took time.Duration, recovered bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	took = h.storeAnswered(err)
-	recovered = err == nil && h.appendErr != nil
-	if h.appendErr = err; err != nil {
+	if err != nil {
 		h.appendErrors[CauseOf(err)]++
 	}
+	ofStreams := refusedOf(err) != nil
+	took = h.storeAnswered(err == nil || ofStreams && stored > 0)
+	if ofStreams {
+		err = nil
+		if stored == 0 {
+			err = h.appendErr // it says nothing of the others
+		}
+	}
+	recovered = err == nil && h.appendErr != nil
+	h.appendErr = err
 	return took, recovered
+}
+
+// setStreamsRefused records why the store refuses some streams, nil when it refuses
+// none.
+func (h *health) setStreamsRefused(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.streamsErr = err
 }
 
 // syncEnded records the end of a sync and returns how long it took.
 func (h *health) syncEnded(err error) (took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	took = h.storeAnswered(err)
+	took = h.storeAnswered(err == nil)
 	if h.syncErr = err; err != nil {
 		h.syncErrors++
 	}
@@ -143,19 +162,23 @@ func (h *health) syncEnded(err error) (took time.Duration) {
 }
 
 // storeAnswered ends what storeAsked began. The caller holds the lock.
-func (h *health) storeAnswered(err error) (took time.Duration) {
+func (h *health) storeAnswered(worked bool) (took time.Duration) {
 	took = time.Since(h.askedAt)
 	h.askedAt = time.Time{}
-	if err == nil {
+	if worked {
 		h.workedAt = time.Now()
 	}
 	return took
 }
 
-// lastAppendErr returns the error of the last append, nil when it worked.
+// lastAppendErr returns the error of the last append, or why some streams are
+// refused; nil when everything is stored.
 func (h *health) lastAppendErr() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.appendErr == nil {
+		return h.streamsErr
+	}
 	return h.appendErr
 }
 
@@ -190,6 +213,8 @@ func (h *health) notReady() error {
 		return h.refused
 	case h.appendErr != nil:
 		return fmt.Errorf("the store takes no records (%s): %w", CauseOf(h.appendErr), h.appendErr)
+	case h.streamsErr != nil:
+		return h.streamsErr
 	case h.syncErr != nil:
 		return fmt.Errorf("the store cannot make records durable (%s): %w", CauseOf(h.syncErr), h.syncErr)
 	}

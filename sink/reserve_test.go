@@ -83,7 +83,7 @@ func TestReserveIsSharedAndGivenBack(t *testing.T) {
 		if b.droppedFull() == before {
 			t.Error("a report beyond a system's share was taken")
 		}
-		for rest := b.nextBlock(nil); rest != nil; rest = b.nextBlock(rest) {
+		for rest, _ := b.nextBlock(nil); rest != nil; rest, _ = b.nextBlock(rest) {
 			rest.dropFirst(rest.batch.Len())
 		}
 		b.account.dropped[papyra.DropSinkFull] = 0

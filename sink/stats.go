@@ -21,6 +21,12 @@ type Stats struct {
 	Pending      int // lines that wait for the store
 	PendingBytes int // their bytes, and those of the sink's own reports
 
+	// RefusedStreams are the streams that the store refuses while it takes those of
+	// others; RefusedPending of the pending lines are theirs, and are tried again by
+	// themselves. The sink is not ready then.
+	RefusedStreams int
+	RefusedPending int
+
 	// LostMessages were thrown away by the NATS client because the sink did not
 	// keep up; how many lines they held is not known.
 	LostMessages uint64

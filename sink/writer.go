@@ -29,14 +29,15 @@ const (
 //	state      what it does                    what ends it
 //	idle       waits                           the buffer wakes it: appending
 //	appending  appends block after block       nothing is left: idle
-//	                                           an append fails: waiting
+//	           sets refused streams aside      an append fails: waiting
 //	                                           the store is not ours any more: lost
 //	waiting    keeps the lines in the buffer   the backoff is over (up to 50 ms, then
 //	                                           longer, up to 5 s): appending
 //	lost       waits for stop
 //
-// While idle and waiting it syncs and reports at their times. In each state it
-// goes on with finish when stop is closed.
+// While idle and waiting it syncs and reports at their times; while idle it also
+// tries the streams again that were set aside. In each state it goes on with finish
+// when stop is closed.
 type writer struct {
 	config   *Config
 	log      *slog.Logger
@@ -63,11 +64,17 @@ type writer struct {
 	retry   *time.Timer // runs after a failed append
 	waiting bool        // for retry
 
+	round        int           // of tries of what is set aside
+	asideBackoff time.Duration // 0 when nothing is set aside
+	asideRetry   *time.Timer   // runs while something is set aside
+	try          block         // what is tried again
+
 	// How long the last append took that worked, and the last such sync.
 	appendTook, syncTook time.Duration
 
 	troubleLog throttle.Single
 	dropLog    throttle.Single
+	asideLog   throttle.Single
 	dropped    uint64 // sink_full that were logged
 }
 
@@ -76,10 +83,11 @@ func newWriter(s *Sink, a Appender) *writer {
 		config: &s.config, log: s.log, buffer: s.buffer, drops: s.drops, health: s.health, reporter: s.reporter, events: s.events,
 		appender: a,
 		stop:     make(chan struct{}), lost: make(chan struct{}), identified: make(chan struct{}), done: make(chan struct{}),
-		retry:      time.NewTimer(time.Hour),
-		troubleLog: throttle.Single{Every: logEvery}, dropLog: throttle.Single{Every: logEvery},
+		retry: time.NewTimer(time.Hour), asideRetry: time.NewTimer(time.Hour),
+		troubleLog: throttle.Single{Every: logEvery}, dropLog: throttle.Single{Every: logEvery}, asideLog: throttle.Single{Every: logEvery},
 	}
 	w.retry.Stop()
+	w.asideRetry.Stop()
 	s.reporter.forgotten = func() int64 {
 		stats := a.Stats()
 		return stats.RolledBack + stats.Truncated
@@ -92,6 +100,7 @@ func newWriter(s *Sink, a Appender) *writer {
 func (w *writer) run(ctx context.Context) {
 	defer close(w.done)
 	defer w.retry.Stop()
+	defer w.asideRetry.Stop()
 	syncs := time.NewTicker(w.config.SyncEvery)
 	defer syncs.Stop()
 	reports := time.NewTicker(w.config.ReportEvery)
@@ -109,6 +118,8 @@ func (w *writer) run(ctx context.Context) {
 		case <-w.retry.C:
 			w.waiting = false
 			w.appendBuffered(ctx)
+		case <-w.asideRetry.C:
+			w.retryAside(ctx)
 		case <-syncs.C:
 			w.syncStore(ctx)
 			w.events.logChanges(w.appender.Stats(), false)
@@ -152,8 +163,14 @@ func (w *writer) appendBuffered(ctx context.Context) {
 
 // nextBlock makes out the block to write and reports whether there is any.
 func (w *writer) nextBlock() bool {
-	w.out = w.buffer.nextBlock(w.out)
-	return w.out != nil
+	for {
+		var dropped *block
+		w.out, dropped = w.buffer.nextBlock(w.out)
+		w.noteDropped(papyra.DropSinkFull, dropped)
+		if w.out == nil || w.out.batch.Len() > 0 {
+			return w.out != nil
+		}
+	}
 }
 
 // appendBlock hands out to the store and takes away what it stored.
@@ -164,20 +181,31 @@ func (w *writer) appendBlock(ctx context.Context) error {
 	if err == nil && n < w.out.batch.Len() {
 		err = fmt.Errorf("the store took %d of %d lines and names no reason", n, w.out.batch.Len())
 	}
-	// Whoever sees the lines as stored must find the store's health as it is now.
-	took, recovered := w.health.appendEnded(err)
-	reports, size := w.out.reportsWithin(n), w.out.batch.End(n)
-	w.out.dropFirst(n)
-	w.buffer.addStored(n-reports, size, w.out)
-	w.dirty = w.dirty || n > 0
-	w.reported = w.reported || reports > 0
-	if recovered {
-		w.log.Info("the store takes records again")
+	before := w.out.counts()
+	w.out.dropStored(n, err)
+	took := w.noteAppend(before, w.out.counts(), err)
+	w.buffer.addStored(before.lines-w.out.counts().lines, before.size-w.out.size(), w.out)
+	if refused := refusedOf(err); refused != nil {
+		w.setAside(refused)
+		return nil
 	}
 	if err == nil {
 		w.backoff, w.appendTook = 0, took
 	}
 	return err
+}
+
+// noteAppend notes the end of an Append of lines, of which some are left. Whoever
+// sees the others as stored must find the store's health as it is now.
+func (w *writer) noteAppend(before, left blockCounts, err error) (took time.Duration) {
+	stored := before.lines + before.reports - left.lines - left.reports
+	took, recovered := w.health.appendEnded(stored, err)
+	w.dirty = w.dirty || stored > 0
+	w.reported = w.reported || before.reports > left.reports
+	if recovered {
+		w.log.Info("the store takes records again")
+	}
+	return took
 }
 
 // appendFailed decides what a failed append means: the end when the store is no
@@ -208,7 +236,7 @@ func (w *writer) logDrops() {
 		return
 	}
 	if _, ok := w.dropLog.Allow(); ok {
-		w.log.Warn("the buffer is full: records are dropped and counted; the store is slower than they come",
+		w.log.Warn("the buffer is full: records are dropped and counted; the store does not take them as fast as they come",
 			"dropped", dropped-w.dropped, "buffer_bytes", w.config.BufferBytes)
 		w.dropped = dropped
 	}
@@ -244,7 +272,7 @@ func (w *writer) syncStore(ctx context.Context) {
 // finish ends the work and leaves the account of it in the store. ctx ends when
 // the store has no more time.
 //
-//  1. What is buffered is appended, trying again while there is time.
+//  1. What is buffered or set aside is appended, trying again while there is time.
 //  2. What is left is counted as sink_stopped, and the buffer is closed. Reports
 //     that could not be appended stay in it: they tell of earlier drops.
 //  3. The last SinkReport goes into the buffer. Only now does it count step 2.
@@ -313,10 +341,11 @@ func (w *writer) closeStore(ctx context.Context) error {
 
 // appendAll appends what is buffered, trying again until ctx ends.
 func (w *writer) appendAll(ctx context.Context) {
-	w.backoff, w.waiting = 0, false
+	w.backoff, w.asideBackoff, w.waiting = 0, 0, false
 	for {
 		w.appendBuffered(ctx)
-		if w.failed != nil || !w.waiting {
+		w.retryAside(ctx)
+		if w.failed != nil || !w.waiting && w.buffer.refusal() == nil {
 			return
 		}
 		select {
@@ -324,6 +353,7 @@ func (w *writer) appendAll(ctx context.Context) {
 			return
 		case <-w.retry.C:
 			w.waiting = false
+		case <-w.asideRetry.C:
 		}
 	}
 }
@@ -338,17 +368,26 @@ func (w *writer) appendAll(ctx context.Context) {
 func (w *writer) abandon() (left int) {
 	left, blocks := w.buffer.abandonLines(w.out)
 	w.out = nil
-	var rec papyra.Record
 	for _, b := range blocks {
-		b.eachLine(func(l []byte, stream papyra.Stream, report bool) {
-			if report {
-				return
-			}
-			if err := papyra.ParseInto(&rec, l); err != nil {
-				rec = papyra.Record{} // it was checked: only its number is unknown
-			}
-			w.drops.addDrop(papyra.DropSinkStopped, stream, rec.Run, rec.Seq)
-		})
+		w.noteDropped(papyra.DropSinkStopped, b)
 	}
 	return left
+}
+
+// noteDropped tells the ledger of the wire lines of a block, which may be nil. They
+// are counted already.
+func (w *writer) noteDropped(reason papyra.DropReason, b *block) {
+	if b == nil {
+		return
+	}
+	var rec papyra.Record
+	b.eachLine(func(l []byte, stream papyra.Stream, report bool) {
+		if report {
+			return
+		}
+		if err := papyra.ParseInto(&rec, l); err != nil {
+			rec = papyra.Record{} // it was checked: only its number is unknown
+		}
+		w.drops.addDrop(reason, stream, rec.Run, rec.Seq)
+	})
 }

@@ -192,6 +192,7 @@ func numbers(st sink.Stats) []any {
 	}{
 		{"dropped_sink_full", st.Dropped[papyra.DropSinkFull]},
 		{"dropped_sink_stopped", st.Dropped[papyra.DropSinkStopped]},
+		{"refused_streams", uint64(st.RefusedStreams)},
 		{"lost_messages", st.LostMessages},
 		{"rejects_not_kept", st.RejectsNotKept},
 		{"disconnects", st.Disconnects},

@@ -27,6 +27,8 @@ func numbers() []number {
 		{"pending_records", "Lines that wait for the store.", true, func(s *sink.Stats, _ *sink.Config) float64 { return float64(s.Pending) }},
 		{"pending_bytes", "Bytes that wait for the store.", true, func(s *sink.Stats, _ *sink.Config) float64 { return float64(s.PendingBytes) }},
 		{"pending_limit_bytes", "Bytes that may wait for the store; what comes beyond is dropped.", true, func(_ *sink.Stats, c *sink.Config) float64 { return float64(c.BufferBytes) }},
+		{"refused_streams", "Streams that the store refuses while it takes those of others. Their lines wait and are tried again.", true, func(s *sink.Stats, _ *sink.Config) float64 { return float64(s.RefusedStreams) }},
+		{"refused_pending_records", "Those of the pending lines that belong to refused streams.", true, func(s *sink.Stats, _ *sink.Config) float64 { return float64(s.RefusedPending) }},
 		count("messages_lost_total", "Messages that were thrown away unread because the sink did not keep up.", func(s *sink.Stats) uint64 { return s.LostMessages }),
 		count("disconnects_total", "Lost connections to the NATS server.", func(s *sink.Stats) uint64 { return s.Disconnects }),
 		count("subscriptions_refused_total", "Subscriptions to records that the NATS server refused. The sink is not ready then, and tries again.", func(s *sink.Stats) uint64 { return s.RefusedSubscriptions }),

@@ -37,6 +37,11 @@ type Medium struct {
 	// appends and acts of different backends do each other no harm.
 	Shared bool
 
+	// Refuse makes the store refuse the lines of one stream, of which it holds none,
+	// until allow is called. It is nil for a store whose streams cannot fail alone, as
+	// those in a file.
+	Refuse func(t testing.TB, s papyra.Stream) (allow func())
+
 	// Quarantined returns what a recovery moved away, in the order of its places in
 	// the store, without newlines.
 	Quarantined func(t testing.TB, r *papyra.RecoverReport) [][]byte
@@ -66,6 +71,7 @@ func Laws(t *testing.T, factory Factory) {
 		{"one appender at a time", busy},
 		{"closed", closed},
 		{"cancelled", cancelled},
+		{"a stream that is refused", streamRefused},
 		{"filters before limits", queries},
 		{"yield's error is passed on", yieldError},
 		{"duplicates are shown once", duplicates},

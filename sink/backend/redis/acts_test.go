@@ -384,7 +384,7 @@ func TestRootPowerCutInCompaction(t *testing.T) {
 		a, b := appender(t, store), testrecord.Batch(lines...)
 		testkit.Await(t, "the append", func() bool { // connections of before may still be in the pool
 			n, err := a.Append(t.Context(), b)
-			b.Drop(n)
+			b.DropStored(n, err)
 			return err == nil
 		})
 		if err := a.Close(); err != nil {

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"errors"
 	"hash/maphash"
 	"slices"
 	"time"
@@ -16,6 +17,8 @@ type streamState struct {
 	ackedAt    time.Time
 
 	lines []int // of the batch, that belong to the stream
+	err   error // why not all of them are stored
+	from  int   // the batch's lines from here on will come again
 	// held are the chunks at the head of the lines that were not reported as
 	// stored, with which the caller will come again. The known ones are first.
 	held []heldChunk
@@ -96,11 +99,15 @@ func (a *Appender) planChunks(b *papyra.Batch, bytes int) []*chunk {
 	for _, l := range a.order {
 		rest := l.lines
 		for _, h := range l.held {
-			if !h.known || !a.sameLines(b, rest, h.sums) {
-				break // in doubt, or the caller has given these lines up
+			if !h.known {
+				break // in doubt
 			}
-			a.markStored(rest[:len(h.sums)])
-			rest = rest[len(h.sums):]
+			n := a.sameLines(b, rest, h.sums)
+			a.markStored(rest[:n])
+			rest = rest[n:]
+			if n < len(h.sums) {
+				break // the others come later, or the caller has given them up
+			}
 		}
 		after := uint64(0)
 		for len(rest) > 0 && !l.inDoubt() {
@@ -128,7 +135,7 @@ func (a *Appender) planChunks(b *papyra.Batch, bytes int) []*chunk {
 func (a *Appender) groupLines(b *papyra.Batch) {
 	a.stored = append(a.stored[:0], make([]bool, b.Len())...)
 	for _, l := range a.order {
-		l.lines = l.lines[:0]
+		l.lines, l.err = l.lines[:0], nil
 	}
 	a.order = a.order[:0]
 	var (
@@ -144,11 +151,6 @@ func (a *Appender) groupLines(b *papyra.Batch) {
 		}
 		l.lines = append(l.lines, i)
 	}
-	for _, l := range a.streams {
-		if len(l.lines) == 0 {
-			l.held = nil
-		}
-	}
 }
 
 func (a *Appender) streamState(s papyra.Stream) *streamState {
@@ -161,17 +163,18 @@ func (a *Appender) streamState(s papyra.Stream) *streamState {
 	return l
 }
 
-// sameLines reports whether the lines begin with the ones that have these sums.
-func (a *Appender) sameLines(b *papyra.Batch, lines []int, sums []uint64) bool {
-	if len(lines) < len(sums) {
-		return false
-	}
+// sameLines returns how many of the lines, from the first, are the ones that have
+// these sums.
+func (a *Appender) sameLines(b *papyra.Batch, lines []int, sums []uint64) int {
 	for i, sum := range sums {
+		if i == len(lines) {
+			return i
+		}
 		if line, _ := b.Line(lines[i]); maphash.Bytes(a.seed, line) != sum {
-			return false
+			return i
 		}
 	}
-	return true
+	return len(sums)
 }
 
 func (a *Appender) markStored(lines []int) {
@@ -180,63 +183,99 @@ func (a *Appender) markStored(lines []int) {
 	}
 }
 
-// settleChunks returns how many lines, from the first, are stored, and remembers
-// which of the others are stored or may be.
+// settleChunks returns how many lines, from the first, are stored. The others will
+// come again, and it remembers which of them are stored or may be.
 func (a *Appender) settleChunks(b *papyra.Batch, chunks []*chunk) int {
 	n := slices.Index(a.stored, false)
 	if n < 0 {
 		n = len(a.stored)
 	}
-	a.holdLines(b, chunks, n)
+	a.holdFrom(b, chunks, n)
 	return n
 }
 
-// holdLines remembers which of the batch's lines from the n-th on, which will come
-// again, are stored or may be.
-func (a *Appender) holdLines(b *papyra.Batch, chunks []*chunk, n int) {
-	before := map[*streamState][]heldChunk{}
+// holdFrom remembers which lines are stored or may be, of those from the n-th on.
+func (a *Appender) holdFrom(b *papyra.Batch, chunks []*chunk, n int) {
 	for _, l := range a.order {
-		before[l], l.held = l.held, nil
+		l.from = n
 	}
-	if n == b.Len() {
-		return
+	a.holdLines(b, chunks)
+}
+
+// settleStreams is settleChunks where nothing failed but single streams: of these
+// the lines come again from the first that is not stored, of the others none does.
+func (a *Appender) settleStreams(b *papyra.Batch, chunks []*chunk) (int, error) {
+	n := slices.Index(a.stored, false)
+	if n < 0 {
+		return a.settleChunks(b, chunks), nil
 	}
+	refused := &papyra.RefusedError{}
+	for _, l := range a.order {
+		l.from = b.Len()
+		k := slices.IndexFunc(l.lines, func(i int) bool { return !a.stored[i] })
+		if k < 0 {
+			continue
+		}
+		l.from = l.lines[k]
+		_, stream := b.Line(l.from)
+		if l.err == nil {
+			l.err = errors.New("the server did not store a chunk and gave no reason")
+		}
+		refused.Streams = append(refused.Streams, papyra.RefusedStream{Stream: stream, Stored: k, Err: l.err})
+	}
+	a.holdLines(b, chunks)
+	return n, refused
+}
+
+// holdLines remembers which of the batch's lines that will come again are stored or
+// may be.
+func (a *Appender) holdLines(b *papyra.Batch, chunks []*chunk) {
 	// Chunks that were not sent this time, because they are known to be stored or
 	// still in doubt, stand at the head of their stream.
-	for l, held := range before {
-		rest := l.lines
+	for _, l := range a.order {
+		held, rest := l.held, l.lines
+		l.held = nil
 		for _, h := range held {
-			if !a.sameLines(b, rest, h.sums) {
+			n := a.sameLines(b, rest, h.sums)
+			gaveUp := n < len(h.sums) && n < len(rest)
+			later := h.sums[n:]
+			if gaveUp {
+				later = nil
+			}
+			a.holdChunk(b, l, heldChunk{number: h.number, known: h.known}, rest[:n], later)
+			if rest = rest[n:]; gaveUp {
 				break
 			}
-			a.holdChunk(b, l, heldChunk{number: h.number, known: h.known}, rest[:len(h.sums)], n)
-			rest = rest[len(h.sums):]
 		}
 	}
-	forgotten := map[*streamState]bool{} // a chunk of it is: so are later ones
+	var forgotten map[*streamState]bool // a chunk of it is: so are later ones
 	for _, c := range chunks {
-		if c.outcome == refused {
+		switch {
+		case c.lines[len(c.lines)-1] < c.stream.from || forgotten[c.stream]:
+		case c.outcome == refused:
+			if forgotten == nil {
+				forgotten = map[*streamState]bool{}
+			}
 			forgotten[c.stream] = true
-		}
-		if !forgotten[c.stream] {
-			a.holdChunk(b, c.stream, heldChunk{number: c.number, known: c.outcome == stored}, c.lines, n)
+		default:
+			a.holdChunk(b, c.stream, heldChunk{number: c.number, known: c.outcome == stored}, c.lines, nil)
 		}
 	}
 }
 
-// holdChunk remembers a chunk whose lines, from the batch's n-th on, will come
-// again.
-func (a *Appender) holdChunk(b *papyra.Batch, l *streamState, h heldChunk, lines []int, n int) {
+// holdChunk remembers a chunk as far as its lines will come again: those of the
+// batch, and later ones that have these sums.
+func (a *Appender) holdChunk(b *papyra.Batch, l *streamState, h heldChunk, lines []int, later []uint64) {
 	if last := len(l.held) - 1; last >= 0 && !l.held[last].known {
 		h.known = false
 	}
 	for _, i := range lines {
-		if i >= n {
+		if i >= l.from {
 			line, _ := b.Line(i)
 			h.sums = append(h.sums, maphash.Bytes(a.seed, line))
 		}
 	}
-	if len(h.sums) > 0 {
+	if h.sums = append(h.sums, later...); len(h.sums) > 0 {
 		l.held = append(l.held, h)
 	}
 }

@@ -66,8 +66,9 @@ if tonumber(high) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1] ..
 return tonumber(at)
 `
 
-// settleDoubts asks the fences of the streams of which something is in doubt. It
-// returns the first error; its stream stays in doubt.
+// settleDoubts asks the fences of the streams of which something is in doubt. A
+// stream for which that fails stays in doubt. It returns the first error that is not
+// of one stream alone.
 func (a *Appender) settleDoubts(ctx context.Context) error {
 	pipe := a.client.Pipeline()
 	var streams []*streamState
@@ -89,8 +90,8 @@ func (a *Appender) settleDoubts(ctx context.Context) error {
 			if !answered(err) && sendErr != nil {
 				err = sendErr
 			}
-			if first == nil {
-				first = failed(ctx, "append to", l.key, err)
+			if l.err = failed(ctx, "append to", l.key, err); first == nil && !a.ofStream(ctx, err) {
+				first = l.err
 			}
 			continue
 		}
@@ -103,29 +104,57 @@ func (a *Appender) settleDoubts(ctx context.Context) error {
 	return first
 }
 
-// sendChunks sends the chunks and notes what became of each. It returns the first
-// error.
+// ofStream reports whether an error is of one stream, so that others may be stored.
+// On a single server that is what the server says of its key. In a cluster it is
+// everything: each part of it is a server of its own.
+func (a *Appender) ofStream(ctx context.Context, err error) bool {
+	if ctx.Err() != nil || errors.Is(err, goredis.ErrClosed) || errors.Is(err, papyra.ErrConfig) {
+		return false
+	}
+	return a.s.address.cluster || ofOneKey(err)
+}
+
+// sendChunks sends the chunks and notes what became of each. Where one stream is
+// refused it goes on with the others. It returns the first error that is not of one
+// stream alone.
 func (a *Appender) sendChunks(ctx context.Context, b *papyra.Batch, chunks []*chunk) error {
+	trip := make([]*chunk, 0, len(chunks))
 	for len(chunks) > 0 {
-		n, size := 0, 0
-		for n < len(chunks) && (n == 0 || size+chunks[n].bytes <= a.trip) {
-			size += chunks[n].bytes
-			n++
+		trip = trip[:0]
+		size := 0
+		for len(chunks) > 0 && (len(trip) == 0 || size+chunks[0].bytes <= a.trip) {
+			if chunks[0].stream.err == nil {
+				size += chunks[0].bytes
+				trip = append(trip, chunks[0])
+			}
+			chunks = chunks[1:]
 		}
-		err := a.sendTrip(ctx, b, chunks[:n])
-		a.adaptTrip(size, slices.ContainsFunc(chunks[:n], func(c *chunk) bool { return c.outcome == unanswered }))
+		if len(trip) == 0 {
+			break
+		}
+		err := a.sendTrip(ctx, b, trip)
+		a.adaptTrip(size, a.isTooLarge(trip))
 		if err != nil {
 			return err
 		}
-		chunks = chunks[n:]
 	}
 	return nil
+}
+
+// isTooLarge reports whether a trip may have been too large to be answered in time.
+// Where a part of a cluster answers, the other may be down.
+func (a *Appender) isTooLarge(trip []*chunk) bool {
+	was := func(o outcome) bool { return slices.ContainsFunc(trip, func(c *chunk) bool { return c.outcome == o }) }
+	return was(unanswered) && !(a.s.address.cluster && was(stored))
 }
 
 // adaptTrip makes the next trip smaller when one of so many bytes was not answered
 // in time, and larger again when it was. A retry that is larger than what the way
 // to the server carries within a timeout would never end.
 func (a *Appender) adaptTrip(size int, unanswered bool) {
+	if unanswered && size <= minTripBytes {
+		return // that was not for its size
+	}
 	if unanswered {
 		a.trip = max(min(a.trip, size)/4, minTripBytes)
 	} else if size > a.trip/2 {
@@ -146,17 +175,33 @@ func oldServer(err error) bool {
 
 // sendTrip sends chunks in one round trip; in a second one, with the script itself,
 // to servers that do not know it. It must go the same way as the chunks: another
-// connection may lead to another server.
+// connection may lead to another server. It returns the first error that is not of
+// one stream alone.
 func (a *Appender) sendTrip(ctx context.Context, b *papyra.Batch, chunks []*chunk) error {
-	err := a.sendScript(ctx, b, chunks, false)
-	if !goredis.HasErrorPrefix(err, "NOSCRIPT") {
-		return err
+	a.sendScript(ctx, b, chunks, false)
+	if slices.ContainsFunc(chunks, func(c *chunk) bool { return says(c.err, "NOSCRIPT") }) {
+		left := slices.DeleteFunc(slices.Clone(chunks), func(c *chunk) bool {
+			return !says(c.err, "NOSCRIPT") && !errors.Is(c.err, errGap)
+		})
+		a.sendScript(ctx, b, left, true)
 	}
-	left := slices.DeleteFunc(slices.Clone(chunks), func(c *chunk) bool { return c.outcome == stored })
-	return a.sendScript(ctx, b, left, true)
+	var first error
+	for _, c := range chunks {
+		if c.err == nil {
+			continue
+		}
+		err := failed(ctx, "append to", c.stream.key, c.err)
+		if c.stream.err == nil || errors.Is(c.stream.err, errGap) {
+			c.stream.err = err
+		}
+		if !errors.Is(err, errGap) && (first == nil) && !a.ofStream(ctx, c.err) {
+			first = err
+		}
+	}
+	return first
 }
 
-func (a *Appender) sendScript(ctx context.Context, b *papyra.Batch, chunks []*chunk, teach bool) error {
+func (a *Appender) sendScript(ctx context.Context, b *papyra.Batch, chunks []*chunk, teach bool) {
 	pipe := a.client.Pipeline()
 	run, script := pipe.EvalSha, a.digest
 	if teach {
@@ -176,13 +221,6 @@ func (a *Appender) sendScript(ctx context.Context, b *papyra.Batch, chunks []*ch
 	for i, c := range chunks {
 		a.noteAnswer(c, cmds[i], sendErr)
 	}
-	var first error
-	for _, c := range chunks {
-		if c.err != nil && (first == nil || errors.Is(first, errGap)) {
-			first = failed(ctx, "append to", c.stream.key, c.err)
-		}
-	}
-	return first
 }
 
 // errGap is the outcome of a chunk whose predecessor was not stored.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -35,8 +36,13 @@ func closedByServer(err error) bool {
 // concurrent use, but Close is.
 //
 // After an error Append must be given the lines that it did not report as stored
-// again, in the same order; others may follow them. It then stores none twice,
-// though some behind the reported ones may be stored already.
+// again, those of a stream in the same order; others of the stream may follow them.
+// It then stores none twice, though some behind the reported ones may be stored
+// already.
+//
+// The refusal of one stream, for what stands under its key or a permission on that,
+// is a papyra.RefusedError: the others are stored. In a cluster every failure is of
+// that kind, since each part of the cluster is a server of its own.
 type Appender struct {
 	s      *Store
 	client goredis.UniversalClient
@@ -123,8 +129,7 @@ func (a *Appender) Append(ctx context.Context, b *papyra.Batch) (stored int, err
 	if time.Since(a.used) > idleFrom {
 		tries = idleTries
 	}
-	n := 0
-	for again := true; again; tries-- {
+	for ; ; tries-- {
 		a.groupLines(b)
 		trip := a.trip
 		doubt := a.settleDoubts(ctx)
@@ -132,21 +137,23 @@ func (a *Appender) Append(ctx context.Context, b *papyra.Batch) (stored int, err
 		if err = a.sendChunks(ctx, b, chunks); err == nil {
 			err = doubt
 		}
-		if again = tries > 0 && closedByServer(err); again {
+		if tries > 0 && a.closedByServer(err) {
 			a.trip = trip // it was not too large
-			a.holdLines(b, chunks, 0)
-		} else {
-			n = a.settleChunks(b, chunks)
+			a.holdFrom(b, chunks, 0)
+			continue
 		}
+		a.used = time.Now()
+		if err != nil {
+			return a.settleChunks(b, chunks), err
+		}
+		return a.settleStreams(b, chunks)
 	}
-	a.used = time.Now()
-	if err == nil && n < b.Len() {
-		err = errors.New("the server did not store a chunk and gave no reason")
-	}
-	if err != nil {
-		return n, err
-	}
-	return n, nil
+}
+
+// closedByServer reports whether a server has closed a connection: that to all of
+// the store, or that to a part of it.
+func (a *Appender) closedByServer(err error) bool {
+	return closedByServer(err) || slices.ContainsFunc(a.order, func(l *streamState) bool { return closedByServer(l.err) })
 }
 
 // Sync does nothing: what Append reported as stored is as durable as the

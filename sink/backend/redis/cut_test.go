@@ -68,7 +68,7 @@ func (f *feed) try(within time.Duration) bool {
 	if (err == nil) != (n == f.batch.Len()) || n > f.batch.Len() {
 		f.t.Fatalf("append stored %d of %d lines with error %v", n, f.batch.Len(), err)
 	}
-	f.batch.Drop(n)
+	f.batch.DropStored(n, err)
 	if err == nil {
 		return true
 	}

@@ -83,7 +83,7 @@ func TestNoFileDescriptors(t *testing.T) { // not parallel: the limit is the pro
 	}
 	testkit.Await(t, "the append", func() bool {
 		n, err := a.Append(ctx, b)
-		b.Drop(n)
+		b.DropStored(n, err)
 		return err == nil
 	})
 	if diff := cmp.Diff(want, stored(t, c, events)); diff != "" {

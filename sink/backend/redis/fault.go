@@ -91,6 +91,18 @@ func CauseOf(err error) papyra.Cause {
 	return about(err).cause
 }
 
+// ofOneKey reports whether a server refused a command for its key, so that the same
+// command may succeed with another one.
+func ofOneKey(err error) bool {
+	switch about(err).cause {
+	case papyra.CauseWRONGTYPE:
+		return true
+	case papyra.CauseNOPERM: // otherwise it is for the command
+		return strings.Contains(err.Error(), "a key") || strings.Contains(err.Error(), "the keys")
+	}
+	return false
+}
+
 // answered reports whether err is an answer of the server's to this one command,
 // so that nothing was done and the next command may succeed.
 func answered(err error) bool {

@@ -94,7 +94,7 @@ func TestFaults(t *testing.T) {
 			}
 			testkit.Await(t, "the store to take records again", func() bool {
 				n, err := a.Append(context.Background(), &b)
-				b.Drop(n)
+				b.DropStored(n, err)
 				return err == nil
 			})
 			if diff := cmp.Diff(want, stored(t, s.Client(t), "papyra:orders:events")); diff != "" {
@@ -242,7 +242,7 @@ func TestLoading(t *testing.T) {
 	s.Do(t, "CONFIG", "SET", "key-load-delay", "0")
 	testkit.Await(t, "the server to have loaded", func() bool {
 		n, err := a.Append(context.Background(), b)
-		b.Drop(n)
+		b.DropStored(n, err)
 		return err == nil
 	})
 	var want []string
@@ -294,7 +294,7 @@ func TestBusyScript(t *testing.T) {
 		b = testrecord.Batch(src.Events(5)...) // until then the store takes them all
 		var n int
 		n, err = a.Append(context.Background(), b)
-		b.Drop(n)
+		b.DropStored(n, err)
 		return err != nil
 	})
 	if redis.CauseOf(err) != papyra.CauseBUSY || !errors.Is(err, papyra.ErrUnavailable) {
@@ -303,7 +303,7 @@ func TestBusyScript(t *testing.T) {
 	s.Do(t, "SCRIPT", "KILL")
 	testkit.Await(t, "the store to take records again", func() bool {
 		n, err := a.Append(context.Background(), b)
-		b.Drop(n)
+		b.DropStored(n, err)
 		return err == nil
 	})
 }

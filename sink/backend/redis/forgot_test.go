@@ -21,7 +21,7 @@ func TestEmptiedServerIsNoticed(t *testing.T) {
 		b := testrecord.Batch(src.Events(10)...)
 		testkit.Await(t, "the append", func() bool {
 			n, err := a.Append(context.Background(), b)
-			b.Drop(n)
+			b.DropStored(n, err)
 			return err == nil
 		})
 	}

@@ -68,6 +68,18 @@ func medium(c goredis.UniversalClient, url, prefix string, cluster bool) backend
 				t.Fatal(err)
 			}
 		},
+		Refuse: func(t testing.TB, s papyra.Stream) func() {
+			t.Helper()
+			key := prefix + ":" + s.System + ":" + s.Kind.Category()
+			if err := c.Set(ctx, key, "x", 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+			return func() {
+				if err := c.Del(ctx, key).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
 		Quarantined: func(t testing.TB, r *papyra.RecoverReport) [][]byte {
 			t.Helper()
 			want := prefix + ":orders:quarantine:" + prefix + "_orders_events"

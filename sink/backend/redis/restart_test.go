@@ -245,7 +245,7 @@ func TestRolledBack(t *testing.T) {
 		b := testrecord.Batch(lines...)
 		testkit.Await(t, "the append", func() bool {
 			n, err := a.Append(context.Background(), b)
-			b.Drop(n)
+			b.DropStored(n, err)
 			return err == nil
 		})
 		for _, l := range lines {

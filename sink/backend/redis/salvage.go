@@ -196,7 +196,7 @@ func (sn *session) reportBy(script string, lines [][]byte) error {
 	}
 	for try := 0; ; try++ {
 		n, err := a.Append(sn.ctx, &b)
-		b.Drop(n)
+		b.DropStored(n, err)
 		if err == nil {
 			return nil
 		}

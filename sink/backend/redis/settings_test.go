@@ -79,7 +79,7 @@ func TestPasswordFile(t *testing.T) {
 	b := testrecord.Batch(testrecord.New(2).Events(1)...)
 	testkit.Await(t, "the new password", func() bool {
 		n, err := a.Append(context.Background(), b)
-		b.Drop(n)
+		b.DropStored(n, err)
 		return err == nil
 	})
 	if err := os.Remove(file); err != nil {
