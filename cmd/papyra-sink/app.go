@@ -33,7 +33,7 @@ dropped because --stop-timeout was over; 4 somebody else holds the store;
 interrupted before it received anything.`
 
 func newApp(stderr io.Writer) *urfave.App {
-	const filters, store, server, stop, output, watch = "What to receive", "Store", "Embedded NATS server", "Running", "Output", "Metrics and health"
+	const filters, store, stop, output, watch = "What to receive", "Store", "Running", "Output", "Metrics and health"
 	return &urfave.App{
 		Name:        "papyra-sink",
 		Usage:       "store the records of a fleet of actor runtimes",
@@ -55,14 +55,12 @@ func newApp(stderr io.Writer) *urfave.App {
 			&urfave.StringFlag{Name: "buffer", EnvVars: []string{"PAPYRA_BUFFER"}, Value: "64MiB", Category: stop, Usage: "`SIZE` of the records that may wait for the store; more are dropped and counted"},
 			&urfave.StringFlag{Name: "stop-timeout", EnvVars: []string{"PAPYRA_STOP_TIMEOUT"}, Value: "30s", Category: stop, Usage: "how long stopping may take, a `DURATION`"},
 
-			&urfave.StringFlag{Name: "listen", EnvVars: []string{"PAPYRA_LISTEN"}, Category: server, DefaultText: "127.0.0.1:4222", Usage: "`ADDRESS` of the embedded server"},
-			&urfave.StringFlag{Name: "max-payload", EnvVars: []string{"PAPYRA_MAX_PAYLOAD"}, Category: server, DefaultText: "1MiB", Usage: "largest message of the embedded server, a `SIZE`"},
-
 			&urfave.StringFlag{Name: "http", EnvVars: []string{"PAPYRA_HTTP"}, Category: watch, DefaultText: "none", Usage: "serve /metrics, /livez and /readyz at `ADDRESS`, such as 127.0.0.1:9464; each sink on a host needs its own"},
+			&urfave.StringSliceFlag{Name: "http-host", EnvVars: []string{"PAPYRA_HTTP_HOSTS"}, Category: watch, Usage: "answer requests for this host `NAME` too, beside IP addresses and localhost; may be given more than once (default: any name, and none on loopback)"},
 
 			&urfave.StringFlag{Name: "log-level", EnvVars: []string{"PAPYRA_LOG_LEVEL"}, Value: "info", Category: output, Usage: "`LEVEL`: debug, info, warn, error"},
 			&urfave.StringFlag{Name: "log-format", EnvVars: []string{"PAPYRA_LOG_FORMAT"}, Value: "auto", Category: output, Usage: "`FORMAT`: text, json, or auto (text on a terminal)"},
-		}, cli.RetentionFlags(), cli.NATSFlags()),
+		}, embeddedFlags(), cli.RetentionFlags(), cli.NATSFlags()),
 		Action: func(c *urfave.Context) error {
 			s, err := readSettings(c)
 			if err != nil {

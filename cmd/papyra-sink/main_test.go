@@ -75,7 +75,14 @@ func command(dir string, args ...string) *exec.Cmd {
 // start starts papyra-sink and waits until it receives.
 func start(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: command(dir, args...), done: make(chan struct{}), started: make(chan struct{})}
+	return startCommand(t, command(dir, args...))
+}
+
+// startCommand starts a command that is papyra-sink and waits until it receives.
+func startCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	args := cmd.Args
+	p := &process{t: t, cmd: cmd, done: make(chan struct{}), started: make(chan struct{})}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -313,6 +320,13 @@ func TestUsageAndConfiguration(t *testing.T) {
 	}{
 		{"unknown flag", []string{"--bakend", "x"}, 64, "unknown flag --bakend"},
 		{"argument", []string{"start"}, 64, `unexpected argument "start"`},
+		{"open to others without a login", []string{"--listen", "0.0.0.0:0"}, 78, "--listen-password-file"},
+		{"user without a password", []string{"--listen-user", "u"}, 78, "--listen-password-file"},
+		{"password without a user", []string{"--listen-password", "canary"}, 78, "--listen-user"},
+		{"login of another server", []string{"--server", "nats://x", "--listen-user", "u"}, 64, "--listen-user is for the embedded server"},
+		{"connections is a word", []string{"--max-connections", "many"}, 64, "--max-connections"},
+		{"no connections", []string{"--max-connections", "0"}, 64, "--max-connections"},
+		{"too many connections", []string{"--max-connections", "99999999"}, 78, "ulimit -n"},
 		{"server and listen", []string{"--server", "nats://x", "--listen", ":0"}, 64, "--listen is for the embedded server"},
 		{"category", []string{"--category", "novels"}, 64, "choose events"},
 		{"buffer", []string{"--buffer", "many"}, 64, "--buffer"},

@@ -46,7 +46,7 @@ func (s *settings) run(ctx context.Context, stderr io.Writer) (err error) {
 	if s.http != "" {
 		// It comes first, so that a port that is taken is found out before anything
 		// is touched, and /livez answers during a start that scans for minutes.
-		if web, err = listenHTTP(s.http); err != nil {
+		if web, err = listenHTTP(s.http, s.httpHosts); err != nil {
 			return err
 		}
 		defer web.close()
@@ -168,13 +168,13 @@ func (s *settings) banner(w *sink.Sink, b *broker.Broker, web *web) []slog.Attr 
 		attrs = append(attrs, slog.String("retention", cli.ShowRetention(s.retention)+"; nothing is removed before a compaction"))
 	}
 	if b != nil && !b.Loopback() {
-		attrs = append(attrs, slog.String("warning", "the embedded server has no logins, and whoever reaches this address can write records"))
+		attrs = append(attrs, slog.String("warning", "the login and the records travel unencrypted to the embedded server"))
 	}
 	if web != nil && !web.loopback() {
 		attrs = append(attrs, slog.String("warning", "/metrics and /readyz have no logins, and whoever reaches this address can read them"))
 	}
 	if s.unused {
-		attrs = append(attrs, slog.String("warning", "NATS logins are given and not used: the embedded server has none; name another with --server"))
+		attrs = append(attrs, slog.String("warning", "NATS logins are given and not used: they are for another server; name it with --server, or give the embedded one a login with --listen-user"))
 	}
 	return attrs
 }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -29,6 +28,7 @@ type settings struct {
 	level     slog.Level
 	format    string
 	http      string // address of metrics and health; "" serves none
+	httpHosts []string
 }
 
 // readSettings reads the flags, and the files that hold secrets. Nothing else is
@@ -47,6 +47,7 @@ func readSettings(c *urfave.Context) (*settings, error) {
 	if s.http, err = httpAddress(c.String("http")); err != nil {
 		return nil, err
 	}
+	s.httpHosts = c.StringSlice("http-host")
 	if s.retention, err = cli.Retention(c); err != nil {
 		return nil, err
 	}
@@ -57,42 +58,9 @@ func readSettings(c *urfave.Context) (*settings, error) {
 		return nil, err
 	}
 	s.sink.Retention = s.retention
+	// Each system needs a subscription for each category.
+	s.broker.MaxSubscriptions = max(minSubscriptions, 2*len(papyra.Kinds())*len(s.sink.Systems))
 	return s, s.readBackend(c)
-}
-
-// readServer decides between the embedded server and another one. The selected
-// context of the nats command does not count: without flags the server is the
-// embedded one.
-func (s *settings) readServer(c *urfave.Context) error {
-	given := func(flags ...string) bool {
-		return slices.ContainsFunc(flags, func(f string) bool { return c.String(f) != "" && !cli.FromEnvironment(c, f) })
-	}
-	// The command line chooses. What the environment says for the other choice is
-	// passed over.
-	embedded, other := given("listen", "max-payload"), given("server", "context")
-	s.embedded = embedded && !other || c.String("server") == "" && c.String("context") == ""
-	if !s.embedded {
-		for _, flag := range []string{"listen", "max-payload"} {
-			if c.String(flag) != "" && (embedded || !other) {
-				return fmt.Errorf("%w: --%s is for the embedded server, and --server or --context names another: give one", papyra.ErrUsage, flag)
-			}
-		}
-		var err error
-		s.nats, err = cli.NATSOptions(c)
-		return err
-	}
-	for _, flag := range []string{"user", "password", "password-file", "creds", "nkey", "tlscert", "tlskey", "tlsca"} {
-		s.unused = s.unused || c.String(flag) != ""
-	}
-	s.broker.Listen = c.String("listen")
-	if size := c.String("max-payload"); size != "" {
-		n, err := human.ParseSize(size)
-		if err != nil || n == 0 {
-			return fmt.Errorf("%w: --max-payload %q: write it like 1MiB", papyra.ErrUsage, size)
-		}
-		s.broker.MaxPayload = int(n)
-	}
-	return nil
 }
 
 func (s *settings) readSink(c *urfave.Context) error {

@@ -40,6 +40,7 @@ func TestVariablesForAnotherMode(t *testing.T) {
 	}{
 		{"listen for another mode", map[string]string{"PAPYRA_LISTEN": "127.0.0.1:0"}, []string{"--server", "nats://h"}, 0, false},
 		{"max payload for another mode", map[string]string{"PAPYRA_MAX_PAYLOAD": "2MiB"}, []string{"--server", "nats://h"}, 0, false},
+		{"login for another mode", map[string]string{"PAPYRA_LISTEN_USER": "u", "PAPYRA_LISTEN_PASSWORD": "p", "PAPYRA_MAX_CONNECTIONS": "7"}, []string{"--server", "nats://h"}, 0, false},
 		{"server for another mode", map[string]string{"NATS_URL": "nats://h"}, []string{"--listen", "127.0.0.1:0"}, 0, true},
 		{"context for another mode", map[string]string{"NATS_CONTEXT": "none"}, []string{"--listen", "127.0.0.1:0"}, 0, true},
 		{"both of the environment", map[string]string{"NATS_URL": "nats://h", "PAPYRA_LISTEN": "127.0.0.1:0"}, nil, 64, false},

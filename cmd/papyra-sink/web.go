@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/papyra/papyra"
@@ -16,12 +15,10 @@ import (
 )
 
 const (
-	// maxConns bounds the connections at one time, so that a flood of clients leaves
-	// the sink the descriptors that it needs. Further clients wait.
-	maxConns      = 64
 	maxHeader     = 16 << 10
+	headerWithin  = 5 * time.Second
 	requestWithin = 10 * time.Second
-	idleFor       = 30 * time.Second
+	idleFor       = 10 * time.Second
 	// webGrace is how long a request may still take when everything else has
 	// stopped.
 	webGrace = 500 * time.Millisecond
@@ -49,20 +46,22 @@ func httpAddress(value string) (string, error) {
 // web serves metrics and health over HTTP. It only reads the sink, and it stops
 // after everything else.
 type web struct {
-	listener net.Listener
+	listener *webListener
+	hosts    []string // names that are answered beside the usual ones
 	server   *http.Server
 	ended    chan struct{} // nil until serve
 }
 
 // listenHTTP begins to listen at the address. Its error has the exit code of an
-// address that cannot be had.
-func listenHTTP(address string) (*web, error) {
+// address that cannot be had. hosts are names of it that are answered beside IP
+// addresses and localhost.
+func listenHTTP(address string, hosts []string) (*web, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, cli.Exit(cli.CodeUnavailable,
 			fmt.Errorf("serve metrics and health at %s: %w: choose another address with --http; each sink of a host needs its own", address, err))
 	}
-	return &web{listener: newLimitedListener(l, maxConns)}, nil
+	return &web{listener: newWebListener(l, maxWebConns()), hosts: hosts}, nil
 }
 
 func (w *web) url() string { return "http://" + w.listener.Addr().String() }
@@ -76,8 +75,9 @@ func (w *web) loopback() bool {
 // serve answers until close.
 func (w *web) serve(h http.Handler, log *slog.Logger) {
 	w.server = &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: requestWithin,
+		Handler:           w.checkHost(h),
+		ConnState:         w.listener.noteState,
+		ReadHeaderTimeout: headerWithin,
 		ReadTimeout:       requestWithin,
 		WriteTimeout:      requestWithin,
 		IdleTimeout:       idleFor,
@@ -106,48 +106,4 @@ func (w *web) close() {
 		_ = w.server.Close()
 	}
 	<-w.ended
-}
-
-// limitedListener has no more open connections than slots.
-type limitedListener struct {
-	net.Listener
-	slots chan struct{}
-	once  sync.Once
-	done  chan struct{}
-}
-
-func newLimitedListener(l net.Listener, n int) *limitedListener {
-	return &limitedListener{Listener: l, slots: make(chan struct{}, n), done: make(chan struct{})}
-}
-
-func (l *limitedListener) Accept() (net.Conn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
-		return nil, err
-	}
-	return &limitedConn{Conn: c, free: func() { <-l.slots }}, nil
-}
-
-func (l *limitedListener) Close() error {
-	l.once.Do(func() { close(l.done) })
-	return l.Listener.Close()
-}
-
-// limitedConn is a connection that holds a slot until it is closed.
-type limitedConn struct {
-	net.Conn
-	once sync.Once
-	free func()
-}
-
-func (s *limitedConn) Close() error {
-	err := s.Conn.Close()
-	s.once.Do(s.free)
-	return err
 }

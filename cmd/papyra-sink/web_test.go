@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -291,8 +290,7 @@ func TestStuckHTTPClientsAreInNobodysWay(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, dir, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0")
 	address := strings.TrimPrefix(p.banner["http"].(string), "http://")
-	var conns []net.Conn
-	for i := range maxConns {
+	for i := range maxWebConns() {
 		c, err := net.Dial("tcp", address)
 		if err != nil {
 			t.Fatal(err)
@@ -300,32 +298,26 @@ func TestStuckHTTPClientsAreInNobodysWay(t *testing.T) {
 		defer c.Close()
 		request := "GET /metrics HT" // the rest never comes
 		if i%2 == 0 {
-			request = strings.Repeat("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 1000) // the answers are not read
+			request = strings.Repeat("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 1000) // the answers are not read
 		}
 		if _, err := io.WriteString(c, request); err != nil {
 			t.Fatal(err)
 		}
-		conns = append(conns, c)
 	}
 	late, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer late.Close()
-	fmt.Fprint(late, "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-	_ = late.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-	if n, err := late.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("more than %d clients are served: %d, %v", maxConns, n, err)
-	}
+	fmt.Fprint(late, "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 	nc := dial(t, p.url())
 	send(t, nc, event(1))
 	flush(t, nc)
 	path := filepath.Join(dir, "papyra-data", "records.ndjson")
 	await(t, "the record is stored", func() bool { return len(records(t, path)) == 1 })
-	conns[1].Close()
 	_ = late.SetReadDeadline(time.Now().Add(patience))
 	if answer, err := io.ReadAll(late); err != nil || !bytes.HasSuffix(answer, []byte("live\n")) {
-		t.Errorf("the next in the queue got %q, %v", answer, err)
+		t.Errorf("the one that came last got %q, %v", answer, err)
 	}
 	p.signal(syscall.SIGTERM)
 	if code := p.exit(); code != 0 {

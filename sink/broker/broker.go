@@ -20,13 +20,25 @@ import (
 // 127.0.0.1:4222.
 type Config struct {
 	// Listen is host:port, or a host or :port alone. Without a host it is
-	// 127.0.0.1; only "0.0.0.0" opens the server to other machines. Without a port
-	// it is 4222; port 0 takes a free one.
+	// 127.0.0.1. Without a port it is 4222; port 0 takes a free one. An address that
+	// other machines can reach needs a Login.
 	Listen string
+	// Login is what clients of other processes must give. The zero Login asks for
+	// none, which is for the loopback address only.
+	Login Login
 	// MaxPayload bounds a message, in bytes. Default 1 MiB. So that some messages of
 	// that size can wait for a client, 64 of them may, as far as this is less than
 	// 256 MiB, and at least four, and never less than 64 MiB in all.
 	MaxPayload int
+	// MaxConnections bounds the clients of other processes; a few more have room while
+	// this process has less than eight of its own. One more is told so and
+	// disconnected. Default: half of the descriptors that this process may have, and
+	// at most as many as can have a message on its way in 1 GiB; at least 4. A number
+	// that leaves the process too few descriptors is an error of Start.
+	MaxConnections int
+	// MaxSubscriptions bounds the subscriptions of each client, in this process or
+	// another. Default 1024.
+	MaxSubscriptions int
 	// StartTimeout bounds how long Start waits for the server. Default 5 s.
 	StartTimeout time.Duration
 	// Logger takes the server's messages. Default: discard.
@@ -49,6 +61,7 @@ type Broker struct {
 	host     string
 	port     int
 	lameDuck sync.WaitGroup
+	guard    *guard
 
 	mu   sync.Mutex
 	url  string       // "" until Open
@@ -73,8 +86,10 @@ func Start(c Config) (*Broker, error) {
 // configuration wraps papyra.ErrConfig; an address that cannot be listened on
 // wraps papyra.ErrUnavailable.
 //
-// The server has no logins, no TLS and no JetStream: it is for one machine. For
-// several machines, run a NATS server and give its URL to the sink. The server
+// The server has one login at most, no permissions, no TLS and no JetStream: it is
+// for one machine, or for a few that trust each other. For more, run a NATS server
+// and give its URL to the sink. The server shares the process with the sink. So
+// what its clients can take of that process is bounded: see [Config] and guard. The server
 // stalls a client that publishes faster than the sink takes messages; it does
 // not drop them. For this the option no_fast_producer_stall stays off: with it
 // the server throws away messages for a slow receiver and counts nothing.
@@ -89,6 +104,9 @@ func New(c Config) (*Broker, error) {
 	if c.MaxPayload == 0 {
 		c.MaxPayload = defaultMaxPayload
 	}
+	if err := c.limitConnections(); err != nil {
+		return nil, err
+	}
 	if c.StartTimeout == 0 {
 		c.StartTimeout = defaultStartTimeout
 	}
@@ -96,40 +114,43 @@ func New(c Config) (*Broker, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	b := &Broker{config: c, host: host, port: port}
-	// Open would find a port in use only after the caller has opened the store.
-	if l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err != nil {
-		return nil, b.cannotListen(err)
-	} else if err := l.Close(); err != nil {
-		return nil, b.cannotListen(err)
+	if err := b.tryListen(); err != nil {
+		return nil, err
 	}
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
-	b.srv, err = server.NewServer(&server.Options{
-		ServerName: "papyra-sink",
-		Host:       host,
-		Port:       port,
-		MaxPayload: int32(c.MaxPayload),
-		MaxPending: maxPending(c.MaxPayload),
-		NoSigs:     true, // the process has its own handlers
-		DontListen: true, // Open listens
-	})
+	options := &server.Options{
+		ServerName:       "papyra-sink",
+		Host:             host,
+		Port:             port,
+		MaxConn:          c.MaxConnections + ownConnections,
+		MaxSubs:          c.MaxSubscriptions,
+		MaxSubTokens:     maxSubTokens,
+		MaxPayload:       int32(c.MaxPayload),
+		MaxPending:       maxPending(c.MaxPayload),
+		MaxClosedClients: maxClosed,
+		PingInterval:     pingEvery,
+		WriteDeadline:    writeDeadline,
+		AuthTimeout:      loginWithin.Seconds(),
+		NoSigs:           true, // the process has its own handlers
+		DontListen:       true, // Open listens
+	}
+	if !c.Login.isZero() {
+		options.CustomClientAuthentication = c.Login.checker()
+	}
+	b.srv, err = server.NewServer(options)
 	if err != nil {
 		return nil, fmt.Errorf("%w: start the embedded NATS server: %w", papyra.ErrConfig, err)
 	}
 	b.srv.SetLoggerV2(newServerLog(c.Logger), false, false, false)
 	b.srv.Start()
+	b.guard = startGuard(b.srv, maxPending(c.MaxPayload)/2, c.Logger)
 	if !b.srv.ReadyForConnections(c.StartTimeout) {
 		b.Close()
 		return nil, fmt.Errorf("%w: the embedded NATS server was not ready within %v", papyra.ErrUnavailable, c.StartTimeout)
 	}
 	return b, nil
-}
-
-// maxPending returns how many bytes may wait for a client before it is cut off.
-func maxPending(maxPayload int) int64 {
-	n := int64(maxPayload)
-	return max(server.MAX_PENDING_SIZE, min(64*n, maxWaiting), 4*n)
 }
 
 // Open lets clients of other processes in. Calling it again does nothing.
@@ -148,6 +169,26 @@ func (b *Broker) Open() error {
 	}
 	b.addr, b.url = addr, b.srv.ClientURL()
 	return nil
+}
+
+// tryListen finds out whether the address can be listened on, which Open would
+// find out only after the caller has opened the store, and refuses one that other
+// machines can reach if there is no login.
+func (b *Broker) tryListen() error {
+	l, err := net.Listen("tcp", net.JoinHostPort(b.host, strconv.Itoa(b.port)))
+	if err != nil {
+		return b.cannotListen(err)
+	}
+	addr, ok := l.Addr().(*net.TCPAddr)
+	if err := l.Close(); err != nil {
+		return b.cannotListen(err)
+	}
+	if ok && addr.IP.IsLoopback() || !b.config.Login.isZero() {
+		return nil
+	}
+	return fmt.Errorf("%w: listen address %q: other machines can reach it, and whoever does can write records: "+
+		"give the server a login with --listen-user and --listen-password-file, or listen on 127.0.0.1, "+
+		"or run a NATS server of its own and name it with --server", papyra.ErrConfig, b.config.Listen)
 }
 
 func (b *Broker) cannotListen(err error) error {
@@ -182,8 +223,13 @@ func (b *Broker) Loopback() bool {
 }
 
 // InProcessConn connects a client without a socket, as nats.InProcessServer
-// asks for. Quiesce does not disconnect such a client.
-func (b *Broker) InProcessConn() (net.Conn, error) { return b.srv.InProcessConn() }
+// asks for. Such a client needs no login, and Quiesce does not disconnect it. It
+// counts among the connections, and takes the place of another one if there are too
+// many.
+func (b *Broker) InProcessConn() (net.Conn, error) {
+	b.guard.makeRoom(b.config.MaxConnections)
+	return b.srv.InProcessConn()
+}
 
 // Quiesce stops accepting clients and disconnects those of other processes. It
 // returns when they are gone or ctx ends. By then the server has handed all that
@@ -233,6 +279,7 @@ func (b *Broker) disconnectRemote() (int, error) {
 
 // Close disconnects the clients, ends the server and returns when it has ended.
 func (b *Broker) Close() {
+	b.guard.stop()
 	b.srv.Shutdown()
 	b.srv.WaitForShutdown()
 	b.lameDuck.Wait()

@@ -76,6 +76,10 @@ func TestStartRefuses(t *testing.T) {
 		{"port is a word", broker.Config{Listen: "127.0.0.1:nats"}, papyra.ErrConfig, "not a number"},
 		{"port too high", broker.Config{Listen: "127.0.0.1:70000"}, papyra.ErrConfig, "from 0 to 65535"},
 		{"two colons", broker.Config{Listen: "a:b:c"}, papyra.ErrConfig, "host:port"},
+		{"open to others without a login", broker.Config{Listen: "0.0.0.0:0"}, papyra.ErrConfig, "--listen-user"},
+		{"open to others on IPv6", broker.Config{Listen: "[::]:0"}, papyra.ErrConfig, "--listen-user"},
+		{"negative connections", broker.Config{Listen: ":0", MaxConnections: -1}, papyra.ErrConfig, "negative"},
+		{"more connections than descriptors", broker.Config{Listen: ":0", MaxConnections: 1 << 30}, papyra.ErrConfig, "ulimit -n"},
 		{"negative payload", broker.Config{Listen: ":0", MaxPayload: -1}, papyra.ErrConfig, "max payload"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -97,7 +101,7 @@ func TestListenIsLoopbackUnlessNamed(t *testing.T) {
 			t.Errorf("listen %q opened %s", listen, b.Addr())
 		}
 	}
-	if b := start(t, broker.Config{Listen: "0.0.0.0:0"}); b.Loopback() {
+	if b := start(t, broker.Config{Listen: "0.0.0.0:0", Login: broker.Login{User: "u", Password: "p"}}); b.Loopback() {
 		t.Errorf("listen on all interfaces says it is loopback: %s", b.Addr())
 	}
 }

@@ -72,7 +72,7 @@ func NATSOptions(c *urfave.Context) (NATS, error) {
 	}
 	n.Options = append(n.Options, nats.Timeout(n.Timeout))
 
-	password, err := secret(c, "password", saved.Password)
+	password, err := Secret(c, "password", saved.Password)
 	if err != nil {
 		return NATS{}, err
 	}
@@ -152,9 +152,10 @@ func readable(flag, file string) error {
 	return f.Close()
 }
 
-// secret returns the secret that is given by value, by --<name>-file or in the
-// context. The first of them wins, and the command line before the environment.
-func secret(c *urfave.Context, name, inContext string) (string, error) {
+// Secret returns the secret that is given by --<name> or by --<name>-file, otherwise
+// inContext. The command line wins over the environment. An error wraps
+// papyra.ErrUsage or papyra.ErrConfig.
+func Secret(c *urfave.Context, name, inContext string) (string, error) {
 	value, file := c.String(name), c.String(name+"-file")
 	switch {
 	case value != "" && file != "" && FromEnvironment(c, name) != FromEnvironment(c, name+"-file"):
