@@ -102,12 +102,12 @@ func (s *Set) Contains(n uint64) bool {
 func (s *Set) Subtract(other *Set) {
 	mine, theirs := runs{list: s.all(nil).list}, runs{list: other.all(nil).list}
 	left := &spans{}
-	out, any := theirs.next()
+	out, more := theirs.next()
 	for g, ok := mine.next(); ok; {
-		for any && out[1] < g[0] {
-			out, any = theirs.next()
+		for more && out[1] < g[0] {
+			out, more = theirs.next()
 		}
-		if !any || out[0] > g[1] {
+		if !more || out[0] > g[1] {
 			left.append(g[0], g[1])
 			g, ok = mine.next()
 			continue

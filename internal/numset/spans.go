@@ -45,6 +45,7 @@ type spans struct {
 	pending []papyra.Range // that came later, in no order
 	ranks   []uint64       // how many numbers are in the spans before each, nil until somebody asks
 	runs    int            // how many ranges the list was made of
+	blocks  int            // how many spans have bits
 }
 
 // append adds a range that does not begin before the last one that was added.
@@ -88,6 +89,7 @@ func (m *spans) foldBlock(from int) {
 		folded.bits.setRange(s.first, min(s.last, end))
 	}
 	m.list = append(m.list[:from], folded)
+	m.blocks++
 	if end < last.last {
 		m.list = append(m.list, span{first: end + 1, last: last.last})
 	}
@@ -207,7 +209,7 @@ func (m *spans) neighbours(n uint64) (below, above uint64) {
 }
 
 func (m *spans) clone() *spans {
-	c := &spans{list: slices.Clone(m.list), runs: m.runs}
+	c := &spans{list: slices.Clone(m.list), runs: m.runs, blocks: m.blocks}
 	for i := range c.list {
 		if b := c.list[i].bits; b != nil {
 			copied := *b
@@ -218,10 +220,14 @@ func (m *spans) clone() *spans {
 }
 
 func (m *spans) bytes() uint64 {
-	n := uint64(setBytes + 80 + cap(m.list)*spanBytes + cap(m.pending)*16 + cap(m.ranks)*8)
-	for i := range m.list {
-		if m.list[i].bits != nil {
-			n += blockBytes
+	return uint64(setBytes + 88 + cap(m.list)*spanBytes + cap(m.pending)*16 + cap(m.ranks)*8 + m.blocks*blockBytes)
+}
+
+// countBlocks returns how many of a list have bits.
+func countBlocks(list []span) (n int) {
+	for i := range list {
+		if list[i].bits != nil {
+			n++
 		}
 	}
 	return n
@@ -297,7 +303,7 @@ func (m *spans) merge(from source, again func(first, last uint64)) {
 	m.ranks = nil
 	at := m.find(g[0])
 	old := runs{list: slices.Clone(m.list[at:])}
-	m.list, m.runs = m.list[:at], max(m.runs-len(old.list), 0)
+	m.list, m.runs, m.blocks = m.list[:at], max(m.runs-len(old.list), 0), m.blocks-countBlocks(old.list)
 	covered := uint64(0) // up to here all ranges are seen
 	add := func(r papyra.Range) {
 		if again != nil && r[0] <= covered {
@@ -312,9 +318,10 @@ func (m *spans) merge(from source, again func(first, last uint64)) {
 			covered = old.list[0].last
 			m.list = append(m.list, old.list[0])
 			m.runs++
+			m.blocks += countBlocks(old.list[:1])
 			old.list = old.list[1:]
 		}
-		if r, any := old.peek(); any && r[0] <= g[0] {
+		if r, more := old.peek(); more && r[0] <= g[0] {
 			old.drop()
 			add(r)
 			continue
@@ -322,10 +329,11 @@ func (m *spans) merge(from source, again func(first, last uint64)) {
 		add(g)
 		g, ok = from.next()
 	}
-	for r, any := old.peek(); any; r, any = old.peek() {
+	for r, more := old.peek(); more; r, more = old.peek() {
 		if old.at == 0 && m.apart(&old.list[0]) {
 			m.list = append(m.list, old.list...)
 			m.runs += len(old.list)
+			m.blocks += countBlocks(old.list)
 			return
 		}
 		old.drop()

@@ -87,6 +87,9 @@ func TestBlocks(t *testing.T) {
 // assertLooks asks a set at random places.
 func assertLooks(t *testing.T, s *Set, numbers []uint64, span int, random *rand.Rand) {
 	t.Helper()
+	if m := s.all(nil); m.blocks != countBlocks(m.list) {
+		t.Fatalf("%d blocks are counted, there are %d", m.blocks, countBlocks(m.list))
+	}
 	if s.Count() != uint64(len(numbers)) {
 		t.Fatalf("got %d numbers, want %d", s.Count(), len(numbers))
 	}
