@@ -268,7 +268,7 @@ func TestRotateTellsWhatItDrops(t *testing.T) {
 		return n
 	}
 	runs := func(s *testrecord.Source) []papyra.RemovedRun {
-		return []papyra.RemovedRun{{Node: "sample", Run: s.Run(), Ranges: []papyra.Range{{1, 6}}}}
+		return []papyra.RemovedRun{{System: "orders", Node: "sample", Run: s.Run(), Ranges: []papyra.Range{{1, 6}}}}
 	}
 	want := papyra.RemovalReport{Act: papyra.ActRotate, ID: r[0].ID, Damaged: 1, DamagedBytes: 5, Categories: map[string]papyra.RemovedCategory{
 		"events":       {Records: 6, Bytes: size(0), Runs: runs(one)},
