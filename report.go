@@ -169,6 +169,7 @@ type RemovedCategory struct {
 // RemovedRun names the records of one run: Ranges, or everything below a
 // number instead of more than 4,096 ranges.
 type RemovedRun struct {
+	System string  `json:"system,omitempty"` // "" in reports of version 0.1
 	Node   string  `json:"node,omitempty"`
 	Run    string  `json:"run"`
 	Ranges []Range `json:"ranges,omitempty"`

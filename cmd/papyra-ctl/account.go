@@ -35,6 +35,7 @@ changed.`,
 		Flags: []urfave.Flag{
 			backendFlag(true),
 			accountGroupFlag(),
+			&urfave.StringFlag{Name: "system", Usage: "judge only the records of this `SYSTEM`; it may then need all the memory that is meant for all"},
 			&urfave.BoolFlag{Name: "gaps", Usage: "list the missing ranges with the times around them and their probable cause"},
 			&urfave.StringFlag{Name: "settle", Value: "1m", Usage: "count numbers younger than this `DURATION` as pending, not as missing"},
 			&urfave.StringFlag{Name: "since", Usage: "judge only records from this `TIME` on: 2h or 7d (ago), 2024-05-31, 2024-05-31T14:00:00Z, or Unix seconds; in UTC"},
@@ -78,7 +79,7 @@ func (c *call) accountOptions() (account.Options, error) {
 	// The moment is taken before the first store is read: what is stored while this
 	// reads is younger, and so counts as pending.
 	now := c.now()
-	o := account.Options{Group: c.flags.String("group"), At: now, Gaps: c.flags.Bool("gaps"), Without: c.flags.StringSlice("without")}
+	o := account.Options{Group: c.flags.String("group"), At: now, Gaps: c.flags.Bool("gaps"), System: c.flags.String("system"), Without: c.flags.StringSlice("without")}
 	var err error
 	if o.Settle, err = human.ParseDuration(c.flags.String("settle")); err != nil {
 		return o, usagef("--settle: %v", err)
@@ -120,6 +121,9 @@ func (c *call) account() error {
 	}
 	for _, s := range r.Absent {
 		c.noteCondition(cli.CodeIncomplete, "store %s of %s belongs to the group and was not given", s.ID, s.Instance)
+	}
+	if r.TooLargeTotal > 0 || r.TooManySystems {
+		c.noteCondition(cli.CodeIncomplete, "%s", r.ShowTooLarge())
 	}
 	if n := r.UnreadMessages; n > 0 {
 		c.noteCondition(cli.CodeAnomalies, "a sink ended with %s unread", human.Plural(int64(n), "message", "messages"))

@@ -44,7 +44,7 @@ func (c *call) showAccount(r *account.Result) {
 		c.showNext(strings.Join(command, " "), "says that this is as it should be, as for a new group")
 	case len(r.Absent) > 0 || r.Total.Missing == 0:
 	case len(r.Gaps) == 0:
-		command := c.accountCommandOn("account", r, "group", "settle", "since")
+		command := c.accountCommandOn("account", r, "group", "system", "settle", "since")
 		for _, id := range c.flags.StringSlice("without") {
 			command = append(command, "--without", human.ShellQuote(id))
 		}
@@ -78,6 +78,9 @@ func (c *call) showBalance(r *account.Result) {
 			if store.Judged && store.Incomplete {
 				s.printf("  not read: %s: %s\n", store.Name, store.Problem)
 			}
+		}
+		if r.TooLargeTotal > 0 || r.TooManySystems {
+			s.printf("  not judged: %s\n", r.ShowTooLarge())
 		}
 		for _, a := range r.Absent {
 			s.printf("  not given: store %s of instance %s: add it with --backend, or --without %s if it never was\n", a.ID, a.Instance, human.ShellQuote(a.ID))
@@ -283,18 +286,6 @@ var actTexts = map[string]string{
 	papyra.ActRecover: "damaged: a recovery put it into quarantine",
 }
 
-// doubtTexts says in half a line why reports are not believed.
-var doubtTexts = map[account.Why]string{
-	account.WhyUnsealed: "their checksum was not verified",
-	account.WhySystem:   "another system writes reports of this name",
-	account.WhyRanges:   "their ranges are wider than their counts",
-	account.WhyDropped:  "they dropped more than they accepted",
-	account.WhySum:      "their counts do not add up",
-	account.WhyRate:     "they accepted more than a process can",
-	account.WhyRemoved:  "they name more than their act removed",
-	account.WhyUnknown:  "a drop reason that this version does not know: perhaps one of a newer version",
-}
-
 // showReasons says what the numbers of the table mean.
 func (c *call) showReasons(r *account.Result, hidden int) {
 	s := c.out
@@ -335,7 +326,7 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 	add("dropped, no number", u.Dropped, "records without a number that a sink dropped")
 	for i := range r.Doubts {
 		d := &r.Doubts[i]
-		add("not believed", d.Reports, fmt.Sprintf("reports of %s: %s (the first: %s %d of run %s)", d.System, doubtTexts[d.Why], d.Report, d.Seq, d.Run))
+		add("not believed", d.Reports, fmt.Sprintf("reports of %s: %s (the first: %s %d of run %s)", d.System, d.Why.Text(), d.Report, d.Seq, d.Run))
 	}
 	add("unread messages", r.UnreadMessages, "of NATS, left in a sink when its time to stop was over; among the lost ones")
 	add("lost messages", r.LostMessages, "of NATS, thrown away in a sink before anybody read them")

@@ -46,8 +46,8 @@ type removal struct {
 
 // series is what numbers records: a run, for each kind.
 type series struct {
-	kind      papyra.Kind
-	run, node string
+	kind              papyra.Kind
+	run, node, system string
 }
 
 func newRemoval() *removal { return &removal{streams: tally{}, numbers: map[series][]uint64{}} }
@@ -55,7 +55,7 @@ func newRemoval() *removal { return &removal{streams: tally{}, numbers: map[seri
 func (r *removal) add(rec *papyra.Record) {
 	r.streams.add(rec)
 	if rec.HasIdentity() {
-		of := series{rec.Kind, string(rec.Run), string(rec.Node)}
+		of := series{rec.Kind, string(rec.Run), string(rec.Node), string(rec.System)}
 		r.numbers[of] = append(r.numbers[of], rec.Seq)
 	}
 }
@@ -75,10 +75,10 @@ func (r *removal) reports(kind, id string) []*papyra.RemovalReport {
 	}
 	all, size := []*papyra.RemovalReport{report}, 0
 	for _, of := range slices.SortedFunc(maps.Keys(r.numbers), func(a, b series) int {
-		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.run, b.run), cmp.Compare(a.node, b.node))
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.run, b.run), cmp.Compare(a.node, b.node), cmp.Compare(a.system, b.system))
 	}) {
 		run := removedRun(of, r.numbers[of])
-		need := 160 + 43*len(run.Ranges) // a range has two numbers of up to 20 digits
+		need := 175 + 2*len(run.System) + 43*len(run.Ranges) // a range has two numbers of up to 20 digits
 		if size > 0 && size+need > reportBytes {
 			report, size = empty(), 0
 			all = append(all, report)
@@ -94,7 +94,7 @@ func (r *removal) reports(kind, id string) []*papyra.RemovalReport {
 func removedRun(of series, numbers []uint64) papyra.RemovedRun {
 	slices.Sort(numbers)
 	numbers = slices.Compact(numbers)
-	run := papyra.RemovedRun{Node: of.node, Run: of.run}
+	run := papyra.RemovedRun{System: of.system, Node: of.node, Run: of.run}
 	for _, n := range numbers {
 		if last := len(run.Ranges) - 1; last >= 0 && run.Ranges[last][1]+1 == n {
 			run.Ranges[last][1] = n

@@ -267,13 +267,13 @@ func TestRotateTellsWhatItDrops(t *testing.T) {
 		}
 		return n
 	}
-	runs := func(s *testrecord.Source) []papyra.RemovedRun {
-		return []papyra.RemovedRun{{Node: "sample", Run: s.Run(), Ranges: []papyra.Range{{1, 6}}}}
+	runs := func(system string, s *testrecord.Source) []papyra.RemovedRun {
+		return []papyra.RemovedRun{{System: system, Node: "sample", Run: s.Run(), Ranges: []papyra.Range{{1, 6}}}}
 	}
 	want := papyra.RemovalReport{Act: papyra.ActRotate, ID: r[0].ID, Damaged: 1, DamagedBytes: 5, Categories: map[string]papyra.RemovedCategory{
-		"events":       {Records: 6, Bytes: size(0), Runs: runs(one)},
-		"dead_letters": {Records: 6, Bytes: size(1), Runs: runs(two)},
-		"audits":       {Records: 6, Bytes: size(2), Runs: runs(one)},
+		"events":       {Records: 6, Bytes: size(0), Runs: runs("orders", one)},
+		"dead_letters": {Records: 6, Bytes: size(1), Runs: runs("orders", two)},
+		"audits":       {Records: 6, Bytes: size(2), Runs: runs("é", one)},
 	}}
 	if diff := gocmp.Diff(want, r[0]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

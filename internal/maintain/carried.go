@@ -134,7 +134,7 @@ func (c *Carried) carriedAct(kind string) *carriedAct {
 }
 
 func (c *carriedCategory) addRun(removed *papyra.RemovedRun) {
-	key := runKey{removed.Node, removed.Run}
+	key := runKey{removed.System, removed.Node, removed.Run}
 	r := c.runs[key]
 	if r == nil {
 		r = &carriedRun{}
@@ -212,7 +212,7 @@ func (c *carriedCategory) removedRuns() []papyra.RemovedRun {
 	out := make([]papyra.RemovedRun, 0, len(c.runs))
 	for key, r := range c.runs {
 		r.foldRanges()
-		out = append(out, papyra.RemovedRun{Node: key.node, Run: key.run, Ranges: r.ranges.List(), Below: r.below, N: r.n})
+		out = append(out, papyra.RemovedRun{System: key.system, Node: key.node, Run: key.run, Ranges: r.ranges.List(), Below: r.below, N: r.n})
 	}
 	sortRuns(out)
 	return out
@@ -220,6 +220,6 @@ func (c *carriedCategory) removedRuns() []papyra.RemovedRun {
 
 func sortRuns(runs []papyra.RemovedRun) {
 	slices.SortFunc(runs, func(a, b papyra.RemovedRun) int {
-		return cmp.Or(cmp.Compare(a.Run, b.Run), cmp.Compare(a.Node, b.Node))
+		return cmp.Or(cmp.Compare(a.Run, b.Run), cmp.Compare(a.Node, b.Node), cmp.Compare(a.System, b.System))
 	})
 }

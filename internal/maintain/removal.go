@@ -30,7 +30,7 @@ type removedCategory struct {
 	runs           map[runKey]*numset.Set
 }
 
-type runKey struct{ node, run string }
+type runKey struct{ system, node, run string }
 
 // Add notes that rec and its newline are removed.
 func (r *Removal) Add(rec *papyra.Record) {
@@ -54,10 +54,10 @@ func (r *Removal) Add(rec *papyra.Record) {
 	if !rec.HasIdentity() {
 		return
 	}
-	seqs := c.runs[runKey{string(rec.Node), string(rec.Run)}]
+	seqs := c.runs[runKey{string(rec.System), string(rec.Node), string(rec.Run)}]
 	if seqs == nil {
 		seqs = &numset.Set{}
-		c.runs[runKey{string(rec.Node), string(rec.Run)}] = seqs
+		c.runs[runKey{s.System, string(rec.Node), string(rec.Run)}] = seqs
 	}
 	seqs.Add(rec.Seq)
 }
@@ -133,7 +133,7 @@ func (r *Removal) Reports(a *Act, now time.Time) ([][]byte, error) {
 func (c *removedCategory) removedRuns() []papyra.RemovedRun {
 	out := make([]papyra.RemovedRun, 0, len(c.runs))
 	for key, seqs := range c.runs {
-		run := papyra.RemovedRun{Node: key.node, Run: key.run}
+		run := papyra.RemovedRun{System: key.system, Node: key.node, Run: key.run}
 		ranges, ok := seqs.Ranges(maxRanges)
 		if ok {
 			run.Ranges = ranges

@@ -1,15 +1,11 @@
 package numset
 
-import "github.com/RoaringBitmap/roaring/v2/roaring64"
-
 // Counted is a set of numbers that knows which of them came more than once. The
 // zero Counted is empty and ready.
 type Counted struct {
-	once     Set // every number; what it still grows was not looked up in it
+	once     Set // every number
 	repeated Set
 	added    uint64
-
-	low, high uint64 // of what the bitmap of once holds; 0 for none
 }
 
 // Add adds a number. 0 is ignored.
@@ -21,53 +17,22 @@ func (c *Counted) Add(n uint64) {
 	if c.once.growRange(n) {
 		return
 	}
-	c.flush()
+	c.once.putAway(c.repeated.AddRange)
 	c.once.low, c.once.high = n, n
-}
-
-// flush moves the growing range into the bitmap. Only its numbers between the
-// lowest and the highest that are there already can have come before.
-func (c *Counted) flush() {
-	first, last := c.once.low, c.once.high
-	if last == 0 {
-		return
-	}
-	if c.high == 0 || first > c.high || last < c.low {
-		c.once.flush()
-	} else {
-		c.once.low, c.once.high = 0, 0
-		bits := c.once.bits
-		if first < c.low {
-			addRange(bits, first, c.low-1)
-		}
-		for n, end := max(first, c.low), min(last, c.high); ; n++ {
-			if !bits.CheckedAdd(n) {
-				c.repeated.Add(n)
-			}
-			if n == end {
-				break
-			}
-		}
-		if last > c.high {
-			addRange(bits, c.high+1, last)
-		}
-	}
-	if c.high == 0 {
-		c.low = first
-	}
-	c.low, c.high = min(c.low, first), max(c.high, last)
 }
 
 // Set returns the numbers, each once. It must not be changed; it is right until
 // the next Add or Absorb.
 func (c *Counted) Set() *Set {
-	c.flush()
+	if c.once.more != nil {
+		c.once.all(c.repeated.AddRange)
+	}
 	return &c.once
 }
 
 // Repeated returns the numbers that came more than once, as Set does.
 func (c *Counted) Repeated() *Set {
-	c.flush()
+	c.Set()
 	return &c.repeated
 }
 
@@ -76,29 +41,20 @@ func (c *Counted) Added() uint64 { return c.added }
 
 // Absorb adds what came to another one, which is of no use afterwards.
 func (c *Counted) Absorb(other *Counted) {
-	c.flush()
-	other.flush()
-	c.once.flush()
-	other.once.flush()
-	if c.once.bits.Intersects(other.once.bits) {
-		c.repeated.flush()
-		c.repeated.bits.Or(roaring64.And(c.once.bits, other.once.bits))
+	c.Set()
+	if repeated := other.Repeated(); !repeated.IsEmpty() {
+		c.repeated.Union(repeated)
 	}
-	if !other.repeated.IsEmpty() {
-		c.repeated.Union(&other.repeated)
-	}
-	c.once.bits.Or(other.once.bits)
+	c.once.merge(&runs{list: other.once.all(nil).list}, c.repeated.AddRange)
 	c.added += other.added
-	c.low, c.high = c.once.Min(), c.once.Max()
 }
 
 // Compact brings both sets into their smallest form, and returns about how many
 // bytes that takes.
 func (c *Counted) Compact() uint64 {
-	c.flush()
-	size := c.once.Compact()
-	if !c.repeated.IsEmpty() {
-		size += c.repeated.Compact()
-	}
-	return size
+	c.Set()
+	return c.once.Compact() + c.repeated.Compact()
 }
+
+// Bytes returns about how many bytes of memory both sets take.
+func (c *Counted) Bytes() uint64 { return c.once.Bytes() + c.repeated.Bytes() }

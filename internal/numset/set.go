@@ -1,25 +1,33 @@
 package numset
 
 import (
+	"cmp"
 	"math"
-
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
+	"slices"
 
 	"github.com/papyra/papyra"
 )
 
 // Set is a set of numbers from 1 up. The zero Set is empty and ready.
 type Set struct {
-	low, high uint64            // the range that still grows; 0 for none
-	bits      *roaring64.Bitmap // all others; nil for none yet
+	low, high uint64 // the range that still grows; 0 for none
+	more      *spans // all others; nil for none
 }
+
+const (
+	// minPending and maxPending bound the ranges that wait to be merged into the
+	// others. Between them it is half of as many ranges as there are, so that a
+	// range is merged a few times whatever the order of the numbers.
+	minPending = 1 << 8
+	maxPending = 1 << 16
+)
 
 // Add adds a number. 0 is ignored.
 func (s *Set) Add(n uint64) {
 	if n == 0 || s.high > 0 && n >= s.low && n <= s.high || s.growRange(n) {
 		return
 	}
-	s.flush()
+	s.putAway(nil)
 	s.low, s.high = n, n
 }
 
@@ -28,7 +36,7 @@ func (s *Set) growRange(n uint64) bool {
 	switch {
 	case s.high == 0:
 		return false
-	case n == s.high+1:
+	case n == s.high+1 && n > 0:
 		s.high = n
 	case n == s.low-1:
 		s.low = n
@@ -39,84 +47,114 @@ func (s *Set) growRange(n uint64) bool {
 }
 
 // AddRange adds the numbers from first to last. A range without a number in it
-// is ignored, and so is one that begins with 0.
+// is ignored, and so is one that begins with 0. However wide it is, it costs no
+// more than two numbers.
 func (s *Set) AddRange(first, last uint64) {
 	if first == 0 || last < first {
 		return
 	}
-	s.flush()
-	addRange(s.bits, first, last)
+	s.putAway(nil)
+	s.low, s.high = first, last
 }
 
-func addRange(bits *roaring64.Bitmap, first, last uint64) {
-	if first == last || last == math.MaxUint64 { // AddRange wants the number behind the last
-		bits.Add(last)
-		last--
+// putAway ends the growing range. What came before is given to again, if that is
+// set, perhaps not at once.
+func (s *Set) putAway(again func(first, last uint64)) {
+	if s.high == 0 {
+		return
 	}
-	bits.AddRange(first, last+1)
+	if s.more == nil {
+		s.more = &spans{}
+	}
+	m := s.more
+	m.pending = append(m.pending, papyra.Range{s.low, s.high})
+	s.low, s.high = 0, 0
+	if len(m.pending) >= min(max(m.runs/2, minPending), maxPending) {
+		m.mergePending(again)
+	}
 }
 
-// flush moves the growing range into the bitmap. Afterwards there is one.
-func (s *Set) flush() {
-	if s.bits == nil {
-		s.bits = roaring64.New()
+// all returns the spans of the set after everything was merged.
+func (s *Set) all(again func(first, last uint64)) *spans {
+	if s.more == nil {
+		if s.high == 0 {
+			return &spans{}
+		}
+		return &spans{list: []span{{first: s.low, last: s.high}}, runs: 1}
 	}
 	if s.high > 0 {
-		addRange(s.bits, s.low, s.high)
+		s.more.pending = append(s.more.pending, papyra.Range{s.low, s.high})
 		s.low, s.high = 0, 0
 	}
+	s.more.mergePending(again)
+	return s.more
 }
 
 // Contains reports whether n is in the set.
 func (s *Set) Contains(n uint64) bool {
-	return s.high > 0 && n >= s.low && n <= s.high || s.bits != nil && s.bits.Contains(n)
+	if s.more == nil {
+		return s.high > 0 && n >= s.low && n <= s.high
+	}
+	return s.all(nil).contains(n)
 }
 
 // Subtract takes out every number that is in other.
 func (s *Set) Subtract(other *Set) {
-	if s.IsEmpty() || other.IsEmpty() {
-		return
+	mine, theirs := runs{list: s.all(nil).list}, runs{list: other.all(nil).list}
+	left := &spans{}
+	out, more := theirs.next()
+	for g, ok := mine.next(); ok; {
+		for more && out[1] < g[0] {
+			out, more = theirs.next()
+		}
+		if !more || out[0] > g[1] {
+			left.append(g[0], g[1])
+			g, ok = mine.next()
+			continue
+		}
+		if out[0] > g[0] {
+			left.append(g[0], out[0]-1)
+		}
+		if out[1] < g[1] {
+			g[0] = out[1] + 1
+			continue
+		}
+		g, ok = mine.next()
 	}
-	s.flush()
-	other.flush()
-	s.bits.AndNot(other.bits)
+	*s = Set{more: left}
 }
 
 // IsEmpty reports whether nothing is in the set.
-func (s *Set) IsEmpty() bool { return s.high == 0 && (s.bits == nil || s.bits.IsEmpty()) }
+func (s *Set) IsEmpty() bool {
+	return s.high == 0 && (s.more == nil || len(s.more.list)+len(s.more.pending) == 0)
+}
 
 // Min returns the lowest number, 0 of an empty set.
 func (s *Set) Min() uint64 {
-	switch {
-	case s.bits == nil || s.bits.IsEmpty():
-		return s.low
-	case s.high == 0:
-		return s.bits.Minimum()
+	if list := s.all(nil).list; len(list) > 0 {
+		return list[0].first
 	}
-	return min(s.low, s.bits.Minimum())
+	return 0
 }
 
 // Max returns the highest number, 0 of an empty set.
 func (s *Set) Max() uint64 {
-	if s.bits == nil || s.bits.IsEmpty() {
-		return s.high
+	if list := s.all(nil).list; len(list) > 0 {
+		return list[len(list)-1].last
 	}
-	return max(s.high, s.bits.Maximum())
+	return 0
 }
 
 // Count returns how many numbers are in the set.
-func (s *Set) Count() uint64 {
-	s.flush()
-	return s.bits.GetCardinality()
-}
+func (s *Set) Count() uint64 { return s.all(nil).countUpTo(math.MaxUint64) }
 
 // CountBetween returns how many numbers n with low < n <= high are in the set.
 func (s *Set) CountBetween(low, high uint64) uint64 {
 	if low >= high {
 		return 0
 	}
-	s.flush()
-	return s.bits.Rank(high) - s.bits.Rank(low)
+	all := s.all(nil)
+	return all.countUpTo(high) - all.countUpTo(low)
 }
 
 // Position returns how many numbers of the set are below n.
@@ -124,43 +162,27 @@ func (s *Set) Position(n uint64) uint64 {
 	if n == 0 {
 		return 0
 	}
-	s.flush()
-	return s.bits.Rank(n - 1)
+	return s.all(nil).countUpTo(n - 1)
 }
 
 // Neighbours returns the nearest numbers of the set below and above a number
 // that is not in it, 0 for none.
-func (s *Set) Neighbours(n uint64) (below, above uint64) {
-	s.flush()
-	rank := s.bits.Rank(n)
-	if rank > 0 {
-		below, _ = s.bits.Select(rank - 1)
-	}
-	above, err := s.bits.Select(rank)
-	if err != nil {
-		above = 0
-	}
-	return below, above
-}
+func (s *Set) Neighbours(n uint64) (below, above uint64) { return s.all(nil).neighbours(n) }
 
 // Ranges returns the set as rising ranges, or false if there are more than
 // limit.
 func (s *Set) Ranges(limit int) ([]papyra.Range, bool) {
-	if s.bits == nil && s.high > 0 && limit > 0 {
-		return []papyra.Range{{s.low, s.high}}, true
-	}
-	s.flush()
 	var out []papyra.Range
-	for it := s.bits.Iterator(); it.HasNext(); {
-		n := it.Next()
-		if last := len(out) - 1; last >= 0 && out[last][1]+1 == n {
-			out[last][1] = n
+	it := runs{list: s.all(nil).list}
+	for g, ok := it.next(); ok; g, ok = it.next() {
+		if last := len(out) - 1; last >= 0 && out[last][1]+1 == g[0] {
+			out[last][1] = g[1]
 			continue
 		}
 		if len(out) >= limit {
 			return nil, false
 		}
-		out = append(out, papyra.Range{n, n})
+		out = append(out, g)
 	}
 	return out, true
 }
@@ -168,41 +190,67 @@ func (s *Set) Ranges(limit int) ([]papyra.Range, bool) {
 // Holes calls f with the ranges of numbers n with low < n <= high that are not
 // in the set, in rising order, until it returns false.
 func (s *Set) Holes(low, high uint64, f func(first, last uint64) bool) {
-	s.flush()
+	if low >= high {
+		return
+	}
 	next := low + 1
-	it := s.bits.Iterator()
-	for it.AdvanceIfNeeded(next); it.HasNext() && next <= high; {
-		n := it.Next()
-		if n > next && !f(next, min(n-1, high)) {
+	it := s.all(nil).from(next)
+	for g, ok := it.next(); ok && g[0] <= high; g, ok = it.next() {
+		if g[1] < next {
+			continue
+		}
+		if g[0] > next && !f(next, g[0]-1) || g[1] >= high {
 			return
 		}
-		if n >= high {
-			return
-		}
-		next = n + 1
+		next = g[1] + 1
 	}
-	if next <= high {
-		f(next, high)
-	}
+	f(next, high)
 }
 
 // Clone returns a copy.
 func (s *Set) Clone() *Set {
-	s.flush()
-	return &Set{bits: s.bits.Clone()}
+	if s.more == nil {
+		return &Set{low: s.low, high: s.high}
+	}
+	return &Set{more: s.all(nil).clone()}
 }
 
 // Union adds the numbers of another set.
 func (s *Set) Union(other *Set) {
-	s.flush()
-	other.flush()
-	s.bits.Or(other.bits)
+	if s.IsEmpty() {
+		*s = *other.Clone()
+		return
+	}
+	s.merge(&runs{list: other.all(nil).list}, nil)
+}
+
+// merge adds ranges that rise.
+func (s *Set) merge(from source, again func(first, last uint64)) {
+	all := s.all(again)
+	all.merge(from, again)
+	*s = Set{more: all}
 }
 
 // Compact brings the set into its smallest form, and returns about how many
 // bytes that takes.
 func (s *Set) Compact() uint64 {
-	s.flush()
-	s.bits.RunOptimize()
-	return s.bits.GetSizeInBytes()
+	if s.more == nil {
+		return setBytes
+	}
+	all := s.all(nil)
+	all.list, all.pending, all.ranks = slices.Clip(all.list), nil, nil
+	return all.bytes()
+}
+
+// Bytes returns about how many bytes of memory the set takes.
+func (s *Set) Bytes() uint64 {
+	if s.more == nil {
+		return setBytes
+	}
+	return s.more.bytes()
+}
+
+// sortRanges sorts ranges by where they begin.
+func sortRanges(list []papyra.Range) {
+	slices.SortFunc(list, func(a, b papyra.Range) int { return cmp.Compare(a[0], b[0]) })
 }

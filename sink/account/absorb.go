@@ -3,15 +3,19 @@ package account
 import (
 	"cmp"
 	"maps"
-
-	"github.com/papyra/papyra/internal/numset"
 )
 
 // absorb adds what the book of another store of the group says. Parts of other
 // become parts of b, so that other must not be used afterwards; the same holds for
 // the parts' own absorb.
 func (b *book) absorb(other *book) {
-	absorbEach(b.runs, other.runs, (*run).absorb)
+	for system, runs := range other.systems {
+		if b.systems[system] == nil {
+			b.systems[system] = runs
+		} else {
+			absorbEach(b.systems[system], runs, (*run).absorb)
+		}
+	}
 	for id, from := range other.sinks {
 		to := b.sinks[id]
 		if to == nil {
@@ -37,7 +41,13 @@ func (b *book) absorb(other *book) {
 	} else {
 		maps.Copy(b.loose, other.loose)
 	}
-	absorbEach(b.removals, other.removals, (*removals).absorb)
+	for system, runs := range other.removals {
+		if b.removals[system] == nil {
+			b.removals[system] = runs
+		} else {
+			absorbEach(b.removals[system], runs, (*removals).absorb)
+		}
+	}
 	b.doubts.absorb(&other.doubts)
 	b.accepted = max(b.accepted, other.accepted)
 }
@@ -67,10 +77,10 @@ func (r *run) absorb(from *run) {
 	r.first, r.last, r.started = min(r.first, from.first), max(r.last, from.last), min(r.started, from.started)
 	r.reports += from.reports
 	r.final = r.final || from.final
-	if r.earliest.seq == 0 || from.earliest.seq > 0 && from.earliest.seq < r.earliest.seq {
+	if r.earliest == nil || from.earliest != nil && from.earliest.seq < r.earliest.seq {
 		r.earliest = from.earliest
 	}
-	if from.latest.seq > r.latest.seq {
+	if r.latest == nil || from.latest != nil && from.latest.seq > r.latest.seq {
 		r.latest = from.latest
 	}
 	r.outages = append(r.outages, from.outages...)
@@ -79,8 +89,12 @@ func (r *run) absorb(from *run) {
 func (s *series) absorb(from *series) {
 	s.stored.Absorb(&from.stored)
 	s.raise(from.reach)
-	for i, n := range from.quiet {
-		s.quiet[i] = max(s.quiet[i], n)
+	if s.quiet == nil {
+		s.quiet = from.quiet
+	} else if from.quiet != nil {
+		for i, n := range from.quiet {
+			s.quiet[i] = max(s.quiet[i], n)
+		}
 	}
 	for reason, d := range from.drops {
 		to := s.dropsFor(reason)
@@ -98,23 +112,25 @@ func (s *series) absorb(from *series) {
 func (r *removals) absorb(from *removals) {
 	r.node = cmp.Or(r.node, from.node)
 	r.latest = max(r.latest, from.latest)
-	for kind := range from.byAct {
-		for act, set := range from.byAct[kind] {
-			if r.byAct[kind] == nil {
-				r.byAct[kind] = map[string]*numset.Set{}
-			}
-			if have := r.byAct[kind][act]; have != nil {
-				have.Union(set)
-			} else {
-				r.byAct[kind][act] = set
-			}
+	for kind, more := range from.kinds {
+		switch {
+		case more == nil:
+		case r.kinds[kind] == nil:
+			r.kinds[kind] = more
+		default:
+			r.kinds[kind].absorb(more)
 		}
-		for id, cut := range from.below[kind] {
-			if r.below[kind] == nil {
-				r.below[kind] = map[noteID]below{}
-			}
-			r.below[kind][id] = cut
-		}
-		r.known[kind].raise(from.known[kind])
 	}
+}
+
+func (r *removedKind) absorb(from *removedKind) {
+	for i := range from.acts {
+		r.removedBy(from.acts[i].act).Union(&from.acts[i].numbers)
+	}
+	if r.below == nil {
+		r.below = from.below
+	} else {
+		maps.Copy(r.below, from.below)
+	}
+	r.known.raise(from.known)
 }

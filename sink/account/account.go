@@ -17,18 +17,8 @@ const (
 	DefaultMaxGaps = 1000
 )
 
-const (
-	// maxSeq is the highest number that a seal can hold.
-	maxSeq = 9_999_999_999_999_999_999
-
-	// maxContainers bounds the memory that ranges named by acts may take, and
-	// maxSystemContainers that of ranges that were dropped of one system, in bitmap
-	// containers of about 100 bytes: a report can name any range, and one that names
-	// absurd ones must neither cost the operator's machine nor take the room of
-	// another system. Ranges beyond it count by their number only.
-	maxContainers       = 4 << 20
-	maxSystemContainers = 1 << 18
-)
+// maxSeq is the highest number that a seal can hold.
+const maxSeq = 9_999_999_999_999_999_999
 
 // silence is how long a run may say nothing and still count as live. A
 // publisher reports at least every minute, whatever happens: two reports in a
@@ -69,6 +59,17 @@ type Options struct {
 	// name a store to a sink.
 	Without []string
 
+	// System is the one system to judge; empty means every one. Then nothing is said
+	// of the others, nor of the pipeline's own reports.
+	System string
+
+	// Memory bounds about how many bytes are held of what is stored, with what the
+	// result says of it. One system may take a quarter of it, or all when it is the
+	// one that System names; papyra's own reports, and removals that name no system,
+	// half of it each, beside it. A system that needs more is in no row, and the
+	// verdict is Incomplete. Default DefaultMemory.
+	Memory uint64
+
 	// Stores are the names of the stores for messages, by index.
 	Stores []string
 }
@@ -78,11 +79,11 @@ type Options struct {
 // to Revisit if so, and take the Result. It does no I/O of its own; [Read] does
 // all this for stores. An Account is not safe for concurrent use.
 type Account struct {
-	o          Options
-	cutoff     int64 // microseconds; a record that was taken later may still be on its way
-	since      int64 // microseconds; the window begins here
-	books      []*book
-	containers map[string]int // of what reports named, by system
+	o      Options
+	cutoff int64 // microseconds; a record that was taken later may still be on its way
+	since  int64 // microseconds; the window begins here
+	books  []*book
+	memory
 
 	judged *judgement // set by Again
 	seed   maphash.Seed
@@ -96,7 +97,10 @@ func New(o Options) *Account {
 	if o.MaxGaps <= 0 {
 		o.MaxGaps = DefaultMaxGaps
 	}
-	a := &Account{o: o, cutoff: math.MaxInt64, since: math.MinInt64, seed: maphash.MakeSeed(), containers: map[string]int{}}
+	if o.Memory == 0 {
+		o.Memory = DefaultMemory
+	}
+	a := &Account{o: o, cutoff: math.MaxInt64, since: math.MinInt64, seed: maphash.MakeSeed(), memory: newMemory(&o)}
 	if !o.At.IsZero() && o.Settle > 0 {
 		a.cutoff = o.At.Add(-o.Settle).UnixMicro()
 	}

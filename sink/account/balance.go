@@ -64,9 +64,9 @@ func ordered[K cmp.Ordered, V any](m map[K]V, order []K) []K {
 }
 
 // balance gives every number of a series above its base exactly one place.
-func balance(s *series, rm *removals, kind papyra.Kind, v verdictBounds) tally {
+func balance(s *series, removed []*removedKind, v verdictBounds) tally {
 	known := s.stored.Set()
-	if len(s.drops) > 0 || rm != nil {
+	if len(s.drops) > 0 || len(removed) > 0 {
 		known = known.Clone()
 	}
 	var t tally
@@ -83,11 +83,11 @@ func balance(s *series, rm *removals, kind papyra.Kind, v verdictBounds) tally {
 		c.addDropped(reason, claim(&s.drops[reason].named))
 	}
 	var budgets []budget
-	if rm != nil {
-		for _, act := range ordered(rm.byAct[kind], actOrder) {
-			c.addRemoved(act, claim(rm.byAct[kind][act]))
+	for _, rm := range removed {
+		for _, act := range rm.ordered() {
+			c.addRemoved(act, claim(rm.removedBy(act)))
 		}
-		for _, b := range rm.below[kind] {
+		for _, b := range rm.below {
 			budgets = append(budgets, budget{high: b.below - 1, n: b.n, act: b.act})
 		}
 	}
@@ -136,7 +136,7 @@ func foundInCall(d *drops, reason papyra.DropReason, quiet uint64) (out []budget
 }
 
 func (s *series) quietUntil(reason papyra.DropReason) uint64 {
-	if i := slices.Index(publisherReasons[:], reason); i >= 0 {
+	if i := slices.Index(publisherReasons[:], reason); i >= 0 && s.quiet != nil {
 		return s.quiet[i]
 	}
 	return 0
@@ -156,7 +156,7 @@ func foundLate(d *drops, reason papyra.DropReason) []budget {
 }
 
 // boundsOf says what becomes of what nothing explains in a series of a run.
-func (l *ledger) boundsOf(r *run, rm *removals, kind papyra.Kind, live bool) verdictBounds {
+func (l *ledger) boundsOf(r *run, removed []*removedKind, kind papyra.Kind, live bool) verdictBounds {
 	s := r.series[kind]
 	v := verdictBounds{youngFrom: max(s.settled, s.base), bufferedFrom: math.MaxUint64}
 	since, taken := l.taken(r.key.system, kind)
@@ -164,9 +164,12 @@ func (l *ledger) boundsOf(r *run, rm *removals, kind papyra.Kind, live bool) ver
 	case !taken:
 		v.filtered = true
 	case r.started < since:
-		v.before = min(s.takenBefore(&r.earliest.categories[kind]), rm.belowRemoved(kind))
+		v.before = s.takenBefore(r.earliest.of(kind))
+		for _, rm := range removed {
+			v.before = min(v.before, rm.belowRemoved())
+		}
 	}
-	if last := r.latest.categories[kind]; live && last.Buffered > 0 {
+	if last := r.latest.of(kind); live && last.buffered > 0 {
 		v.bufferedFrom, v.bufferedTo = s.buffered(last)
 	}
 	return v
@@ -174,8 +177,8 @@ func (l *ledger) boundsOf(r *run, rm *removals, kind papyra.Kind, live bool) ver
 
 // takenBefore returns the highest number that was certainly taken before the
 // first report and before anything was stored or came to a sink.
-func (s *series) takenBefore(first *papyra.PublisherCategory) uint64 {
-	head := min(s.highest, first.Accepted)
+func (s *series) takenBefore(first reportedCategory) uint64 {
+	head := min(s.highest, first.accepted)
 	if stored := s.stored.Set(); !stored.IsEmpty() {
 		head = min(head, stored.Min()-1)
 	}
@@ -189,26 +192,32 @@ func (s *series) takenBefore(first *papyra.PublisherCategory) uint64 {
 
 // belowRemoved returns the highest number below all that were stored once and are
 // removed.
-func (r *removals) belowRemoved(kind papyra.Kind) uint64 {
+func (r *removedKind) belowRemoved() uint64 {
 	head := uint64(math.MaxUint64)
-	if r == nil {
-		return head
-	}
-	for _, set := range r.byAct[kind] {
-		if !set.IsEmpty() {
+	for i := range r.acts {
+		if set := &r.acts[i].numbers; !set.IsEmpty() {
 			head = min(head, set.Min()-1)
 		}
 	}
-	if len(r.below[kind]) > 0 {
+	if len(r.below) > 0 {
 		return 0
 	}
 	return head
 }
 
+// ordered returns the acts in the order in which they claim a number.
+func (r *removedKind) ordered() []string {
+	acts := map[string]bool{}
+	for i := range r.acts {
+		acts[r.acts[i].act] = true
+	}
+	return ordered(acts, actOrder)
+}
+
 // buffered returns the numbers above which, up to the end of a report, a
 // publisher had Buffered of them in its buffer: the newest that it did not drop.
-func (s *series) buffered(last papyra.PublisherCategory) (from, to uint64) {
-	to = last.Accepted
+func (s *series) buffered(last reportedCategory) (from, to uint64) {
+	to = last.accepted
 	dropped := func(low uint64) (n uint64) {
 		for _, d := range s.drops {
 			n += d.named.CountBetween(low, to)
@@ -216,7 +225,7 @@ func (s *series) buffered(last papyra.PublisherCategory) (from, to uint64) {
 		return n
 	}
 	span := sort.Search(int(min(to, math.MaxInt)), func(span int) bool {
-		return uint64(span) >= last.Buffered+dropped(to-uint64(span))
+		return uint64(span) >= last.buffered+dropped(to-uint64(span))
 	})
 	return to - uint64(span), to
 }

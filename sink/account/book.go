@@ -3,7 +3,6 @@ package account
 import (
 	"cmp"
 	"encoding/json"
-	"maps"
 	"math"
 	"slices"
 
@@ -20,11 +19,11 @@ type book struct {
 	a      *Account
 	chosen bool // it belongs to the group that is judged
 
-	runs map[runKey]*run
-	last *run // of the record before
+	systems map[string]map[string]*run // by system and run
+	last    *run                       // of the record before
 
-	sinks    map[string]*sinkRun // by run
-	removals map[string]*removals
+	sinks    map[string]*sinkRun             // by run
+	removals map[string]map[string]*removals // by system, "" where it is not named, and run
 	doubts   doubts
 	announced
 	// open are RemovalReports, by the id of their act, that the act's end may still
@@ -43,6 +42,7 @@ type book struct {
 
 // run is what a store says of one run.
 type run struct {
+	of     *tenant
 	key    runKey
 	node   string
 	series [papyra.KindCount]*series
@@ -51,24 +51,39 @@ type run struct {
 	started     int64 // by its reports; MaxInt64 if they do not say
 	reports     uint64
 
-	earliest, latest reportFacts // of the PublisherReports, by their number
+	earliest, latest *reportFacts // of the PublisherReports, by their number; nil for none
 	final            bool
+	gone             bool // nothing but its removal is known
 	outages          []papyra.Outage
 }
 
 // reportFacts are the numbers of one PublisherReport.
 type reportFacts struct {
-	seq        uint64 // 0 for none
+	seq        uint64
 	at         int64
-	categories [papyra.KindCount]papyra.PublisherCategory // without Dropped
+	categories [papyra.KindCount]reportedCategory
+}
+
+// reportedCategory is a papyra.PublisherCategory without its drops.
+type reportedCategory struct {
+	accepted, confirmed, resent, buffered, unconfirmed uint64
+}
+
+// of returns what a report said of a category, nothing if there is no report.
+func (f *reportFacts) of(kind papyra.Kind) reportedCategory {
+	if f == nil {
+		return reportedCategory{}
+	}
+	return f.categories[kind]
 }
 
 // series is what a store says of one run and category.
 type series struct {
-	stored numset.Counted
+	stored  numset.Counted
+	charged uint64 // bytes of stored
 	reach
 	drops map[papyra.DropReason]*drops
-	quiet [4]uint64 // for each of publisherReasons: up to this number a report knew of no drop
+	quiet *[len(publisherReasons)]uint64 // up to these numbers a report knew of no drop; nil for none
 }
 
 // reach is how far the numbers of a series are known to go; 0 where nothing is
@@ -119,13 +134,24 @@ type sinkRun struct {
 	marks                  []sinkMark        // when its counters of trouble rose; only with Options.Gaps
 }
 
-// removals is what acts removed of one run, whose system they do not name.
+// removals is what acts removed of one run.
 type removals struct {
 	node   string
-	byAct  [papyra.KindCount]map[string]*numset.Set
-	below  [papyra.KindCount]map[noteID]below
+	kinds  [papyra.KindCount]*removedKind
 	latest int64
-	known  [papyra.KindCount]reach
+}
+
+// removedKind is what acts removed of one category of a run.
+type removedKind struct {
+	known reach
+	acts  []removedBy
+	below map[noteID]below
+}
+
+// removedBy is what acts of one kind removed, as far as it is named.
+type removedBy struct {
+	act     string
+	numbers numset.Set
 }
 
 // recovery is an act that moved damaged lines away. Whose they were nobody can
@@ -143,11 +169,14 @@ type below struct {
 }
 
 func newBook(a *Account) *book {
-	return &book{a: a, chosen: true, accepted: math.MinInt64, runs: map[runKey]*run{}, sinks: map[string]*sinkRun{}, removals: map[string]*removals{}}
+	return &book{a: a, chosen: true, accepted: math.MinInt64, systems: map[string]map[string]*run{}, sinks: map[string]*sinkRun{}, removals: map[string]map[string]*removals{}}
 }
 
 func (b *book) addRecord(rec *papyra.Record) {
 	b.records++
+	if only := b.a.only; only != "" && string(rec.System) != only && string(rec.System) != papyra.SystemReserved {
+		return
+	}
 	switch {
 	case rec.Kind == papyra.KindUnknown:
 		b.unknown++
@@ -157,8 +186,14 @@ func (b *book) addRecord(rec *papyra.Record) {
 		return
 	}
 	r := b.runOf(rec)
-	s := r.seriesOf(rec.Kind)
+	if r == nil {
+		return
+	}
+	s := r.seriesOf(b.a, rec.Kind)
 	s.stored.Add(rec.Seq)
+	if s.stored.Added()%weighEvery == 0 {
+		s.weigh(b.a, r.of)
+	}
 	b.a.noteTaken(&s.reach, rec.Seq, rec.Time, rec.Kind == papyra.KindReport)
 	r.first, r.last = min(r.first, rec.Time), max(r.last, rec.Time)
 	if rec.Kind == papyra.KindReport {
@@ -166,13 +201,24 @@ func (b *book) addRecord(rec *papyra.Record) {
 	}
 }
 
+// weigh charges what the numbers that were met take by now.
+func (s *series) weigh(a *Account, t *tenant) {
+	if now := s.stored.Bytes(); now > s.charged {
+		a.charge(t, now-s.charged)
+		s.charged = now
+	}
+}
+
+// runOf returns the run of a record, nil if its system is not judged.
 func (b *book) runOf(rec *papyra.Record) *run {
 	if r := b.last; r != nil && r.key.run == string(rec.Run) && r.key.system == string(rec.System) {
 		return r
 	}
-	r := b.runs[runKey{string(rec.System), string(rec.Run)}]
+	r := b.systems[string(rec.System)][string(rec.Run)]
 	if r == nil {
-		r = b.openRun(runKey{string(rec.System), string(rec.Run)})
+		if r = b.openRun(rec.System, string(rec.Run)); r == nil {
+			return nil
+		}
 	}
 	if r.node == "" {
 		r.node = string(rec.Node)
@@ -181,19 +227,44 @@ func (b *book) runOf(rec *papyra.Record) *run {
 	return r
 }
 
-func (b *book) openRun(key runKey) *run {
-	r := b.runs[key]
-	if r == nil {
-		r = &run{key: key, first: math.MaxInt64, last: math.MinInt64, started: math.MaxInt64}
-		b.runs[key] = r
+// openRun returns a run, which it begins if it is new, and nil if its system is
+// not judged.
+func (b *book) openRun(system []byte, id string) *run {
+	if r := b.systems[string(system)][id]; r != nil {
+		return r
+	}
+	t := b.a.tenantOf(system)
+	if t == nil {
+		return nil
+	}
+	r := &run{of: t, key: runKey{t.name, id}, first: math.MaxInt64, last: math.MinInt64, started: math.MaxInt64}
+	if b.systems[t.name] == nil {
+		b.systems[t.name] = map[string]*run{}
+	}
+	b.systems[t.name][id] = r
+	b.a.charge(t, runBytes)
+	if t.closed {
+		return nil
 	}
 	return r
 }
 
+// runs are all runs, in no order.
+func (b *book) runs(yield func(*run) bool) {
+	for _, byRun := range b.systems {
+		for _, r := range byRun {
+			if !yield(r) {
+				return
+			}
+		}
+	}
+}
+
 // seriesOf returns what is known of a category of the run.
-func (r *run) seriesOf(kind papyra.Kind) *series {
+func (r *run) seriesOf(a *Account, kind papyra.Kind) *series {
 	if r.series[kind] == nil {
 		r.series[kind] = &series{}
+		a.charge(r.of, seriesBytes)
 	}
 	return r.series[kind]
 }
@@ -252,13 +323,13 @@ func (b *book) addReport(r *run, rec *papyra.Record) {
 	case papyra.ReportRemoval:
 		var p papyra.RemovalReport
 		if err = json.Unmarshal(rec.Payload, &p); err == nil {
-			b.holdRemoval(rec, &p)
+			b.holdRemoval(r.of, rec, &p)
 		}
 	case papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
 		if id, end, ok := papyra.EndOfAct(rec); !ok {
 			b.unreadable++
-		} else if end.TakesBack() {
-			delete(b.open, id)
+		} else {
+			b.endAct(r.of, id, end.TakesBack())
 		}
 	}
 	if err != nil {
@@ -270,36 +341,40 @@ func (b *book) publisherReport(r *run, rec *papyra.Record, p *papyra.PublisherRe
 	r.reports++
 	r.final = r.final || p.Final
 	r.started = min(r.started, rec.Time-int64(p.Uptime*1e6))
-	facts := reportFacts{seq: rec.Seq, at: rec.Time}
+	facts := &reportFacts{seq: rec.Seq, at: rec.Time}
 	for name, c := range p.Categories {
 		kind := papyra.ParseCategory(name)
 		if kind == papyra.KindUnknown || c.Accepted > maxSeq {
 			continue
 		}
-		s := r.seriesOf(kind)
+		s := r.seriesOf(b.a, kind)
 		b.a.noteTaken(&s.reach, c.Accepted, rec.Time, true)
 		for reason, d := range c.Dropped {
 			if d != nil && d.N > 0 && b.knownReason(rec, reason) {
-				b.a.nameDropped(s, r.key.system, reason, d.Ranges, rec.Time)
+				b.a.nameDropped(s, r.of, reason, d.Ranges, rec.Time)
 				s.dropsFor(reason).addMark(mark{c.Accepted, d.N})
+				b.a.charge(r.of, rangeBytes)
 			}
+		}
+		if s.quiet == nil {
+			s.quiet = &[len(publisherReasons)]uint64{}
 		}
 		for i, reason := range publisherReasons {
 			if d := c.Dropped[reason]; d == nil || d.N == 0 {
 				s.quiet[i] = max(s.quiet[i], c.Accepted)
 			}
 		}
-		c.Dropped = nil
-		facts.categories[kind] = c
+		facts.categories[kind] = reportedCategory{c.Accepted, c.Confirmed, c.Resent, c.Buffered, c.Unconfirmed}
 	}
-	if r.earliest.seq == 0 || rec.Seq < r.earliest.seq {
+	if r.earliest == nil || rec.Seq < r.earliest.seq {
 		r.earliest = facts
 	}
-	if rec.Seq > r.latest.seq {
+	if r.latest == nil || rec.Seq > r.latest.seq {
 		r.latest = facts
 	}
 	if b.a.o.Gaps {
 		r.outages = append(r.outages, p.Outages...)
+		b.a.charge(r.of, rangeBytes*uint64(len(p.Outages)))
 	}
 }
 
@@ -371,8 +446,12 @@ func (b *book) sinkDrops(rec *papyra.Record, list []papyra.SinkDrops) {
 		if !b.knownReason(rec, d.Reason) {
 			continue
 		}
-		to := b.openRun(runKey{d.System, d.Run}).seriesOf(kind)
-		named := b.a.nameDropped(to, d.System, d.Reason, d.Ranges, rec.Time)
+		run := b.openRun([]byte(d.System), d.Run)
+		if run == nil {
+			continue
+		}
+		to := run.seriesOf(b.a, kind)
+		named := b.a.nameDropped(to, run.of, d.Reason, d.Ranges, rec.Time)
 		if d.N > named {
 			dropped := to.dropsFor(d.Reason)
 			if dropped.more == nil {
@@ -384,6 +463,7 @@ func (b *book) sinkDrops(rec *papyra.Record, list []papyra.SinkDrops) {
 				b.a.noteTaken(&to.reach, high, rec.Time, true)
 			}
 			dropped.more[noteID{string(rec.Run), rec.Seq}] = o
+			b.a.charge(run.of, 4*rangeBytes)
 		}
 	}
 }
@@ -399,113 +479,6 @@ func (s *sinkRun) notePeer(p papyra.Peer, at int64) {
 	if last, known := s.peers[p]; !known || at > last {
 		s.peers[p] = at
 	}
-}
-
-// announcement is a RemovalReport whose act may still take it back.
-type announcement struct {
-	rec    papyra.Record // without its bytes
-	report *papyra.RemovalReport
-}
-
-// holdRemoval keeps a RemovalReport until the store is read: the act's end, which
-// stands behind it, may take it back. What a rotation removed or carried stands.
-func (b *book) holdRemoval(rec *papyra.Record, p *papyra.RemovalReport) {
-	if p.Carried || p.Act == papyra.ActRotate {
-		b.announce(rec, p)
-		return
-	}
-	if b.open == nil {
-		b.open = map[string][]announcement{}
-	}
-	b.open[p.ID] = append(b.open[p.ID], announcement{papyra.Record{
-		Kind: rec.Kind, System: slices.Clone(rec.System), Type: slices.Clone(rec.Type), Time: rec.Time,
-		Sealed: rec.Sealed, Node: slices.Clone(rec.Node), Run: slices.Clone(rec.Run), Seq: rec.Seq,
-	}, p})
-}
-
-// announceOpen enters what no act has taken back, after the last record.
-func (b *book) announceOpen() {
-	for _, id := range slices.Sorted(maps.Keys(b.open)) {
-		for i := range b.open[id] {
-			b.announce(&b.open[id][i].rec, b.open[id][i].report)
-		}
-	}
-	b.open = nil
-}
-
-func (b *book) removalReport(rec *papyra.Record, p *papyra.RemovalReport) {
-	b.sinkDrops(rec, p.Dropped)
-	if b.a.o.Gaps && p.Act == papyra.ActRecover && p.Damaged > 0 {
-		b.recoveries = append(b.recoveries, recovery{p.ID, rec.Time, p.Damaged})
-	}
-	for category, c := range p.Categories {
-		kind := papyra.ParseCategory(category)
-		if kind == papyra.KindUnknown {
-			continue
-		}
-		for _, g := range c.Runs {
-			r := b.removals[g.Run]
-			if r == nil {
-				r = &removals{}
-				b.removals[g.Run] = r
-			}
-			if r.node == "" {
-				r.node = g.Node
-			}
-			r.latest = max(r.latest, rec.Time)
-			r.addRun(b.a, kind, p, &g, rec)
-		}
-	}
-}
-
-// addRun enters what a report says of one run. A dedupe removes copies of records
-// of which another one stays: that tells how far the run has come, and never
-// explains why a number is stored nowhere.
-func (r *removals) addRun(a *Account, kind papyra.Kind, p *papyra.RemovalReport, g *papyra.RemovedRun, rec *papyra.Record) {
-	explains := p.Act != papyra.ActDedupe
-	known := &r.known[kind]
-	var unnamed uint64
-	for _, ranges := range g.Ranges {
-		if !a.affordRange(ranges) {
-			if ranges[1] >= ranges[0] && ranges[1] <= maxSeq {
-				unnamed = max(unnamed, ranges[1])
-			}
-			continue
-		}
-		if explains {
-			r.removedBy(kind, p.Act).AddRange(ranges[0], ranges[1])
-		}
-		a.noteTaken(known, ranges[1], rec.Time, true)
-	}
-	cut := below{p.Act, g.Below, g.N}
-	if cut.below == 0 && unnamed > 0 {
-		cut.below = unnamed + 1
-	}
-	if cut.below > 1 && cut.below <= maxSeq {
-		if cut.n == 0 {
-			cut.n = cut.below - 1
-		}
-		if r.below[kind] == nil {
-			r.below[kind] = map[noteID]below{}
-		}
-		if explains {
-			r.below[kind][noteID{string(rec.Run), rec.Seq}] = cut
-		}
-		a.noteTaken(known, cut.below-1, rec.Time, true)
-	}
-}
-
-// removedBy returns the set of the numbers that an act removed.
-func (r *removals) removedBy(kind papyra.Kind, act string) *numset.Set {
-	if r.byAct[kind] == nil {
-		r.byAct[kind] = map[string]*numset.Set{}
-	}
-	set := r.byAct[kind][act]
-	if set == nil {
-		set = &numset.Set{}
-		r.byAct[kind][act] = set
-	}
-	return set
 }
 
 // publisherReasons are the reasons that a publisher's reports count.

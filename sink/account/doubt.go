@@ -34,6 +34,29 @@ const (
 	WhyUnknown  Why = "unknown_reason" // a drop reason of a newer version, perhaps: only that entry is passed over
 )
 
+// Text says in half a line why, for people.
+func (w Why) Text() string {
+	switch w {
+	case WhyUnsealed:
+		return "their checksum was not verified"
+	case WhySystem:
+		return "another system writes reports of this name"
+	case WhyRanges:
+		return "their ranges are wider than their counts"
+	case WhyDropped:
+		return "they dropped more than they accepted"
+	case WhySum:
+		return "their counts do not add up"
+	case WhyRate:
+		return "they accepted more than a process can"
+	case WhyRemoved:
+		return "they name more than their act removed"
+	case WhyUnknown:
+		return "a drop reason that this version does not know: perhaps one of a newer version"
+	}
+	return string(w)
+}
+
 const (
 	// maxDoubts bounds the systems and reasons that are told apart. Reports beyond
 	// it are only counted.

@@ -98,7 +98,7 @@ func (r *judgedRun) firstTime() int64 {
 // takenBy is when all numbers of a gap had been taken by the last report of the
 // publisher.
 func (r *judgedRun) takenBy(g *Gap) int64 {
-	if last := r.latest.categories[papyra.ParseCategory(g.Category)]; last.Accepted >= g.Last {
+	if last := r.latest.of(papyra.ParseCategory(g.Category)); r.latest != nil && last.accepted >= g.Last {
 		return r.latest.at
 	}
 	return math.MaxInt64
@@ -120,8 +120,8 @@ func (j *judgement) findCauses(g *Gap, r *judgedRun, from, to int64, tail bool, 
 			g.Causes = append(g.Causes, c)
 		}
 	}
-	last := r.latest.categories[papyra.ParseCategory(g.Category)]
-	add(CauseUnconfirmed, r.final && last.Unconfirmed > 0 && tail)
+	last := r.latest.of(papyra.ParseCategory(g.Category))
+	add(CauseUnconfirmed, r.final && last.unconfirmed > 0 && tail)
 	add(CauseProcessEnd, r.state == RunEnded && tail)
 	g.Outages = overlap(r.outages, from, to)
 	add(CauseDisconnection, len(g.Outages) > 0)

@@ -23,15 +23,16 @@ type ledger struct {
 
 // taker is a filter that a sink of the group had, and since when.
 type taker struct {
-	systems, kinds []string // empty: every one
-	since          int64    // microseconds
+	systems map[string]bool // empty: every one
+	kinds   []string        // likewise
+	since   int64           // microseconds
 }
 
 // takes reports whether the filter lets a stream through. Reports always pass,
 // and so does the system of a run of which only a removal is left: it was stored.
 func (t *taker) takes(system string, kind papyra.Kind) bool {
 	return kind == papyra.KindReport ||
-		(len(t.systems) == 0 || system == "" || slices.Contains(t.systems, system)) &&
+		(len(t.systems) == 0 || system == "" || t.systems[system]) &&
 			(len(t.kinds) == 0 || slices.Contains(t.kinds, kind.Category()))
 }
 
@@ -202,10 +203,10 @@ func (l *ledger) findTakers() {
 		key := strings.Join(s.filters, "\x00")
 		i, ok := byText[key]
 		if !ok {
-			t := taker{since: math.MaxInt64}
+			t := taker{since: math.MaxInt64, systems: map[string]bool{}}
 			for _, f := range s.filters {
 				if system, ok := strings.CutPrefix(f, "system="); ok {
-					t.systems = append(t.systems, system)
+					t.systems[system] = true
 				} else if category, ok := strings.CutPrefix(f, "category="); ok {
 					t.kinds = append(t.kinds, category)
 				}

@@ -44,9 +44,9 @@ type judgedSeries struct {
 
 func newJudgement(a *Account, l *ledger) *judgement {
 	j := &judgement{a: a, l: l, byKey: map[runKey]*judgedRun{}, notes: []string{}}
-	removed := l.enterRemovals()
-	for key, r := range l.runs {
-		if a.outsideWindow(r) {
+	l.enterRemovals()
+	for r := range l.runs {
+		if a.outsideWindow(r) || a.only != "" && r.key.system != a.only {
 			continue
 		}
 		jr := &judgedRun{run: r, state: j.runState(r)}
@@ -54,14 +54,15 @@ func newJudgement(a *Account, l *ledger) *judgement {
 			if s == nil || s.highest <= s.base {
 				continue
 			}
-			bounds := l.boundsOf(r, removed[key.run], papyra.Kind(kind), jr.state == RunOpen)
-			js := &judgedSeries{series: s, tally: balance(s, removed[key.run], papyra.Kind(kind), bounds)}
+			removed := l.removedOf(r, papyra.Kind(kind))
+			bounds := l.boundsOf(r, removed, papyra.Kind(kind), jr.state == RunOpen)
+			js := &judgedSeries{series: s, tally: balance(s, removed, bounds)}
 			js.counts.Late = l.lateOf(r, papyra.Kind(kind), bounds.before, &js.tally)
 			jr.series[kind] = js
 		}
 		if jr.series != [papyra.KindCount]*judgedSeries{} {
 			j.runs = append(j.runs, jr)
-			j.byKey[key] = jr
+			j.byKey[r.key] = jr
 		}
 	}
 	slices.SortFunc(j.runs, func(a, b *judgedRun) int {
@@ -80,7 +81,7 @@ func (j *judgement) runState(r *run) RunState {
 	switch {
 	case r.final:
 		return RunClosed
-	case r.key.system == "":
+	case r.gone:
 		return RunGone
 	case r.key.system == papyra.SystemReserved && j.l.sinks[r.key.run] == nil:
 		return RunAct
@@ -88,33 +89,6 @@ func (j *judgement) runState(r *run) RunState {
 		return RunOpen
 	}
 	return RunEnded
-}
-
-// enterRemovals adds what removals know to the runs. A removal does not name the
-// system of a run: it counts for each run of that name, and where there is none it
-// opens one without a system.
-func (l *ledger) enterRemovals() map[string]*removals {
-	byRun := map[string][]*run{}
-	for key, r := range l.runs {
-		byRun[key.run] = append(byRun[key.run], r)
-	}
-	for id, rm := range l.removals {
-		if byRun[id] == nil {
-			r := l.openRun(runKey{"", id})
-			r.node = rm.node
-			byRun[id] = []*run{r}
-			l.forgetful = l.forgetful || rm.known[papyra.KindReport].highest > 0
-		}
-		for _, r := range byRun[id] {
-			r.node = cmp.Or(r.node, rm.node)
-			for kind, known := range rm.known {
-				if known.highest > 0 {
-					r.seriesOf(papyra.Kind(kind)).raise(known)
-				}
-			}
-		}
-	}
-	return l.removals
 }
 
 // prepareSecond prepares for a second reading and says what it needs.
@@ -139,6 +113,9 @@ func (j *judgement) prepareSecond() (q papyra.Query, again bool) {
 		return papyra.Query{}, false
 	}
 	q = papyra.Query{Duplicates: true}
+	if j.a.only != "" {
+		q.Systems = []string{j.a.only}
+	}
 	for _, k := range papyra.Kinds() {
 		if kinds[k] {
 			q.Kinds = append(q.Kinds, k)
@@ -224,7 +201,7 @@ func (j *judgement) result() *Result {
 	r := &Result{
 		Group: j.l.group, Verdict: Balanced, Runs: []Run{}, Gaps: []Gap{},
 		Stores: j.l.stores, Absent: j.l.absent, GapsTotal: j.gaps,
-		Settle: max(j.a.o.Settle, 0).Seconds(), At: unix(j.a.o.At), Since: unix(j.a.o.Since),
+		System: j.a.only, Settle: max(j.a.o.Settle, 0).Seconds(), At: unix(j.a.o.At), Since: unix(j.a.o.Since),
 	}
 	r.Total.addCounts(&Counts{})
 	for _, jr := range j.runs {
@@ -236,7 +213,7 @@ func (j *judgement) result() *Result {
 			if s == nil {
 				continue
 			}
-			run.Categories = append(run.Categories, j.category(s, papyra.Kind(kind), &jr.latest))
+			run.Categories = append(run.Categories, j.category(s, papyra.Kind(kind), jr.latest))
 			c := &run.Categories[len(run.Categories)-1].Counts
 			r.Total.addCounts(c)
 			switch {
@@ -252,7 +229,9 @@ func (j *judgement) result() *Result {
 	if r.UnreadMessages > 0 {
 		r.Verdict = Missing
 	}
-	if len(r.Absent) > 0 || slices.ContainsFunc(r.Stores, func(s Store) bool { return s.Judged && s.Incomplete }) {
+	r.TooLarge, r.TooLargeTotal = j.a.closedSystems()
+	r.TooManySystems = j.a.more
+	if r.TooLargeTotal > 0 || r.TooManySystems || len(r.Absent) > 0 || slices.ContainsFunc(r.Stores, func(s Store) bool { return s.Judged && s.Incomplete }) {
 		r.Verdict = Incomplete
 	}
 	r.Unjudged = j.l.unjudged()
@@ -267,11 +246,11 @@ func (j *judgement) category(s *judgedSeries, kind papyra.Kind, latest *reportFa
 	if v := s.versions; v != nil && j.again {
 		c.Duplicates, c.Conflicts = v.exact, v.conflicts
 	}
-	if latest.seq > 0 {
-		p := latest.categories[kind]
+	if latest != nil {
+		p := latest.of(kind)
 		c.Reported = &Reported{
-			At: seconds(latest.at), Accepted: p.Accepted, Confirmed: p.Confirmed,
-			Resent: p.Resent, Buffered: p.Buffered, Unconfirmed: p.Unconfirmed,
+			At: seconds(latest.at), Accepted: p.accepted, Confirmed: p.confirmed,
+			Resent: p.resent, Buffered: p.buffered, Unconfirmed: p.unconfirmed,
 		}
 	}
 	return c

@@ -22,7 +22,7 @@ func (l *ledger) lateOf(r *run, kind papyra.Kind, before uint64, t *tally) uint6
 	if since, _ := l.taken(r.key.system, kind); since <= l.accepted {
 		return 0
 	}
-	first := &r.earliest.categories[kind]
-	above := first.Accepted - min(before, first.Accepted)
-	return min(t.counts.Before, first.Confirmed-min(first.Confirmed, above))
+	first := r.earliest.of(kind)
+	above := first.accepted - min(before, first.accepted)
+	return min(t.counts.Before, first.confirmed-min(first.confirmed, above))
 }

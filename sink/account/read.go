@@ -42,8 +42,12 @@ func Read(ctx context.Context, o Options, progress papyra.Progress, stores ...Re
 	}
 	r := &reading{ctx: ctx, stores: stores, progress: progress, errs: make([]error, len(stores))}
 	a := New(o)
+	first := papyra.Query{Duplicates: true}
+	if o.System != "" {
+		first.Systems = []string{o.System, papyra.SystemReserved}
+	}
 	for i := range stores {
-		damaged, err := r.read(i, papyra.Query{Duplicates: true}, a.Add)
+		damaged, err := r.read(i, first, a.Add)
 		if err != nil {
 			return nil, err
 		}

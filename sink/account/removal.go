@@ -1,10 +1,65 @@
 package account
 
 import (
+	"cmp"
+	"encoding/json"
+	"maps"
 	"slices"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/numset"
 )
+
+// announcement is a RemovalReport whose act may still take it back.
+type announcement struct {
+	rec     *papyra.Record // with what a reader of the report needs, and no line
+	payload []byte
+}
+
+// withoutLine returns what is needed of the record of a report when its line is
+// gone.
+func withoutLine(rec *papyra.Record) *papyra.Record {
+	return &papyra.Record{
+		Kind: rec.Kind, System: slices.Clone(rec.System), Type: slices.Clone(rec.Type), Time: rec.Time,
+		Sealed: rec.Sealed, Node: slices.Clone(rec.Node), Run: slices.Clone(rec.Run), Seq: rec.Seq,
+	}
+}
+
+// holdRemoval keeps a RemovalReport until the store is read: the act's end, which
+// stands behind it, may take it back. What a rotation removed or carried stands.
+func (b *book) holdRemoval(own *tenant, rec *papyra.Record, p *papyra.RemovalReport) {
+	if p.Carried || p.Act == papyra.ActRotate {
+		b.announce(own, rec, p)
+		return
+	}
+	if b.open == nil {
+		b.open = map[string][]announcement{}
+	}
+	b.open[p.ID] = append(b.open[p.ID], announcement{withoutLine(rec), slices.Clone(rec.Payload)})
+	b.a.charge(own, removalBytes+uint64(len(rec.Payload)))
+}
+
+// endAct enters what an act announced, or forgets it if the act has taken it back.
+func (b *book) endAct(own *tenant, id string, takenBack bool) {
+	list := b.open[id]
+	delete(b.open, id)
+	for i := range list {
+		held := &list[i]
+		b.a.release(own, removalBytes+uint64(len(held.payload)))
+		p := &papyra.RemovalReport{}
+		if !takenBack && json.Unmarshal(held.payload, p) == nil { // as it was before
+			b.announce(own, held.rec, p)
+		}
+		held.payload = nil
+	}
+}
+
+// announceOpen enters what acts without an end announced, after the last record.
+func (b *book) announceOpen() {
+	for _, id := range slices.Sorted(maps.Keys(b.open)) {
+		b.endAct(b.a.tenants[papyra.SystemReserved], id, false)
+	}
+}
 
 // actKey names one category of an act. Carried reports of acts of one kind share
 // one without an id.
@@ -29,7 +84,7 @@ type waitingRemoval struct {
 }
 
 // announce enters a RemovalReport, now or in settleRemovals.
-func (b *book) announce(rec *papyra.Record, p *papyra.RemovalReport) {
+func (b *book) announce(own *tenant, rec *papyra.Record, p *papyra.RemovalReport) {
 	id := noteID{string(rec.Run), rec.Seq}
 	if b.announced.seen[id] {
 		return
@@ -38,6 +93,7 @@ func (b *book) announce(rec *papyra.Record, p *papyra.RemovalReport) {
 		b.announced.seen, b.announced.left = map[noteID]bool{}, map[actKey]uint64{}
 	}
 	b.announced.seen[id] = true
+	b.a.charge(own, 4*rangeBytes)
 	for category, c := range p.Categories {
 		if c.Records > 0 {
 			key := actKeyOf(p, category)
@@ -45,14 +101,11 @@ func (b *book) announce(rec *papyra.Record, p *papyra.RemovalReport) {
 		}
 	}
 	if b.chargeRemoval(p, false) {
-		b.a.foldWide(p)
 		b.removalReport(rec, p)
 		return
 	}
-	b.announced.waiting = append(b.announced.waiting, waitingRemoval{&papyra.Record{
-		Kind: rec.Kind, System: slices.Clone(rec.System), Type: slices.Clone(rec.Type), Time: rec.Time,
-		Sealed: rec.Sealed, Node: slices.Clone(rec.Node), Run: slices.Clone(rec.Run), Seq: rec.Seq,
-	}, p})
+	b.a.charge(own, removalBytes+2*uint64(len(rec.Payload)))
+	b.announced.waiting = append(b.announced.waiting, waitingRemoval{withoutLine(rec), p})
 }
 
 // settleRemovals enters the reports that waited, after the last record. A rotation
@@ -64,7 +117,6 @@ func (b *book) settleRemovals() {
 			b.doubt(w.rec, WhyRemoved)
 			continue
 		}
-		b.a.foldWide(w.p)
 		b.removalReport(w.rec, w.p)
 	}
 	b.announced.waiting = nil
@@ -128,21 +180,148 @@ func (b *book) chargeRemoval(p *papyra.RemovalReport, carried bool) bool {
 	return true
 }
 
-// foldWide replaces ranges for which there is no memory by their number, so that
-// they explain no more than they are wide.
-func (a *Account) foldWide(p *papyra.RemovalReport) {
-	room := uint64(max(maxContainers-a.containers[papyra.SystemReserved], 0))
-	for _, c := range p.Categories {
+func (b *book) removalReport(rec *papyra.Record, p *papyra.RemovalReport) {
+	b.sinkDrops(rec, p.Dropped)
+	if b.a.o.Gaps && p.Act == papyra.ActRecover && p.Damaged > 0 {
+		b.recoveries = append(b.recoveries, recovery{p.ID, rec.Time, p.Damaged})
+	}
+	for category, c := range p.Categories {
+		kind := papyra.ParseCategory(category)
+		if kind == papyra.KindUnknown {
+			continue
+		}
 		for i := range c.Runs {
 			g := &c.Runs[i]
-			g.Ranges = slices.DeleteFunc(g.Ranges, func(r papyra.Range) bool {
-				if cost := containersOf(r); cost <= room {
-					room -= cost
-					return false
+			r, t := b.removalsOf(g)
+			if r == nil {
+				continue
+			}
+			if r.node == "" {
+				r.node = g.Node
+			}
+			r.latest = max(r.latest, rec.Time)
+			if r.kinds[kind] == nil {
+				r.kinds[kind] = &removedKind{}
+				b.a.charge(t, removalBytes)
+			}
+			r.kinds[kind].addRun(b.a, p.Act, g, rec)
+			b.a.charge(t, rangeBytes*uint64(len(g.Ranges)))
+		}
+	}
+}
+
+// removalsOf returns what acts removed of a run, nil if its system is not judged.
+// Reports of older versions do not name it.
+func (b *book) removalsOf(g *papyra.RemovedRun) (*removals, *tenant) {
+	t := b.a.tenantOf([]byte(g.System))
+	if t == nil {
+		return nil, nil
+	}
+	byRun := b.removals[t.name]
+	if byRun == nil {
+		byRun = map[string]*removals{}
+		b.removals[t.name] = byRun
+	}
+	r := byRun[g.Run]
+	if r == nil {
+		r = &removals{}
+		byRun[g.Run] = r
+		b.a.charge(t, removalBytes)
+	}
+	return r, t
+}
+
+// addRun enters what a report says of one run. A dedupe removes copies of records
+// of which another one stays: that tells how far the run has come, and never
+// explains why a number is stored nowhere.
+func (r *removedKind) addRun(a *Account, act string, g *papyra.RemovedRun, rec *papyra.Record) {
+	explains := act != papyra.ActDedupe
+	for _, ranges := range g.Ranges {
+		if ranges[0] < 1 || ranges[1] < ranges[0] || ranges[1] > maxSeq {
+			continue
+		}
+		if explains {
+			r.removedBy(act).AddRange(ranges[0], ranges[1])
+		}
+		a.noteTaken(&r.known, ranges[1], rec.Time, true)
+	}
+	if g.Below <= 1 || g.Below > maxSeq {
+		return
+	}
+	cut := below{act, g.Below, g.N}
+	if cut.n == 0 {
+		cut.n = cut.below - 1
+	}
+	if explains {
+		if r.below == nil {
+			r.below = map[noteID]below{}
+		}
+		r.below[noteID{string(rec.Run), rec.Seq}] = cut
+	}
+	a.noteTaken(&r.known, cut.below-1, rec.Time, true)
+}
+
+// removedBy returns the set of the numbers that an act removed.
+func (r *removedKind) removedBy(act string) *numset.Set {
+	for i := range r.acts {
+		if r.acts[i].act == act {
+			return &r.acts[i].numbers
+		}
+	}
+	r.acts = append(r.acts, removedBy{act: act})
+	return &r.acts[len(r.acts)-1].numbers
+}
+
+// removedOf returns what acts removed of a run and category: those that name its
+// system, and those that name none.
+func (l *ledger) removedOf(r *run, kind papyra.Kind) (out []*removedKind) {
+	for _, system := range slices.Compact([]string{"", r.key.system}) {
+		if rm := l.removals[system][r.key.run]; rm != nil && rm.kinds[kind] != nil {
+			out = append(out, rm.kinds[kind])
+		}
+	}
+	return out
+}
+
+// enterRemovals adds what removals know to the runs. One that does not name the
+// system of a run counts for each run of that name, and where there is none it
+// opens one without a system.
+func (l *ledger) enterRemovals() {
+	named := map[string][]*run{} // by run; only those that are removed by an act that names no system
+	for r := range l.runs {
+		if l.removals[""][r.key.run] != nil {
+			named[r.key.run] = append(named[r.key.run], r)
+		}
+	}
+	for _, system := range slices.Sorted(maps.Keys(l.removals)) {
+		for id, rm := range l.removals[system] {
+			runs := named[id]
+			if system != "" {
+				runs = nil
+				if r := l.systems[system][id]; r != nil {
+					runs = []*run{r}
 				}
-				g.Below, g.N = max(g.Below, r[1]+1), sumOf(g.N, r[1]-r[0]+1)
-				return true
-			})
+			}
+			if runs == nil {
+				if l.a.only != "" && system != l.a.only {
+					continue
+				}
+				r := l.openRun([]byte(system), id)
+				if r == nil {
+					continue
+				}
+				r.gone = true
+				runs = []*run{r}
+				l.forgetful = l.forgetful || ofPipeline(system) && rm.kinds[papyra.KindReport] != nil
+			}
+			for _, r := range runs {
+				r.node = cmp.Or(r.node, rm.node)
+				for kind, removed := range rm.kinds {
+					if removed != nil && removed.known.highest > 0 {
+						r.seriesOf(l.a, papyra.Kind(kind)).raise(removed.known)
+					}
+				}
+			}
 		}
 	}
 }

@@ -5,7 +5,8 @@ import "github.com/papyra/papyra"
 // Result is the account of a group. Its JSON form is stable: members are only
 // ever added. Times are Unix seconds, 0 or absent where they are not known.
 type Result struct {
-	Group   string  `json:"group"` // "" when no store says
+	Group   string  `json:"group"`            // "" when no store says
+	System  string  `json:"system,omitempty"` // the only one that was judged
 	At      float64 `json:"at,omitempty"`
 	Settle  float64 `json:"settle"` // seconds
 	Since   float64 `json:"since,omitempty"`
@@ -15,6 +16,15 @@ type Result struct {
 	Runs   []Run    `json:"runs"` // by system, node and time
 	Stores []Store  `json:"stores"`
 	Absent []Absent `json:"absent"` // stores of the group that were not given
+
+	// TooLarge are the systems that are in no row, since they hold more runs, reports
+	// and ranges than Options.Memory lets one of them, by name and at most 1000, and
+	// TooLargeTotal counts them. If papyra is among them, the pipeline's own reports
+	// are not whole, so that what others miss may be explained. TooManySystems says
+	// that there are more systems than are told apart, 131,072.
+	TooLarge       []string `json:"too_large,omitempty"`
+	TooLargeTotal  uint64   `json:"too_large_total,omitempty"`
+	TooManySystems bool     `json:"too_many_systems,omitempty"`
 
 	// Gaps are the missing ranges in the order of the runs, only with
 	// Options.Gaps and at most Options.MaxGaps; GapsTotal counts them all.
@@ -49,7 +59,7 @@ const (
 	Balanced   Verdict = "balanced"    // every record that has a number is accounted for
 	StartsLate Verdict = "starts_late" // records were confirmed before the stores begin, and nobody accepted that
 	Missing    Verdict = "missing"     // records are missing without a reason, or a sink ended with messages unread
-	Incomplete Verdict = "incomplete"  // something could not be read or was not given: missing is no more than a hint
+	Incomplete Verdict = "incomplete"  // something could not be read, was not given, or was too large: missing is no more than a hint
 )
 
 // Counts are the numbers of a series, or of many. Always Accepted is the sum of

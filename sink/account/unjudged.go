@@ -57,6 +57,7 @@ func (b *book) noteLoose(rec *papyra.Record, list []papyra.SinkDrops) {
 		b.loose = map[noteID]looseDrops{}
 	}
 	b.loose[noteID{string(rec.Run), rec.Seq}] = l
+	b.a.charge(b.a.tenants[papyra.SystemReserved], 4*rangeBytes)
 }
 
 // unjudged counts what the group's stores and sinks could not number.

@@ -78,6 +78,7 @@ func Laws(t *testing.T, factory Factory) {
 		{"retention of each stream", retention},
 		{"compact keeps the view", compactKeepsView},
 		{"compact tells what it removes", compactReports},
+		{"compact tells whose it removes", compactTellsSystems},
 		{"compact keeps what the account needs", compactKeepsReports},
 		{"compact without limits", compactUsage},
 		{"compact removes duplicates", compactDuplicates},

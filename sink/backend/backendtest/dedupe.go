@@ -187,7 +187,7 @@ func compactDuplicatesTells(t *testing.T, m Medium) {
 		Dedupe:    true, At: testrecord.Start,
 	})
 	run := func(s *testrecord.Source, ranges ...papyra.Range) []papyra.RemovedRun {
-		return []papyra.RemovedRun{{Node: "sample", Run: s.Run(), Ranges: ranges}}
+		return []papyra.RemovedRun{{System: "orders", Node: "sample", Run: s.Run(), Ranges: ranges}}
 	}
 	size := func(lines ...[]byte) int64 { return bytesOf(text(lines)) }
 	// The view leaves out the first two events. Of the copies of events 3 to 6 and

@@ -116,8 +116,8 @@ func compactReports(t *testing.T, m Medium) {
 		bytesOfEvents += int64(len(l)) + 1
 	}
 	want := papyra.RemovalReport{Act: papyra.ActCompact, ID: report.Act, Categories: map[string]papyra.RemovedCategory{
-		"events":       {Records: 56, Bytes: bytesOfEvents, Runs: []papyra.RemovedRun{{Node: "sample", Run: one.Run(), Ranges: []papyra.Range{{1, 55}}}}},
-		"dead_letters": {Records: 1, Bytes: int64(len(lines[1])) + 1, Runs: []papyra.RemovedRun{{Node: "sample", Run: two.Run(), Ranges: []papyra.Range{{1, 1}}}}},
+		"events":       {Records: 56, Bytes: bytesOfEvents, Runs: []papyra.RemovedRun{{System: "orders", Node: "sample", Run: one.Run(), Ranges: []papyra.Range{{1, 55}}}}},
+		"dead_letters": {Records: 1, Bytes: int64(len(lines[1])) + 1, Runs: []papyra.RemovedRun{{System: "orders", Node: "sample", Run: two.Run(), Ranges: []papyra.Range{{1, 1}}}}},
 	}}
 	if diff := cmp.Diff(want, removals[0]); diff != "" {
 		t.Errorf("RemovalReport (-want +got):\n%s", diff)

@@ -1,0 +1,51 @@
+package account_test
+
+import (
+	"testing"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/account"
+)
+
+// Two systems use one run. What an act removed of one explains nothing of the
+// other, but where the act does not say of which it was, as in version 0.1.
+func TestRemovalSpeaksForTheSystemThatItNames(t *testing.T) {
+	mine, other := who{"orders", "n", "a000000000000000"}, who{"shop", "n", "a000000000000000"}
+	for _, c := range []struct {
+		name    string
+		act     string
+		removed papyra.RemovedRun
+		missing map[who]uint64
+	}{
+		{"named", papyra.ActCompact, papyra.RemovedRun{System: "orders", Ranges: ranges(papyra.Range{2, 9})}, map[who]uint64{mine: 0, other: 8}},
+		{"counted", papyra.ActCompact, papyra.RemovedRun{System: "orders", Below: 10, N: 8}, map[who]uint64{mine: 0, other: 8}},
+		{"by a rotation", papyra.ActRotate, papyra.RemovedRun{System: "shop", Ranges: ranges(papyra.Range{2, 9})}, map[who]uint64{mine: 8, other: 0}},
+		{"of a third system", papyra.ActCompact, papyra.RemovedRun{System: "third", Ranges: ranges(papyra.Range{2, 9})}, map[who]uint64{mine: 8, other: 8}},
+		{"without a system", papyra.ActCompact, papyra.RemovedRun{Ranges: ranges(papyra.Range{2, 9})}, map[who]uint64{mine: 0, other: 0}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, 1)
+			for _, p := range []who{mine, other} {
+				w.events(0, p, 1, 1)
+				w.events(0, p, 10, 10)
+			}
+			c.removed.Run, c.removed.Node = mine.run, mine.node
+			w.removal(0, "act", c.act, map[string][]papyra.RemovedRun{"events": {c.removed}})
+			r, err := w.judge(w.options())
+			if err != nil || len(r.Doubts) > 0 {
+				t.Fatal(err, r.Doubts)
+			}
+			for p, want := range c.missing {
+				if _, got := category(t, r, p, papyra.KindEvent); got.Missing != want || got.RemovedTotal() != 8-want {
+					t.Errorf("%s: got %d missing and %d removed, want %d and %d", p.system, got.Missing, got.RemovedTotal(), want, 8-want)
+				}
+			}
+			if c.removed.System == "third" {
+				run, got := category(t, r, who{"third", "n", mine.run}, papyra.KindEvent)
+				if run.State != account.RunGone || got.RemovedTotal() != 8 {
+					t.Errorf("got %s, %+v, want a run that is gone", run.State, got)
+				}
+			}
+		})
+	}
+}
