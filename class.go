@@ -27,6 +27,7 @@ const (
 	NoticeClockSkew   Class = "clock_skew"   // a timestamp more than a day ahead of the clock
 	NoticeBlankLine   Class = "blank_line"   // nothing between two newlines
 	NoticeUnsealed    Class = "unsealed"     // valid, without a seal
+	NoticeUnverified  Class = "unverified"   // rewritten by the Python implementation, and no form of it verifies
 	NoticeInProgress  Class = "in_progress"  // an unfinished last line while a writer holds the lock
 )
 

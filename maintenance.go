@@ -29,6 +29,7 @@ type ScanReport struct {
 	Lines         int64           `json:"lines"`   // blank ones too
 	Records       int64           `json:"records"` // lines that are not damaged
 	Sealed        int64           `json:"sealed"`
+	Unverified    int64           `json:"unverified,omitempty"` // with an identity that no checksum vouches for
 	Streams       []StreamSummary `json:"streams"`
 	Anomalies     []Anomaly       `json:"anomalies"` // the first MaxListed, in order of place
 	AnomalyCounts map[Class]int64 `json:"anomaly_counts"`

@@ -17,9 +17,9 @@ type Record struct {
 	Payload []byte // raw JSON of payload; nil for an audit
 	Time    int64  // the timestamp in microseconds since 1970
 
-	// Sealed is true for a seal whose checksum is right. Node, Run and Seq are
-	// set with it, and also for a line that a rewrite by the Python
-	// implementation left with its identity but without a seal.
+	// Sealed is true for a seal whose checksum is right, also after a rewrite by
+	// the Python implementation where a canonical form of the line verifies. Node,
+	// Run and Seq are set with it, and also where none does: see Unverified.
 	Sealed bool
 	Node   []byte
 	Run    []byte

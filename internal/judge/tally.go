@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -148,7 +149,7 @@ func (f *Findings) Notice(a papyra.Anomaly) {
 // Remarkable reports whether [Findings.Look] has something to say of a record,
 // so that the caller needs to know its place only then.
 func (f *Findings) Remarkable(rec *papyra.Record) bool {
-	return rec.Kind == papyra.KindUnknown || f.skew != 0 && rec.Time > f.skew
+	return rec.Kind == papyra.KindUnknown || rec.Unverified() || f.skew != 0 && rec.Time > f.skew
 }
 
 // Latest is the timestamp up to which no record of a known kind is remarkable.
@@ -166,11 +167,20 @@ func (f *Findings) Look(rec *papyra.Record, at papyra.Anomaly) {
 		at.Class, at.Detail = papyra.NoticeUnknownKind, ""
 		f.Notice(at)
 	}
+	if rec.Unverified() {
+		at.Class, at.Detail = papyra.NoticeUnverified, UnverifiedDetail(rec)
+		f.Notice(at)
+	}
 	if f.skew != 0 && rec.Time > f.skew {
 		at.Class = papyra.NoticeClockSkew
 		at.Detail = "timestamp " + rec.Timestamp().Format("2006-01-02T15:04:05Z07:00") + " is ahead of the clock"
 		f.Notice(at)
 	}
+}
+
+// UnverifiedDetail says what an unverified record is about.
+func UnverifiedDetail(rec *papyra.Record) string {
+	return fmt.Sprintf("run %s number %d was rewritten, and its checksum cannot be checked any more", rec.Run, rec.Seq)
 }
 
 // Merge adds the findings of the part that follows, whose line numbers begin
@@ -216,7 +226,8 @@ func Report(backend string, t *Tally, f *Findings) *papyra.ScanReport {
 		Notices:       append([]papyra.Anomaly{}, f.notices...),
 		NoticeCounts:  maps.Clone(f.noticeCount),
 	}
-	if n := t.Records - t.Sealed; n > 0 {
+	r.Unverified = f.noticeCount[papyra.NoticeUnverified]
+	if n := t.Records - t.Sealed - r.Unverified; n > 0 {
 		r.NoticeCounts[papyra.NoticeUnsealed] = n
 	}
 	if t.Blank > 0 {

@@ -58,6 +58,9 @@ func (c *Counted) flush() {
 	c.low, c.high = min(c.low, first), max(c.high, last)
 }
 
+// Contains reports whether a number came.
+func (c *Counted) Contains(n uint64) bool { return c.once.Contains(n) }
+
 // Set returns the numbers, each once. It must not be changed; it is right until
 // the next Add or Absorb.
 func (c *Counted) Set() *Set {

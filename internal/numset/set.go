@@ -72,6 +72,14 @@ func (s *Set) Contains(n uint64) bool {
 	return s.high > 0 && n >= s.low && n <= s.high || s.bits != nil && s.bits.Contains(n)
 }
 
+// Remove takes a number out.
+func (s *Set) Remove(n uint64) {
+	if s.Contains(n) {
+		s.flush()
+		s.bits.Remove(n)
+	}
+}
+
 // Subtract takes out every number that is in other.
 func (s *Set) Subtract(other *Set) {
 	if s.IsEmpty() || other.IsEmpty() {

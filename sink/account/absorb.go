@@ -77,6 +77,7 @@ func (r *run) absorb(from *run) {
 }
 
 func (s *series) absorb(from *series) {
+	s.absorbUnverified(from)
 	s.stored.Absorb(&from.stored)
 	s.raise(from.reach)
 	for i, n := range from.quiet {
@@ -93,6 +94,19 @@ func (s *series) absorb(from *series) {
 			to.more[id] = n
 		}
 	}
+}
+
+// absorbUnverified must come before stored is absorbed.
+func (s *series) absorbUnverified(from *series) {
+	if s.unverified.IsEmpty() && from.unverified.IsEmpty() {
+		return
+	}
+	verified, more := s.stored.Set().Clone(), from.stored.Set().Clone()
+	verified.Subtract(&s.unverified)
+	more.Subtract(&from.unverified)
+	s.unverified.Union(&from.unverified)
+	s.unverified.Subtract(verified)
+	s.unverified.Subtract(more)
 }
 
 func (r *removals) absorb(from *removals) {

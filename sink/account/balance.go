@@ -79,6 +79,7 @@ func balance(s *series, rm *removals, kind papyra.Kind, v verdictBounds) tally {
 	}
 	c.Accepted = s.highest - s.base
 	c.Stored = above()
+	c.Unverified = s.unverified.CountBetween(s.base, s.highest)
 	for _, reason := range ordered(s.drops, reasonOrder) {
 		c.addDropped(reason, claim(&s.drops[reason].named))
 	}

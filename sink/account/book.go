@@ -66,6 +66,8 @@ type reportFacts struct {
 // series is what a store says of one run and category.
 type series struct {
 	stored numset.Counted
+	// unverified are those of stored that no record bears whose seal verifies.
+	unverified numset.Set
 	reach
 	drops map[papyra.DropReason]*drops
 	quiet [4]uint64 // for each of publisherReasons: up to this number a report knew of no drop
@@ -158,12 +160,23 @@ func (b *book) addRecord(rec *papyra.Record) {
 	}
 	r := b.runOf(rec)
 	s := r.seriesOf(rec.Kind)
-	s.stored.Add(rec.Seq)
+	s.addStored(rec)
 	b.a.noteTaken(&s.reach, rec.Seq, rec.Time, rec.Kind == papyra.KindReport)
 	r.first, r.last = min(r.first, rec.Time), max(r.last, rec.Time)
 	if rec.Kind == papyra.KindReport {
 		b.addReport(r, rec) // a copy of a report that was met before says nothing new
 	}
+}
+
+// addStored enters the number of a stored record.
+func (s *series) addStored(rec *papyra.Record) {
+	switch {
+	case !rec.Sealed && !s.stored.Contains(rec.Seq):
+		s.unverified.Add(rec.Seq)
+	case rec.Sealed && !s.unverified.IsEmpty():
+		s.unverified.Remove(rec.Seq)
+	}
+	s.stored.Add(rec.Seq)
 }
 
 func (b *book) runOf(rec *papyra.Record) *run {

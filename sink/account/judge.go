@@ -185,7 +185,7 @@ func (j *judgement) revisit(rec *papyra.Record) {
 		s.times[rec.Seq] = rec.Time
 	}
 	if s.versions != nil && rec.Seq > s.base {
-		s.versions.seeCopy(rec.Seq, maphash.Bytes(j.a.seed, rec.Line))
+		s.versions.seeCopy(rec.Seq, maphash.Bytes(j.a.seed, rec.Canonical()))
 	}
 }
 

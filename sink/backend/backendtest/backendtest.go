@@ -83,6 +83,7 @@ func Laws(t *testing.T, factory Factory) {
 		{"appends go on during compact", compactDuringAppends},
 		{"scan names every damage and changes nothing", scanFinds},
 		{"full scan finds duplicates and conflicts", scanFull},
+		{"lines that the Python implementation rewrote", rewrittenLines},
 		{"recover conserves", recoverConserves},
 		{"recover with nothing to do", recoverNothing},
 		{"dry runs change nothing", dryRuns},
