@@ -24,7 +24,7 @@ const (
 const (
 	NoticeUnknownKind Class = "unknown_kind" // a kind that this version does not know
 	NoticeConflict    Class = "conflict"     // the identity of another record with other bytes
-	NoticeClockSkew   Class = "clock_skew"   // a timestamp more than a day ahead of the clock
+	NoticeClockSkew   Class = "clock_skew"   // a timestamp that is no date, or more than a day ahead of the clock
 	NoticeBlankLine   Class = "blank_line"   // nothing between two newlines
 	NoticeUnsealed    Class = "unsealed"     // valid, without a seal
 	NoticeUnverified  Class = "unverified"   // rewritten by the Python implementation, and no form of it verifies

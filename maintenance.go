@@ -121,8 +121,11 @@ type CompactReport struct {
 	Removed       []StreamSummary `json:"removed"`
 	Deduped       []StreamSummary `json:"deduped,omitempty"` // of Removed, the exact duplicates
 	Damaged       int64           `json:"damaged"`           // lines left where they are
-	Pause         Duration        `json:"pause"`             // appends were held up so long
-	Counts        map[Class]int64 `json:"anomaly_counts,omitempty"`
+	// KeptUndated are the records that stayed only because they have no date: see
+	// [Record.HasDate].
+	KeptUndated int64           `json:"kept_undated,omitempty"`
+	Pause       Duration        `json:"pause"` // appends were held up so long
+	Counts      map[Class]int64 `json:"anomaly_counts,omitempty"`
 	// Limits says in words which bounds kept exact duplicates from being removed.
 	Limits []string `json:"limits,omitempty"`
 	// Groups are the consumer groups of others that lose entries.

@@ -29,6 +29,13 @@ type Record struct {
 // Timestamp returns when the record says it happened.
 func (r *Record) Timestamp() time.Time { return time.UnixMicro(r.Time).UTC() }
 
+// HasDate reports whether the timestamp can be a date: see [MinDate]. A record
+// without one never expires by age, and no bound of a query's time leaves it out.
+func (r *Record) HasDate() bool { return r.Time >= minDate }
+
+// minDate is MinDate in microseconds.
+const minDate = MinDate * 1_000_000
+
 // Stream returns the stream the record belongs to.
 func (r *Record) Stream() Stream { return Stream{System: string(r.System), Kind: r.Kind} }
 

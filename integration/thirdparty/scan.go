@@ -123,6 +123,9 @@ func (sc *scanner) record(rec *papyra.Record, place papyra.Anomaly) {
 	if !sc.o.Now.IsZero() && rec.Timestamp().After(sc.o.Now.Add(skew)) {
 		sc.notice(place, papyra.NoticeClockSkew, "timestamp "+rec.Timestamp().Format(time.RFC3339)+" is ahead of the clock")
 	}
+	if !sc.o.Now.IsZero() && !rec.HasDate() {
+		sc.notice(place, papyra.NoticeClockSkew, fmt.Sprintf("timestamp %.6f is no date", float64(rec.Time)/1e6))
+	}
 	if !sc.o.Full || !rec.HasIdentity() {
 		return
 	}

@@ -211,9 +211,9 @@ func (r *run) seriesOf(kind papyra.Kind) *series {
 	return r.series[kind]
 }
 
-// noteTaken notes that the number n had been taken at a time. Only a report may
-// say that this was before the window: the time of another record is what its
-// runtime claims.
+// noteTaken notes that the number n had been taken at a time. Only a report with a
+// date may say that this was before the window: the time of another record is what
+// its runtime claims.
 func (a *Account) noteTaken(s *reach, n uint64, at int64, reported bool) {
 	if n > maxSeq {
 		return
@@ -222,7 +222,7 @@ func (a *Account) noteTaken(s *reach, n uint64, at int64, reported bool) {
 	if at <= a.cutoff {
 		s.settled = max(s.settled, n)
 	}
-	if reported && at < a.since {
+	if reported && a.beforeWindow(at) {
 		s.base = max(s.base, n)
 	}
 }

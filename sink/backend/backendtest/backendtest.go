@@ -70,6 +70,7 @@ func Laws(t *testing.T, factory Factory) {
 		{"yield's error is passed on", yieldError},
 		{"duplicates are shown once", duplicates},
 		{"retention of each stream", retention},
+		{"records without a date", undatedRecords},
 		{"compact keeps the view", compactKeepsView},
 		{"compact tells what it removes", compactReports},
 		{"compact keeps what the account needs", compactKeepsReports},
