@@ -34,19 +34,26 @@ func (a Address) String() string {
 // one without an id, as "" or "orders:". In "system:id" the system ends at the
 // first colon, or where the record's own system ends: "eu:shop:cart" is an actor of
 // eu:shop in a record of that system. A number from 2^63 to 2^64-1, which does not
-// fit in an ID, is the Name, as it is written.
+// fit in an ID, is the Name, as it is written. The Python implementation dumps its
+// reference to an actor where it has no more: then the address is the reference's
+// member "_address".
 func (r *Record) Address() (Address, bool) {
-	raw := r.Actor
+	return readAddress(r.Actor, string(r.System), true)
+}
+
+// readAddress reads an address that was checked as JSON. reference says that it may
+// be one that a reference to an actor holds.
+func readAddress(raw []byte, own string, reference bool) (Address, bool) {
 	if len(raw) == 0 {
 		return Address{}, false
 	}
 	switch raw[0] {
 	case '"':
 		text := string(jsontext.Unquote(raw, bytes.IndexByte(raw, '\\') >= 0))
-		a := splitAddress(text, string(r.System))
+		a := splitAddress(text, own)
 		return a, a.Name != ""
 	case '{':
-		return parseAddress(raw)
+		return parseAddress(raw, own, reference)
 	}
 	return Address{}, false
 }
@@ -63,8 +70,13 @@ func splitAddress(text, own string) Address {
 	return Address{System: system, Name: name}
 }
 
-// parseAddress reads {"system":…,"actor_id":…}, which was checked as JSON.
-func parseAddress(raw []byte) (a Address, ok bool) {
+// parseAddress reads {"system":…,"actor_id":…}, or the address that stands in a
+// reference and has no actor_id beside it.
+func parseAddress(raw []byte, own string, reference bool) (a Address, ok bool) {
+	var (
+		held    []byte // by the reference
+		foreign = true // there is no actor_id
+	)
 	s := jsontext.Scanner{Text: raw}
 	i, more := s.FirstMember(0)
 	for more {
@@ -84,17 +96,23 @@ func parseAddress(raw []byte) (a Address, ok bool) {
 		}
 		value := raw[start:end]
 		switch {
+		case name == nameHeldAddress:
+			held = value
 		case name == nameAddressSystem && value[0] == '"':
 			a.System = string(jsontext.Unquote(value, escaped))
 		case name == nameAddressID && value[0] == '"':
 			a.Name = string(jsontext.Unquote(value, escaped))
-			ok = a.Name != ""
+			ok, foreign = a.Name != "", false
 		case name == nameAddressID:
+			foreign = false
 			if a.ID, a.Name, ok = parseID(string(value)); !ok {
 				return Address{}, false
 			}
 		}
 		i, more = s.NextMember(end)
+	}
+	if foreign && reference {
+		return readAddress(held, own, false)
 	}
 	return a, ok
 }

@@ -24,9 +24,10 @@ const (
 const (
 	NoticeUnknownKind Class = "unknown_kind" // a kind that this version does not know
 	NoticeConflict    Class = "conflict"     // the identity of another record with other bytes
-	NoticeClockSkew   Class = "clock_skew"   // a timestamp more than a day ahead of the clock
+	NoticeClockSkew   Class = "clock_skew"   // a timestamp that is no date, or more than a day ahead of the clock
 	NoticeBlankLine   Class = "blank_line"   // nothing between two newlines
 	NoticeUnsealed    Class = "unsealed"     // valid, without a seal
+	NoticeUnverified  Class = "unverified"   // rewritten by the Python implementation, and no form of it verifies
 	NoticeInProgress  Class = "in_progress"  // an unfinished last line while a writer holds the lock
 )
 

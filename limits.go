@@ -14,4 +14,10 @@ const (
 	// counted. A publisher drops what nests deeper as "encode"; a parser calls
 	// it "corrupted".
 	MaxDepth = 64
+
+	// MinDate is the first timestamp that counts as a date, in Unix seconds: 9
+	// September 2001. A runtime whose clock does not know the date counts from the
+	// start of its machine, for example, and stays below it. A record that says such
+	// a time is shown and kept as if its time were not known: see [Record.HasDate].
+	MinDate = 1_000_000_000
 )

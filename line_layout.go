@@ -68,6 +68,7 @@ const (
 const (
 	nameAddressSystem   = "system"
 	nameAddressID       = "actor_id"
+	nameHeldAddress     = "_address"
 	beforeAddressSystem = `{"` + nameAddressSystem + `":`
 	beforeAddressID     = `,"` + nameAddressID + `":`
 )

@@ -90,7 +90,7 @@ type Stretch struct {
 }
 
 // countLines counts the lines that block begins with, as far as they have this
-// frame, verify, and have no timestamp behind latest.
+// frame, verify, and have a timestamp that is a date and not behind latest.
 func (f *frame) countLines(block []byte, latest int64) Stretch {
 	s := Stretch{Kind: f.kind, System: f.head[f.system : len(f.head)-1], Oldest: math.MaxInt64, Newest: math.MinInt64}
 	for {
@@ -99,7 +99,7 @@ func (f *frame) countLines(block []byte, latest int64) Stretch {
 			return s
 		}
 		t, _, _, ok := f.checkLine(block[s.Bytes : s.Bytes+n])
-		if !ok || t > latest {
+		if !ok || t > latest || t < minDate {
 			return s
 		}
 		s.Lines++

@@ -145,7 +145,7 @@ func TestParserSealedLinesLikeParseSealed(t *testing.T) {
 			for range got.Lines {
 				var rec Record
 				line, rest, ended := bytes.Cut(block, []byte("\n"))
-				if !ended || !ParseSealed(&rec, line) || rec.Time > latest || rec.Kind != last.Kind ||
+				if !ended || !ParseSealed(&rec, line) || rec.Time > latest || !rec.HasDate() || rec.Kind != last.Kind ||
 					string(rec.System) != string(last.System) || string(rec.Run) != string(last.Run) {
 					t.Fatalf("counted, behind %s:\n%s", last.Line, line)
 				}
@@ -161,7 +161,7 @@ func TestParserSealedLinesLikeParseSealed(t *testing.T) {
 				}
 			}
 			var next Record
-			if line, _, ended := bytes.Cut(block, []byte("\n")); ended && p.framed && ParseSealed(&next, line) && next.Time <= latest &&
+			if line, _, ended := bytes.Cut(block, []byte("\n")); ended && p.framed && ParseSealed(&next, line) && next.Time <= latest && next.HasDate() &&
 				next.Kind == last.Kind && string(next.System) == string(last.System) && string(next.Run) == string(last.Run) {
 				left++
 			}

@@ -255,7 +255,7 @@ func commonPrefix(a, b []byte) int {
 // unusual, nothing is remembered.
 func (s *shape) learnLine(rec *Record) {
 	s.line, s.scalars, s.values = s.line[:0], s.scalars[:0], s.values[:0]
-	if len(rec.Line) > maxShape || rec.HasIdentity() && !rec.Sealed {
+	if len(rec.Line) > maxShape || rec.HasIdentity() && !hasSealTail(rec.Line) {
 		return
 	}
 	for m := range s.index {

@@ -194,7 +194,8 @@ func (p *fullParser) fillRecord(rec *Record) bool {
 }
 
 // fillSeal checks what a line says that has at least one member of a seal. The
-// line of a rewrite by the Python implementation keeps its identity unsealed.
+// line of a rewrite by the Python implementation keeps its identity even if no
+// canonical form of it verifies.
 func (p *fullParser) fillSeal(rec *Record) bool {
 	if s, ok := cutSeal(p.Text, &sealed); ok && s.verifySum(p.Text) {
 		rec.Sealed, rec.Node, rec.Run, rec.Seq = true, s.node, s.run, s.seq
@@ -202,6 +203,7 @@ func (p *fullParser) fillSeal(rec *Record) bool {
 	}
 	if s, ok := cutSeal(p.Text, &rewritten); ok {
 		rec.Node, rec.Run, rec.Seq = s.node, s.run, s.seq
+		rec.Sealed = canonicalLine(p.Text) != nil
 		return true
 	}
 	for m := memberNode; m <= memberCRC; m++ {
@@ -257,11 +259,17 @@ func (p *fullParser) memberTime() (int64, bool) {
 // SealedIdentity fills rec with what the seal of a line vouches for, if it
 // verifies: Line, System, Sealed, Node, Run and Seq, and Kind where it is one of
 // ours. The line need not be a record, and may be of any length: whatever else is
-// wrong with it, its publisher has given it this number. False means that the seal
+// wrong with it, its publisher has given it this number. A line that the Python
+// implementation has rewritten counts as Parse counts it. False means that the seal
 // does not verify, or that the line cannot be read as far as its system.
 func SealedIdentity(rec *Record, line []byte) bool {
 	s, ok := cutSeal(line, &sealed)
-	if !ok || !s.verifySum(line) {
+	if ok {
+		ok = s.verifySum(line)
+	} else if s, ok = cutSeal(line, &rewritten); ok {
+		ok = canonicalLine(line) != nil
+	}
+	if !ok {
 		return false
 	}
 	p := fullParser{Scanner: jsontext.Scanner{Text: line}}

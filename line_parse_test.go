@@ -216,7 +216,7 @@ func TestParseManyOtherMembers(t *testing.T) {
 }
 
 // TestParseRewritten takes a line as a rewrite by Python's json module leaves
-// it: unsealed, with its identity.
+// it, with its identity; that its checksum is wrong is no damage.
 func TestParseRewritten(t *testing.T) {
 	line := `{"kind": "event", "system_id": "orders", "actor_address": "orders:cart", "event_type": "ActorStarted", "payload": {}, "timestamp": 1700000000.5, "node": "eu-1", "run": "k3f9x2ab7q04mzt1", "seq": 17, "crc": "1a2b3c4d"}`
 	rec, err := Parse([]byte(line))

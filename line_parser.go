@@ -64,7 +64,7 @@ func (p *Parser) Sealed(rec *Record, line []byte) bool {
 
 // SealedLines counts the lines that block begins with, as far as they are of the
 // sender and the stream of the line that [Parser.Sealed] has taken last, their
-// timestamps are not behind latest, and Sealed would take them too. It is for
+// timestamps are dates and not behind latest, and Sealed would take them too. It is for
 // whoever wants to know nothing else of them. A line ends at its newline; what
 // lacks one is not counted. It may count fewer lines than there are, and none.
 func (p *Parser) SealedLines(block []byte, latest int64) Stretch {

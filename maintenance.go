@@ -29,6 +29,7 @@ type ScanReport struct {
 	Lines         int64           `json:"lines"`   // blank ones too
 	Records       int64           `json:"records"` // lines that are not damaged
 	Sealed        int64           `json:"sealed"`
+	Unverified    int64           `json:"unverified,omitempty"` // with an identity that no checksum vouches for
 	Streams       []StreamSummary `json:"streams"`
 	Anomalies     []Anomaly       `json:"anomalies"` // the first MaxListed, in order of place
 	AnomalyCounts map[Class]int64 `json:"anomaly_counts"`
@@ -120,8 +121,11 @@ type CompactReport struct {
 	Removed       []StreamSummary `json:"removed"`
 	Deduped       []StreamSummary `json:"deduped,omitempty"` // of Removed, the exact duplicates
 	Damaged       int64           `json:"damaged"`           // lines left where they are
-	Pause         Duration        `json:"pause"`             // appends were held up so long
-	Counts        map[Class]int64 `json:"anomaly_counts,omitempty"`
+	// KeptUndated are the records that stayed only because they have no date: see
+	// [Record.HasDate].
+	KeptUndated int64           `json:"kept_undated,omitempty"`
+	Pause       Duration        `json:"pause"` // appends were held up so long
+	Counts      map[Class]int64 `json:"anomaly_counts,omitempty"`
 	// Limits says in words which bounds kept exact duplicates from being removed.
 	Limits []string `json:"limits,omitempty"`
 	// Groups are the consumer groups of others that lose entries.

@@ -15,7 +15,7 @@ type Query struct {
 	Nodes   []string // the seal's node; empty: every node
 
 	// Since and Until bound the record's timestamp: Since <= t < Until. The
-	// zero time is no bound.
+	// zero time is no bound. A record without a date is within every bound.
 	Since, Until time.Time
 
 	// Limit is the number of newest matches in append order to return; 0 is no
@@ -41,10 +41,7 @@ func (q *Query) Match(rec *Record) bool {
 	if len(q.Kinds) > 0 && !slices.Contains(q.Kinds, rec.Kind) {
 		return false
 	}
-	if !q.Since.IsZero() && rec.Time < q.Since.UnixMicro() {
-		return false
-	}
-	if !q.Until.IsZero() && rec.Time >= q.Until.UnixMicro() {
+	if rec.HasDate() && (!q.Since.IsZero() && rec.Time < q.Since.UnixMicro() || !q.Until.IsZero() && rec.Time >= q.Until.UnixMicro()) {
 		return false
 	}
 	return oneOf(q.Systems, rec.System) && oneOf(q.Types, rec.Type) && oneOf(q.Nodes, rec.Node) && q.matchActor(rec)

@@ -17,9 +17,9 @@ type Record struct {
 	Payload []byte // raw JSON of payload; nil for an audit
 	Time    int64  // the timestamp in microseconds since 1970
 
-	// Sealed is true for a seal whose checksum is right. Node, Run and Seq are
-	// set with it, and also for a line that a rewrite by the Python
-	// implementation left with its identity but without a seal.
+	// Sealed is true for a seal whose checksum is right, also after a rewrite by
+	// the Python implementation where a canonical form of the line verifies. Node,
+	// Run and Seq are set with it, and also where none does: see Unverified.
 	Sealed bool
 	Node   []byte
 	Run    []byte
@@ -28,6 +28,13 @@ type Record struct {
 
 // Timestamp returns when the record says it happened.
 func (r *Record) Timestamp() time.Time { return time.UnixMicro(r.Time).UTC() }
+
+// HasDate reports whether the timestamp can be a date: see [MinDate]. A record
+// without one never expires by age, and no bound of a query's time leaves it out.
+func (r *Record) HasDate() bool { return r.Time >= minDate }
+
+// minDate is MinDate in microseconds.
+const minDate = MinDate * 1_000_000
 
 // Stream returns the stream the record belongs to.
 func (r *Record) Stream() Stream { return Stream{System: string(r.System), Kind: r.Kind} }

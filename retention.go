@@ -73,7 +73,7 @@ func (r Retention) For(kind Kind) Limits {
 
 // View decides the view at one time T of one stream. Offer it the stream's
 // records from the newest to the oldest in append order; the ones for which
-// Keep returns true are the view: without the records whose timestamp is
+// Keep returns true are the view: without the records whose timestamp is a date
 // before T − Age; of these the last Records; of these the longest suffix whose
 // bytes fit in Bytes. It needs constant memory, whatever the stream's length.
 type View struct {
@@ -82,6 +82,7 @@ type View struct {
 	records int64
 	bytes   int64
 	full    bool
+	undated int64
 }
 
 // NewView returns the view at time t of a stream under limits l. A zero t
@@ -99,7 +100,8 @@ const minTime = -1 << 63
 // Keep reports whether the view holds the next older record, which has this
 // timestamp in microseconds and occupies size bytes with its newline.
 func (v *View) Keep(timestamp, size int64) bool {
-	if v.full || timestamp < v.oldest {
+	expired := timestamp < v.oldest
+	if v.full || expired && timestamp >= minDate {
 		return false
 	}
 	if v.limits.Records > 0 && v.records+1 > v.limits.Records ||
@@ -109,6 +111,9 @@ func (v *View) Keep(timestamp, size int64) bool {
 	}
 	v.records++
 	v.bytes += size
+	if expired {
+		v.undated++
+	}
 	return true
 }
 
@@ -136,4 +141,13 @@ func (vs *Views) Keep(rec *Record) bool {
 		vs.byStream[rec.Stream()] = v
 	}
 	return v.Keep(rec.Time, int64(len(rec.Line))+1)
+}
+
+// KeptUndated returns how many records the views hold that only their missing date
+// has kept from expiring by age.
+func (vs *Views) KeptUndated() (n int64) {
+	for _, v := range vs.byStream {
+		n += v.undated
+	}
+	return n
 }

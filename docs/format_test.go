@@ -224,7 +224,7 @@ func TestAcceptedForeignVectors(t *testing.T) {
 		case rec.Sealed:
 			got = "sealed"
 		case rec.HasIdentity():
-			got = "identity"
+			got = "unverified"
 		}
 		seen[what] = true
 		if got != what {

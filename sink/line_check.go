@@ -81,6 +81,8 @@ func (c *lineCheck) checkLine(sub *messageSubject, b []byte) papyra.RejectReason
 		}
 	}
 	switch {
+	case c.rec.Unverified():
+		return papyra.ClassChecksumMismatch
 	case c.rec.Kind != sub.stream.Kind:
 		return papyra.RejectKindMismatch
 	case string(c.rec.System) != sub.stream.System:

@@ -178,7 +178,7 @@ type accountRow struct {
 }
 
 // whole reports whether every record is stored, and nothing else is to be said.
-func (a accountRow) whole() bool { return a.Stored == a.Accepted && a.Conflicts == 0 }
+func (a accountRow) whole() bool { return a.Stored == a.Accepted && a.Conflicts+a.Unverified == 0 }
 
 // showAccountRuns shows the runs, those with missing records first, and returns how
 // many rows it did not show, all of them whole or beyond the bound.
@@ -249,6 +249,7 @@ func accountColumns(r *account.Result) []accountColumn {
 	all := []accountColumn{
 		{title: "ACCEPTED", value: func(c *account.Counts) uint64 { return c.Accepted }},
 		{title: "STORED", value: func(c *account.Counts) uint64 { return c.Stored }},
+		{title: "UNVERIFIED", value: func(c *account.Counts) uint64 { return c.Unverified }},
 		{title: "DROPPED", value: (*account.Counts).DroppedTotal},
 		{title: "REMOVED", value: (*account.Counts).RemovedTotal},
 		{title: "FILTERED", value: func(c *account.Counts) uint64 { return c.Filtered }},
@@ -308,6 +309,7 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 	add("filtered", t.Filtered, "the group does not take this system or category")
 	add("before", t.Before, "taken before the group first took the stream: not judged")
 	add("late", t.Late, "of these, confirmed by a broker before the store begins")
+	add("unverified", t.Unverified, "of the stored ones, rewritten so that no checksum vouches for them: scan --output json names them")
 	add("pending", t.Pending, fmt.Sprintf("younger than %s, or in the buffer of a live publisher: ask again later", time.Duration(r.Settle*float64(time.Second))))
 	add("duplicates", t.Duplicates, "copies of records, sent again: readers show one")
 	add("conflicts", t.Conflicts, "other records with the number of one: scan --full finds them")

@@ -145,6 +145,9 @@ func (c *call) showCompaction(r *compactResult, retention string) {
 	for _, limit := range r.CompactReport.Limits {
 		s.printf("%s  %s\n", s.paint(yellow, "PARTLY"), limit)
 	}
+	if n := r.KeptUndated; n > 0 {
+		s.printf("%s  %s because their timestamps are no dates: only --keep-records and --keep-bytes limit these\n", s.paint(yellow, "NO DATE"), human.Plural(n, "record stays", "records stay"))
+	}
 	if r.Damaged > 0 {
 		s.printf("%s  %s left in place\n", s.paint(red, "DAMAGED"), human.Plural(r.Damaged, "damaged line is", "damaged lines are"))
 	}

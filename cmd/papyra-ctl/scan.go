@@ -94,9 +94,8 @@ func (c *call) runScan(ctx context.Context, store papyra.Store, o papyra.ScanOpt
 func (c *call) showScan(r *papyra.ScanReport) {
 	s := c.out
 	c.showVerdict(r)
-	s.printf("looked at %s in %s: %s, %s sealed, %s unsealed",
-		human.Bytes(r.Bytes), human.Plural(r.Lines, "line", "lines"),
-		human.Plural(r.Records, "record", "records"), human.Count(r.Sealed), human.Count(r.Records-r.Sealed))
+	s.printf("looked at %s in %s: %s, %s", human.Bytes(r.Bytes), human.Plural(r.Lines, "line", "lines"),
+		human.Plural(r.Records, "record", "records"), human.Seals(r.Sealed, r.Records-r.Sealed-r.Unverified, r.Unverified))
 	if r.Files > 1 {
 		s.printf(", in %d files", r.Files)
 	}

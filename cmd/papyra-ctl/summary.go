@@ -76,9 +76,9 @@ func (c *call) summary() error {
 
 func (c *call) showSummary(r *inspect.Summary, retention string) {
 	s := c.out
-	s.printf("%s, %s, in %s; %s sealed, %s unsealed\n",
+	s.printf("%s, %s, in %s; %s\n",
 		human.Plural(r.Records, "record", "records"), human.Bytes(r.Bytes), human.Plural(int64(len(r.Streams)), "stream", "streams"),
-		human.Count(r.Sealed), human.Count(r.Unsealed))
+		human.Seals(r.Sealed, r.Unsealed, r.Unverified))
 	if retention == "" {
 		retention = "none given: everything is counted"
 	}

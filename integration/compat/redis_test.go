@@ -233,8 +233,8 @@ func TestStreamsRewriteByPythonKeepsTheIdentity(t *testing.T) {
 		}
 		sameIdentities(t, bySystem(s.records(kind)), bySystem(sealed[kind]))
 	}
-	if r := scan(t, s.ours); !r.Clean() || r.NoticeCounts[papyra.NoticeUnsealed] != int64(total) {
-		t.Errorf("scan after the rewrite: %v, notices %v; want %d unsealed", r.AnomalyCounts, r.NoticeCounts, total)
+	if r := scan(t, s.ours); !r.Clean() || r.Sealed < int64(total) || len(r.NoticeCounts) != 0 {
+		t.Errorf("scan after the rewrite: %v, notices %v, %d sealed; want no notice and at least %d", r.AnomalyCounts, r.NoticeCounts, r.Sealed, total)
 	}
 	s.reads("orders", "orders", facts)
 	add(t, s.ours, sealedLine(t, 100))

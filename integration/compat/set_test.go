@@ -379,8 +379,8 @@ func TestSetRewriteByPythonKeepsTheIdentity(t *testing.T) {
 				want[papyra.ClassLeftover] = 1 // NAME.<n>.quarantine.<ms>, beside the set by default
 			}
 			report := scan(t, s.ours)
-			if report.NoticeCounts[papyra.NoticeUnsealed] != int64(len(sealed)) || report.AnomalyCounts[papyra.ClassLeftover] != want[papyra.ClassLeftover] || len(report.AnomalyCounts) != len(want) {
-				t.Errorf("scan after the rewrite: %v, notices %v; want %v and %d unsealed", report.AnomalyCounts, report.NoticeCounts, want, len(sealed))
+			if report.Sealed != int64(len(sealed)) || len(report.NoticeCounts) != 0 || report.AnomalyCounts[papyra.ClassLeftover] != want[papyra.ClassLeftover] || len(report.AnomalyCounts) != len(want) {
+				t.Errorf("scan after the rewrite: %v, notices %v; want %v and %d sealed", report.AnomalyCounts, report.NoticeCounts, want, len(sealed))
 			}
 			sameIdentities(t, all(t, s.ours, papyra.Query{}), sealed)
 			if rewrite.name != "quarantine" {

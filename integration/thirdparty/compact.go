@@ -165,6 +165,7 @@ func (c *compaction) finish() *papyra.CompactReport {
 	records, bytes := c.gone.total("")
 	r.RecordsAfter, r.BytesAfter = r.RecordsBefore-records, r.BytesBefore-bytes
 	r.Removed = c.gone.list()
+	r.KeptUndated = c.views.KeptUndated()
 	if c.o.Dedupe {
 		r.Deduped = c.doubles.streams.list()
 	}

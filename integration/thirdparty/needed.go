@@ -120,7 +120,7 @@ func (n *neededReports) keep(rec *papyra.Record, inView bool) bool {
 	if inView || rec.Kind != papyra.KindReport {
 		return inView
 	}
-	if n.limits.Bytes > 0 && rec.Time >= n.oldest && !n.ended[string(rec.System)] {
+	if n.limits.Bytes > 0 && (rec.Time >= n.oldest || !rec.HasDate()) && !n.ended[string(rec.System)] {
 		// This one ended the view: it did not fit. Without it a smaller one that is
 		// older, and stays because it is needed, would fit.
 		n.ended[string(rec.System)] = true

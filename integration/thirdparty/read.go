@@ -44,7 +44,7 @@ type copies struct {
 // bytes are enough: the identity is among them. What has none is never a
 // duplicate.
 func (c *copies) again(rec *papyra.Record) bool {
-	return rec.HasIdentity() && c.met(rec.Line)
+	return rec.HasIdentity() && c.met(rec.Canonical())
 }
 
 func (c *copies) met(data []byte) bool {

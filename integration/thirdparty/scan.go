@@ -64,7 +64,8 @@ func (s *Shelf) scan(ctx context.Context, o papyra.ScanOptions, mine bool) (*pap
 	}
 	r := sc.report
 	r.Streams = sc.streams.list()
-	if n := r.Records - r.Sealed; n > 0 {
+	r.Unverified = r.NoticeCounts[papyra.NoticeUnverified]
+	if n := r.Records - r.Sealed - r.Unverified; n > 0 {
 		r.NoticeCounts[papyra.NoticeUnsealed] = n
 	}
 	if sc.met.full || sc.ids.full {
@@ -116,8 +117,14 @@ func (sc *scanner) record(rec *papyra.Record, place papyra.Anomaly) {
 	if rec.Kind == papyra.KindUnknown {
 		sc.notice(place, papyra.NoticeUnknownKind, "")
 	}
+	if rec.Unverified() {
+		sc.notice(place, papyra.NoticeUnverified, fmt.Sprintf("run %s number %d was rewritten, and its checksum cannot be checked any more", rec.Run, rec.Seq))
+	}
 	if !sc.o.Now.IsZero() && rec.Timestamp().After(sc.o.Now.Add(skew)) {
 		sc.notice(place, papyra.NoticeClockSkew, "timestamp "+rec.Timestamp().Format(time.RFC3339)+" is ahead of the clock")
+	}
+	if !sc.o.Now.IsZero() && !rec.HasDate() {
+		sc.notice(place, papyra.NoticeClockSkew, fmt.Sprintf("timestamp %.6f is no date", float64(rec.Time)/1e6))
 	}
 	if !sc.o.Full || !rec.HasIdentity() {
 		return

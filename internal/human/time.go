@@ -63,20 +63,35 @@ func inRange(s string, t time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// Seconds shows a timestamp of a report, in Unix seconds; none is "-".
+// Seconds shows a timestamp of a report, in Unix seconds; none is "-", and one that
+// is no date is "no date: 12.500 s".
 func Seconds(seconds float64) string {
-	if seconds == 0 {
+	switch {
+	case seconds == 0:
 		return "-"
+	case seconds < firstDate:
+		return noDate(seconds)
 	}
 	return time.UnixMilli(int64(seconds * 1000)).UTC().Format(TimeFormat)
 }
 
 // Briefly is [Seconds] without milliseconds.
 func Briefly(seconds float64) string {
+	if seconds < firstDate {
+		return noDate(seconds)
+	}
 	return time.Unix(int64(seconds), 0).UTC().Format(time.DateTime)
 }
 
-// Micros shows a record's timestamp, in Unix microseconds.
+// firstDate is papyra.MinDate: below it are times of clocks that do not know the date.
+const firstDate = 1_000_000_000
+
+func noDate(seconds float64) string { return fmt.Sprintf("no date: %.3f s", seconds) }
+
+// Micros shows a record's timestamp, in Unix microseconds, as Seconds does.
 func Micros(micros int64) string {
+	if micros < firstDate*1e6 {
+		return noDate(float64(micros) / 1e6)
+	}
 	return time.UnixMicro(micros).UTC().Format(TimeFormat)
 }

@@ -28,10 +28,10 @@ func (ids *Identities) Copies() *Copies {
 	return &Copies{repeats: ids.repeats(), seen: map[[sha256.Size]byte]struct{}{}, bound: maxCopied}
 }
 
-// Copy reports whether the suspect rec has the bytes of one that was offered
-// before. The identity is a part of the bytes, so equal bytes are enough.
+// Copy reports whether the suspect rec is a copy of one that was offered before.
+// The identity is a part of the bytes, so equal canonical lines are enough.
 func (c *Copies) Copy(rec *papyra.Record) bool {
-	sum := sha256.Sum256(rec.Line)
+	sum := sha256.Sum256(rec.Canonical())
 	if _, ok := c.seen[sum]; ok {
 		return true
 	}

@@ -48,14 +48,13 @@ func equal(a []int, b ...int) bool {
 
 func TestCopies(t *testing.T) {
 	l := testrecord.New(1).Events(5)
-	spaced := func(line []byte) []byte { // by the Python implementation
-		return bytes.ReplaceAll(bytes.ReplaceAll(line, []byte(`":`), []byte(`": `)), []byte(`,"`), []byte(`, "`))
-	}
+	spaced := func(line []byte) []byte { return testrecord.Rewritten(line, true) }
+	changed := bytes.Replace(spaced(l[0]), []byte("text"), []byte("tExt"), 1)
 	plain := []byte(`{"kind":"event","system_id":"a","actor_address":"a:b","event_type":"x","payload":1,"timestamp":1}`)
-	// The same identity with other bytes is no copy; without an identity nothing is.
-	found, limits := copies(t, 0, l[0], plain, spaced(l[0]), l[1], plain, l[0], spaced(l[0]), l[2], l[1], l[1])
-	if !equal(found, 5, 6, 8, 9) || len(limits) > 0 {
-		t.Errorf("copies %v, limits %q; want 5, 6, 8 and 9 and no limits", found, limits)
+	// The same identity with other text is no copy; without an identity nothing is.
+	found, limits := copies(t, 0, l[0], plain, changed, l[1], plain, l[0], changed, l[2], l[1], spaced(l[1]), spaced(l[0]))
+	if !equal(found, 5, 6, 8, 9, 10) || len(limits) > 0 {
+		t.Errorf("copies %v, limits %q; want 5, 6, 8, 9 and 10 and no limits", found, limits)
 	}
 	// One run and number in two systems or categories are two records.
 	other := testrecord.New(1)

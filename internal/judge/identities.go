@@ -157,7 +157,7 @@ func (r *Repeated) Conflict(rec *papyra.Record) bool {
 	}
 	r.key = binary.LittleEndian.AppendUint64(r.key, rec.Seq)
 	identity := [2]uint64{maphash.Bytes(r.seed, r.key), maphash.Bytes(r.seed2, r.key)}
-	line := maphash.Bytes(r.seed, rec.Line)
+	line := maphash.Bytes(r.seed, rec.Canonical())
 	lines, known := r.first[identity]
 	for _, other := range lines {
 		if other == line {

@@ -34,7 +34,7 @@ func (s *Series) Line(rec *papyra.Record, line []byte, full bool) (Verdict, *pap
 }
 
 // Trusted counts the lines that block begins with, as far as Line without full
-// would find them valid, of the last line's stream, and not behind latest. It
+// would find them valid, of the last line's stream, and of a date not behind latest. It
 // may count fewer.
 func (s *Series) Trusted(block []byte, latest int64) papyra.Stretch {
 	return s.parser.SealedLines(block, latest)

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -148,10 +149,16 @@ func (f *Findings) Notice(a papyra.Anomaly) {
 // Remarkable reports whether [Findings.Look] has something to say of a record,
 // so that the caller needs to know its place only then.
 func (f *Findings) Remarkable(rec *papyra.Record) bool {
-	return rec.Kind == papyra.KindUnknown || f.skew != 0 && rec.Time > f.skew
+	return rec.Kind == papyra.KindUnknown || rec.Unverified() || f.isSkewed(rec)
 }
 
-// Latest is the timestamp up to which no record of a known kind is remarkable.
+// isSkewed reports whether the clock of the record's sender is wrong.
+func (f *Findings) isSkewed(rec *papyra.Record) bool {
+	return f.skew != 0 && (rec.Time > f.skew || !rec.HasDate())
+}
+
+// Latest is the timestamp up to which no sealed record of a known kind with a date is
+// remarkable.
 func (f *Findings) Latest() int64 {
 	if f.skew == 0 {
 		return math.MaxInt64
@@ -166,11 +173,27 @@ func (f *Findings) Look(rec *papyra.Record, at papyra.Anomaly) {
 		at.Class, at.Detail = papyra.NoticeUnknownKind, ""
 		f.Notice(at)
 	}
-	if f.skew != 0 && rec.Time > f.skew {
-		at.Class = papyra.NoticeClockSkew
-		at.Detail = "timestamp " + rec.Timestamp().Format("2006-01-02T15:04:05Z07:00") + " is ahead of the clock"
+	if rec.Unverified() {
+		at.Class, at.Detail = papyra.NoticeUnverified, UnverifiedDetail(rec)
 		f.Notice(at)
 	}
+	if f.isSkewed(rec) {
+		at.Class, at.Detail = papyra.NoticeClockSkew, skewDetail(rec)
+		f.Notice(at)
+	}
+}
+
+// UnverifiedDetail says what an unverified record is about.
+func UnverifiedDetail(rec *papyra.Record) string {
+	return fmt.Sprintf("run %s number %d was rewritten, and its checksum cannot be checked any more", rec.Run, rec.Seq)
+}
+
+// skewDetail says what is wrong with the time of a record.
+func skewDetail(rec *papyra.Record) string {
+	if !rec.HasDate() {
+		return fmt.Sprintf("timestamp %.6f is no date: the sender's clock counts from another moment than 1970", float64(rec.Time)/1e6)
+	}
+	return "timestamp " + rec.Timestamp().Format("2006-01-02T15:04:05Z07:00") + " is ahead of the clock"
 }
 
 // Merge adds the findings of the part that follows, whose line numbers begin
@@ -216,7 +239,8 @@ func Report(backend string, t *Tally, f *Findings) *papyra.ScanReport {
 		Notices:       append([]papyra.Anomaly{}, f.notices...),
 		NoticeCounts:  maps.Clone(f.noticeCount),
 	}
-	if n := t.Records - t.Sealed; n > 0 {
+	r.Unverified = f.noticeCount[papyra.NoticeUnverified]
+	if n := t.Records - t.Sealed - r.Unverified; n > 0 {
 		r.NoticeCounts[papyra.NoticeUnsealed] = n
 	}
 	if t.Blank > 0 {

@@ -140,6 +140,7 @@ func (c *compaction) report(backend string) *papyra.CompactReport {
 		RecordsBefore: c.records, RecordsAfter: c.records - expired.Records() - copies.Records(),
 		BytesBefore: c.bytes, BytesAfter: c.bytes - expired.Bytes() - copies.Bytes(),
 		Removed: papyra.SumStreams(expired.Streams(), copies.Streams()), Damaged: c.damaged,
+		KeptUndated: c.keeper.KeptUndated(),
 	}
 	if c.damaged > 0 {
 		r.Counts = c.counts

@@ -33,6 +33,9 @@ func NewKeeper(r papyra.Retention, at time.Time) *Keeper {
 	return k
 }
 
+// KeptUndated returns how many records stay only because they have no date.
+func (k *Keeper) KeptUndated() int64 { return k.views.KeptUndated() }
+
 // NeedsSurvey reports whether Survey must see the records before Keep does.
 func (k *Keeper) NeedsSurvey() bool { return !k.reports.IsZero() }
 
@@ -45,7 +48,7 @@ func (k *Keeper) Keep(rec *papyra.Record) bool {
 	if rec.Kind != papyra.KindReport || !k.NeedsSurvey() {
 		return keep
 	}
-	if !keep && k.reports.Bytes > 0 && rec.Time >= k.oldest && !k.viewEnded[string(rec.System)] {
+	if !keep && k.reports.Bytes > 0 && (rec.Time >= k.oldest || !rec.HasDate()) && !k.viewEnded[string(rec.System)] {
 		// This is the newest report that does not fit into the bytes of the view,
 		// and so it ends the view. If it went, an older and smaller report that is
 		// kept for the account would fit into the view, and readers would see it.

@@ -86,7 +86,8 @@ func (s *Seen) Before(rec *papyra.Record) bool {
 		return false
 	}
 	// The identity is part of the bytes, so equal bytes are enough.
-	key := [2]uint64{maphash.Bytes(s.seeds[0], rec.Line), maphash.Bytes(s.seeds[1], rec.Line)}
+	line := rec.Canonical()
+	key := [2]uint64{maphash.Bytes(s.seeds[0], line), maphash.Bytes(s.seeds[1], line)}
 	if _, ok := s.recent[key]; ok {
 		return true
 	}

@@ -80,6 +80,12 @@ func (s *Source) Events(n int) [][]byte {
 	return out
 }
 
+// EventsAt returns the next n events of system "orders", the first a second after at.
+func (s *Source) EventsAt(at time.Time, n int) [][]byte {
+	s.now = at
+	return s.Events(n)
+}
+
 // Batch returns lines as a batch. Each must be a record.
 func Batch(lines ...[]byte) *papyra.Batch {
 	b := &papyra.Batch{}

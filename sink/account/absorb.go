@@ -88,6 +88,11 @@ func (r *run) absorb(from *run) {
 
 func (s *series) absorb(from *series) {
 	s.stored.Absorb(&from.stored)
+	if s.rewritten == nil {
+		s.rewritten = from.rewritten
+	} else if from.rewritten != nil {
+		s.rewritten.Absorb(from.rewritten)
+	}
 	s.raise(from.reach)
 	if s.quiet == nil {
 		s.quiet = from.quiet

@@ -65,6 +65,7 @@ func ordered[K cmp.Ordered, V any](m map[K]V, order []K) []K {
 
 // balance gives every number of a series above its base exactly one place.
 func balance(s *series, removed []*removedKind, v verdictBounds) tally {
+	s.settle()
 	known := s.stored.Set()
 	if len(s.drops) > 0 || len(removed) > 0 {
 		known = known.Clone()
@@ -79,6 +80,9 @@ func balance(s *series, removed []*removedKind, v verdictBounds) tally {
 	}
 	c.Accepted = s.highest - s.base
 	c.Stored = above()
+	if s.unverified != nil {
+		c.Unverified = s.unverified.CountBetween(s.base, s.highest)
+	}
 	for _, reason := range ordered(s.drops, reasonOrder) {
 		c.addDropped(reason, claim(&s.drops[reason].named))
 	}

@@ -79,8 +79,12 @@ func (f *reportFacts) of(kind papyra.Kind) reportedCategory {
 
 // series is what a store says of one run and category.
 type series struct {
-	stored  numset.Counted
-	charged uint64 // bytes of stored
+	stored  numset.Counted // what records bear whose seal verifies; after settle, also what others bear
+	charged uint64         // bytes of stored
+	// rewritten are those that records bear whose seal does not verify any more; nil
+	// for none.
+	rewritten  *numset.Counted
+	unverified *numset.Set // those of rewritten that are not in stored, after settle
 	reach
 	drops map[papyra.DropReason]*drops
 	quiet *[len(publisherReasons)]uint64 // up to these numbers a report knew of no drop; nil for none
@@ -190,8 +194,8 @@ func (b *book) addRecord(rec *papyra.Record) {
 		return
 	}
 	s := r.seriesOf(b.a, rec.Kind)
-	s.stored.Add(rec.Seq)
-	if s.stored.Added()%weighEvery == 0 {
+	s.addStored(rec)
+	if s.added()%weighEvery == 0 {
 		s.weigh(b.a, r.of)
 	}
 	b.a.noteTaken(&s.reach, rec.Seq, rec.Time, rec.Kind == papyra.KindReport)
@@ -201,9 +205,45 @@ func (b *book) addRecord(rec *papyra.Record) {
 	}
 }
 
+// addStored enters the number of a stored record.
+func (s *series) addStored(rec *papyra.Record) {
+	if rec.Sealed {
+		s.stored.Add(rec.Seq)
+		return
+	}
+	if s.rewritten == nil {
+		s.rewritten = &numset.Counted{}
+	}
+	s.rewritten.Add(rec.Seq)
+}
+
+// added returns how many records were entered.
+func (s *series) added() uint64 {
+	if s.rewritten == nil {
+		return s.stored.Added()
+	}
+	return s.stored.Added() + s.rewritten.Added()
+}
+
+// settle counts what only rewritten records bear as stored, and keeps apart which
+// these are. Nothing is added afterwards.
+func (s *series) settle() {
+	if s.rewritten == nil {
+		return
+	}
+	s.unverified = s.rewritten.Set().Clone()
+	s.unverified.Subtract(s.stored.Set())
+	s.stored.Absorb(s.rewritten)
+	s.rewritten = nil
+}
+
 // weigh charges what the numbers that were met take by now.
 func (s *series) weigh(a *Account, t *tenant) {
-	if now := s.stored.Bytes(); now > s.charged {
+	now := s.stored.Bytes()
+	if s.rewritten != nil {
+		now += s.rewritten.Bytes()
+	}
+	if now > s.charged {
 		a.charge(t, now-s.charged)
 		s.charged = now
 	}
@@ -269,9 +309,9 @@ func (r *run) seriesOf(a *Account, kind papyra.Kind) *series {
 	return r.series[kind]
 }
 
-// noteTaken notes that the number n had been taken at a time. Only a report may
-// say that this was before the window: the time of another record is what its
-// runtime claims.
+// noteTaken notes that the number n had been taken at a time. Only a report with a
+// date may say that this was before the window: the time of another record is what
+// its runtime claims.
 func (a *Account) noteTaken(s *reach, n uint64, at int64, reported bool) {
 	if n > maxSeq {
 		return
@@ -280,7 +320,7 @@ func (a *Account) noteTaken(s *reach, n uint64, at int64, reported bool) {
 	if at <= a.cutoff {
 		s.settled = max(s.settled, n)
 	}
-	if reported && at < a.since {
+	if reported && a.beforeWindow(at) {
 		s.base = max(s.base, n)
 	}
 }

@@ -73,7 +73,12 @@ func newJudgement(a *Account, l *ledger) *judgement {
 }
 
 // outsideWindow reports whether all that a run said was before the window.
-func (a *Account) outsideWindow(r *run) bool { return r.last != math.MinInt64 && r.last < a.since }
+func (a *Account) outsideWindow(r *run) bool {
+	return a.beforeWindow(r.first) && a.beforeWindow(r.last)
+}
+
+// beforeWindow reports whether a time is a date before the window.
+func (a *Account) beforeWindow(at int64) bool { return at >= papyra.MinDate*1e6 && at < a.since }
 
 // runState says what is known of the end of a run.
 func (j *judgement) runState(r *run) RunState {
@@ -162,7 +167,7 @@ func (j *judgement) revisit(rec *papyra.Record) {
 		s.times[rec.Seq] = rec.Time
 	}
 	if s.versions != nil && rec.Seq > s.base {
-		s.versions.seeCopy(rec.Seq, maphash.Bytes(j.a.seed, rec.Line))
+		s.versions.seeCopy(rec.Seq, maphash.Bytes(j.a.seed, rec.Canonical()))
 	}
 }
 

@@ -78,6 +78,10 @@ type Counts struct {
 	// received them before the stores begin. It is at least so many.
 	Late uint64 `json:"late,omitempty"`
 
+	// Unverified are those of Stored that only such records bear as the Python
+	// implementation has rewritten so that no checksum vouches for them any more.
+	Unverified uint64 `json:"unverified,omitempty"`
+
 	// Unnamed are those of Dropped and Removed that a report counts without
 	// saying which they are.
 	Unnamed uint64 `json:"unnamed"`
@@ -139,6 +143,7 @@ func (c *Counts) addCounts(o *Counts) {
 	c.Late = sumOf(c.Late, o.Late)
 	c.Pending = sumOf(c.Pending, o.Pending)
 	c.Missing = sumOf(c.Missing, o.Missing)
+	c.Unverified = sumOf(c.Unverified, o.Unverified)
 	c.Unnamed = sumOf(c.Unnamed, o.Unnamed)
 	c.Duplicates = sumOf(c.Duplicates, o.Duplicates)
 	c.Conflicts = sumOf(c.Conflicts, o.Conflicts)

@@ -14,8 +14,9 @@ type Summary struct {
 	Bytes       int64         `json:"bytes"`
 	Sealed      int64         `json:"sealed"`
 	Unsealed    int64         `json:"unsealed"`
-	Damaged     int64         `json:"damaged"`          // lines passed over
-	Oldest      float64       `json:"oldest,omitempty"` // Unix seconds
+	Unverified  int64         `json:"unverified,omitempty"` // with an identity that no checksum vouches for
+	Damaged     int64         `json:"damaged"`              // lines passed over
+	Oldest      float64       `json:"oldest,omitempty"`     // Unix seconds
 	Newest      float64       `json:"newest,omitempty"`
 	Streams     []StreamCount `json:"streams"`      // in the order of papyra.CompareStreams
 	Runs        []RunCount    `json:"runs"`         // the one seen last is first
@@ -31,8 +32,9 @@ type Summary struct {
 // StreamCount counts one stream.
 type StreamCount struct {
 	papyra.StreamSummary
-	Sealed   int64 `json:"sealed"`
-	Unsealed int64 `json:"unsealed"`
+	Sealed     int64 `json:"sealed"`
+	Unsealed   int64 `json:"unsealed"`
+	Unverified int64 `json:"unverified,omitempty"`
 }
 
 // RunCount is one start of a publisher.
@@ -114,9 +116,12 @@ func (s *summarizer) addRecord(rec *papyra.Record) {
 	st.Records++
 	st.Bytes += size
 	st.Oldest, st.Newest = min(st.Oldest, when), max(st.Newest, when)
-	if rec.Sealed {
+	switch {
+	case rec.Sealed:
 		st.Sealed++
-	} else {
+	case rec.Unverified():
+		st.Unverified++
+	default:
 		st.Unsealed++
 	}
 	s.removed.addReport(rec)
@@ -174,6 +179,7 @@ func (s *summarizer) summary() *Summary {
 		r.Bytes += st.Bytes
 		r.Sealed += st.Sealed
 		r.Unsealed += st.Unsealed
+		r.Unverified += st.Unverified
 		r.Oldest, r.Newest = min(r.Oldest, st.Oldest), max(r.Newest, st.Newest)
 		r.Streams = append(r.Streams, *st)
 	}

@@ -21,6 +21,7 @@ type StoreTotal struct {
 	Lines         int64                  `json:"lines"`
 	Records       int64                  `json:"records"`
 	Sealed        int64                  `json:"sealed"`
+	Unverified    int64                  `json:"unverified,omitempty"`
 	AnomalyCounts map[papyra.Class]int64 `json:"anomaly_counts"`
 	NoticeCounts  map[papyra.Class]int64 `json:"notice_counts"`
 	Incomplete    bool                   `json:"incomplete"`
@@ -46,6 +47,7 @@ func (t *ScanTotal) AddReport(r *papyra.ScanReport) {
 	t.Lines += r.Lines
 	t.Records += r.Records
 	t.Sealed += r.Sealed
+	t.Unverified += r.Unverified
 	t.Streams = papyra.SumStreams(t.Streams, r.Streams)
 	t.Anomalies = append(t.Anomalies, r.Anomalies...)
 	t.Notices = append(t.Notices, r.Notices...)
@@ -56,7 +58,7 @@ func (t *ScanTotal) AddReport(r *papyra.ScanReport) {
 	t.Limits = append(t.Limits, r.Limits...)
 	own := StoreTotal{
 		Backend: r.Backend, Clean: r.Clean(),
-		Files: r.Files, Bytes: r.Bytes, Lines: r.Lines, Records: r.Records, Sealed: r.Sealed,
+		Files: r.Files, Bytes: r.Bytes, Lines: r.Lines, Records: r.Records, Sealed: r.Sealed, Unverified: r.Unverified,
 		AnomalyCounts: map[papyra.Class]int64{}, NoticeCounts: map[papyra.Class]int64{},
 		Incomplete: r.Incomplete,
 	}

@@ -125,9 +125,9 @@ func isAct(rec *papyra.Record) bool {
 // actSet knows the reports of acts that a store holds, 32 bytes for each.
 type actSet map[[sha256.Size]byte]struct{}
 
-func (s actSet) add(rec *papyra.Record) { s[sha256.Sum256(rec.Line)] = struct{}{} }
+func (s actSet) add(rec *papyra.Record) { s[sha256.Sum256(rec.Canonical())] = struct{}{} }
 
 func (s actSet) has(rec *papyra.Record) bool {
-	_, ok := s[sha256.Sum256(rec.Line)]
+	_, ok := s[sha256.Sum256(rec.Canonical())]
 	return ok
 }

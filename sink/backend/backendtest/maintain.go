@@ -373,7 +373,7 @@ func scanFinds(t *testing.T, m Medium) {
 		m.Plant(t, d.line)
 		want[d.class]++
 	}
-	unknown := []byte(`{"kind":"of tomorrow","system_id":"orders","timestamp":1,"x":{}}`)
+	unknown := []byte(`{"kind":"of tomorrow","system_id":"orders","timestamp":1700000000,"x":{}}`)
 	future := unsealedEvent("x", "a:b", "n", testrecord.Start.Add(48*time.Hour))
 	store(t, b, testrecord.Batch(unknown, future))
 	for _, full := range []bool{false, true} {

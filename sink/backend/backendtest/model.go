@@ -31,7 +31,7 @@ func modelViews(lines []string, r papyra.Retention, t time.Time) map[papyra.Stre
 		var view []string
 		for _, line := range all {
 			rec := mustParse(line)
-			if limits.Age > 0 && rec.Timestamp().Before(t.Add(-limits.Age)) {
+			if limits.Age > 0 && rec.HasDate() && rec.Timestamp().Before(t.Add(-limits.Age)) {
 				continue
 			}
 			view = append(view, line)

@@ -1,0 +1,11 @@
+package human
+
+// Seals says of how many records a checksum vouches for their identity: "12 sealed,
+// 3 unsealed", and ", 1 unverified" where there are such.
+func Seals(sealed, unsealed, unverified int64) string {
+	text := Count(sealed) + " sealed, " + Count(unsealed) + " unsealed"
+	if unverified > 0 {
+		text += ", " + Count(unverified) + " unverified"
+	}
+	return text
+}
