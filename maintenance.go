@@ -74,6 +74,10 @@ type RecoverOptions struct {
 	DryRun        bool
 	Now           time.Time
 	Progress      Progress
+	// Approve is called, unless it is nil, before a recovery that would move something
+	// writes anything; the plan has Before and Doubt. Its error ends the act, and
+	// Recover returns it as it is. A dry run does not ask.
+	Approve func(plan *RecoverReport) error
 }
 
 // RecoverReport is what a recovery did, or with DryRun would do.
@@ -90,6 +94,8 @@ type RecoverReport struct {
 	Act        string `json:"act,omitempty"` // id that RemovalReport and RecoveryPerformed carry
 	// Groups are the consumer groups of others that lose entries.
 	Groups []RemovedGroup `json:"groups,omitempty"`
+	// Doubt is that of RecoverDoubt. A library goes on all the same.
+	Doubt string `json:"doubt,omitempty"`
 }
 
 // CompactOptions say what compaction removes: first what the view at At does
@@ -106,6 +112,10 @@ type CompactOptions struct {
 	At       time.Time // the one moment T of the view; zero is an error
 	DryRun   bool
 	Progress Progress
+	// Approve is called, unless it is nil, before a compaction that would remove
+	// something writes anything; the plan is what a dry run reports. Its error ends the
+	// act, and Compact returns it as it is. A dry run does not ask.
+	Approve func(plan *CompactReport) error
 }
 
 // CompactReport is what a compaction did, or with DryRun would do.
@@ -130,6 +140,8 @@ type CompactReport struct {
 	Limits []string `json:"limits,omitempty"`
 	// Groups are the consumer groups of others that lose entries.
 	Groups []RemovedGroup `json:"groups,omitempty"`
+	// Doubt is that of NewestRecord. A library goes on all the same.
+	Doubt string `json:"doubt,omitempty"`
 }
 
 // ConsumerGroup is a consumer group that some other program has on a stream of a

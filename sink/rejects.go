@@ -234,6 +234,10 @@ func (r *rejectFile) openFile() error {
 	if err == nil && !info.Mode().IsRegular() {
 		err = errors.New("it is not a regular file")
 	}
+	if err == nil && info.Sys().(*syscall.Stat_t).Nlink > 1 {
+		// Whoever put it there may mean the file that has the other name.
+		err = errors.New("the file has another name too, a hard link: remove this one")
+	}
 	if err != nil {
 		f.Close()
 		return fmt.Errorf("open the reject file: %w", err)

@@ -150,3 +150,36 @@ func TestRejectsBeyondTheBufferAreCounted(t *testing.T) {
 		t.Error("the true length of a long line is not there")
 	}
 }
+
+// In a shared directory somebody may put a hard link to another file in the place of
+// the reject file: nothing is written to it.
+func TestRejectFileThatIsAHardLink(t *testing.T) {
+	dir := t.TempDir()
+	path, letter := filepath.Join(dir, ".r.rejected"), filepath.Join(dir, "letter")
+	if err := os.WriteFile(letter, []byte("without its newline"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(letter, path); err != nil {
+		t.Fatal(err)
+	}
+	r := newRejectFile(path, testSink(t, Config{}).log)
+	reject := func() {
+		r.addReject(testTime, "s", papyra.ClassCorrupted, []byte("line"))
+		r.flushLines()
+	}
+	reject()
+	if got := readAll(t, letter); got != "without its newline" {
+		t.Errorf("the other name's file holds %q", got)
+	}
+	if notKept, _ := r.keptCounts(); notKept != 1 {
+		t.Errorf("%d rejects count as not kept, want 1", notKept)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	reject()
+	r.closeFile()
+	if got := readAll(t, path); !strings.Contains(got, `"length":4`) {
+		t.Errorf("after the link is gone the file holds %q", got)
+	}
+}

@@ -40,7 +40,7 @@ func TestNamesThatAreNotUTF8(t *testing.T) {
 	for _, form := range []string{"r\xff", `r\xff`} {
 		for _, flag := range []string{"-b", "--backend"} {
 			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, "r\xff"), []byte("junk\n"), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, "r\xff"), []byte(`{"kind":"event","system_id":"orders","actor_address":null,"event_type":"x","payload":{},"timestamp":1.7e9}`+"\njunk\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			url := "json:" + dir + "/" + form

@@ -90,6 +90,16 @@ func (t *tool) verbOn(name string, stores func(*urfave.Context) ([]string, error
 	}
 }
 
+// approve returns an error if there is a doubt about an act and --yes is not given.
+func (c *call) approve(doubt string) error {
+	if doubt == "" || c.flags.Bool("yes") {
+		return nil
+	}
+	return cli.Exit(cli.CodeRefused, fmt.Errorf("%w: %s; nothing was changed. If it is meant, give --yes", errDoubt, doubt))
+}
+
+var errDoubt = errors.New("refused")
+
 func usagef(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", papyra.ErrUsage, fmt.Sprintf(format, args...))
 }
@@ -240,6 +250,9 @@ func (c *call) openStore(flag, rawURL string) (papyra.Store, error) {
 	if err == nil {
 		var store papyra.Store
 		if store, err = c.open(rawURL); err == nil {
+			if s, ok := store.(interface{ Mistaken() string }); ok && s.Mistaken() != "" {
+				c.messages = append(c.messages, s.Mistaken())
+			}
 			return store, nil
 		}
 	}

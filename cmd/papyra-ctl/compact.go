@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 
 	urfave "github.com/urfave/cli/v2"
@@ -26,6 +27,9 @@ Before the first byte goes, what is removed is written down in the store. Kept
 lines are copied as they are. Damaged lines stay where they are: recover moves
 them. If the disk is full, nothing is changed.
 
+Where the newest record would itself go, or ages are measured from a moment that lies
+more than a day from it, the plan is shown and --yes is wanted.
+
 `+notHeld,
 			[]string{
 				"papyra-ctl compact --backend " + exampleStore + " --keep-age 30d --dry-run",
@@ -33,12 +37,13 @@ them. If the disk is full, nothing is changed.
 				"papyra-ctl compact --backend " + exampleStore + " --dedupe",
 			},
 			exit{"0", "done, or nothing to remove"},
+			exit{"1", "refused: the newest record or --at is in doubt, and --yes is not given; nothing was changed"},
 			exit{"2", "done, and damaged lines were met and left"},
 			exit{"3", "the store does not exist, the disk is full, or stdout failed"},
 			exit{"4", "somebody else holds the store"},
 			exit{"5", "a part could not be read"},
 		),
-		Flags:  slices.Concat([]urfave.Flag{backendFlag(false)}, retentionFlags(), []urfave.Flag{dedupeFlag(), dryRunFlag(), outputFlag()}),
+		Flags:  slices.Concat([]urfave.Flag{backendFlag(false)}, retentionFlags(), []urfave.Flag{dedupeFlag(), dryRunFlag(), yesFlag(), outputFlag()}),
 		Action: t.verb("compact", (*call).compact),
 	}
 }
@@ -80,11 +85,20 @@ func (c *call) compact() error {
 	if err != nil {
 		return explain(store, err)
 	}
-	report, err := c.runCompact(store, papyra.CompactOptions{Retention: retention, Dedupe: dedupe, At: at, DryRun: c.flags.Bool("dry-run")})
+	var plan *papyra.CompactReport
+	report, err := c.runCompact(store, papyra.CompactOptions{
+		Retention: retention, Dedupe: dedupe, At: at, DryRun: c.flags.Bool("dry-run"),
+		Approve: func(p *papyra.CompactReport) error { plan = p; return c.approve(p.Doubt) },
+	})
+	if errors.Is(err, errDoubt) {
+		c.noteError(explain(store, err))
+		report, err = plan, nil
+		report.DryRun = true
+	}
 	if err != nil {
 		return explain(store, err)
 	}
-	if report.Damaged > 0 {
+	if report.Damaged > 0 && len(c.conditions) == 0 {
 		c.noteCondition(cli.CodeAnomalies, "%s: %s left in place", store.URL(), human.Plural(report.Damaged, "damaged line was", "damaged lines were"))
 	}
 	if before.Incomplete {
@@ -116,6 +130,7 @@ func (c *call) runCompact(store papyra.Store, o papyra.CompactOptions) (*papyra.
 
 func (c *call) showCompaction(r *compactResult, retention string) {
 	s := c.out
+	c.showDoubt(r.Doubt)
 	removed, bytes := sumStreams(r.Removed)
 	copies, _ := sumStreams(r.Deduped)
 	what := human.Plural(removed, "record", "records") + ", " + human.Bytes(bytes)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -18,7 +19,7 @@ func (t *tool) recoverCommand() *urfave.Command {
 		Description: describe(`Moves everything that scan calls damaged into a new quarantine directory, on Redis
 into a quarantine stream, and scans again. No byte is lost: the kept and the quarantined bytes together are the
 original. Undamaged records stay as they are. After a crash run it again: it
-finishes what was begun.
+finishes what was begun. A file of which no line is a record is moved only with --yes.
 
 With --mode repair the quarantine lies beside the store. With --mode quarantine it
 lies in --quarantine-dir, which may be on another file system. The default is
@@ -30,6 +31,7 @@ repair, or quarantine when --quarantine-dir is given.
 				"papyra-ctl recover --backend " + exampleStore + " --mode quarantine --quarantine-dir /srv/quarantine",
 			},
 			exit{"0", "clean now, or nothing was damaged"},
+			exit{"1", "refused: no line is a record, and --yes is not given; nothing was changed"},
 			exit{"2", "damage is left; with --dry-run: something would be moved"},
 			exit{"3", "the store does not exist, the disk is full, or stdout failed"},
 			exit{"4", "somebody else holds the store"},
@@ -40,6 +42,7 @@ repair, or quarantine when --quarantine-dir is given.
 			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_RECOVER_MODE"}, Usage: "where damage goes, `MODE`: repair (beside the store; the default without --quarantine-dir) or quarantine (into --quarantine-dir)"},
 			quarantineDirFlag(),
 			dryRunFlag(),
+			yesFlag(),
 			outputFlag(),
 		},
 		Action: t.verb("recover", (*call).recover),
@@ -80,15 +83,29 @@ func (c *call) recover() error {
 		return err
 	}
 	defer closeAll([]papyra.Store{store})
-	report, err := c.runRecover(store, papyra.RecoverOptions{QuarantineDir: dir, DryRun: c.flags.Bool("dry-run"), Now: c.now()})
+	o := papyra.RecoverOptions{
+		QuarantineDir: dir, DryRun: c.flags.Bool("dry-run"), Now: c.now(),
+		Approve: func(plan *papyra.RecoverReport) error { return c.approve(plan.Doubt) },
+	}
+	report, err := c.runRecover(store, o)
+	refused := err
+	if errors.Is(err, errDoubt) {
+		o.DryRun = true
+		report, err = c.runRecover(store, o)
+	}
 	if err != nil {
 		return explain(store, err)
 	}
-	clean := c.noteRecovery(store, report)
+	clean := false
+	if refused == nil {
+		clean = c.noteRecovery(store, report)
+	} else {
+		c.noteError(explain(store, refused))
+	}
 	c.result = &recoverResult{Mode: mode, Clean: clean, RecoverReport: *report}
 	if !c.json {
 		c.showRecovery(report)
-		if report.DryRun && report.Moved > 0 {
+		if report.DryRun && report.Moved > 0 && refused == nil {
 			c.showNext("recover --backend "+human.ShellQuote(store.URL())+recoverFlags(dir), "moves it")
 		}
 	}
@@ -165,8 +182,15 @@ func absolute(path string) string {
 	return path
 }
 
+func (c *call) showDoubt(doubt string) {
+	if doubt != "" {
+		c.out.printf("%s  %s\n", c.out.paint(yellow, "DOUBT"), doubt)
+	}
+}
+
 func (c *call) showRecovery(r *papyra.RecoverReport) {
 	s := c.out
+	c.showDoubt(r.Doubt)
 	places := human.Plural(r.Moved, "damaged place", "damaged places")
 	switch {
 	case r.Moved == 0 && (r.Before == nil || r.Before.Clean()):

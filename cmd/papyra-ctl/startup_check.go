@@ -33,7 +33,7 @@ healthy. Give --allow-missing for the first start.`,
 				"ExecStartPre=papyra-ctl startup-check --mode fail_on_anomaly --backend " + exampleStore,
 			},
 			exit{"0", "the sink may start"},
-			exit{"1", "refused: something is damaged, with --mode fail_on_anomaly"},
+			exit{"1", "refused: something is damaged, with --mode fail_on_anomaly; or no line is a record, with --mode recover and without --yes"},
 			exit{"2", "damage is left after --mode recover"},
 			exit{"3", "the store does not exist, the disk is full, or stdout failed"},
 			exit{"4", "somebody else holds the store, with --mode recover"},
@@ -45,6 +45,7 @@ healthy. Give --allow-missing for the first start.`,
 			&urfave.BoolFlag{Name: "allow-missing", EnvVars: []string{"PAPYRA_ALLOW_MISSING"}, Usage: "accept a store that does not exist yet"},
 			quarantineDirFlag(),
 			dryRunFlag(),
+			yesFlag(),
 			outputFlag(),
 		},
 		Action: t.verb("startup-check", (*call).startupCheck),
@@ -88,10 +89,10 @@ func (c *call) startupCheck() error {
 	result := &startupResult{Mode: mode, DryRun: c.flags.Bool("dry-run"), AnomalyCounts: map[papyra.Class]int64{}}
 	c.result = result
 	progress, done := c.progress("checking")
-	report, err := sink.StartupCheck(c.ctx, quarantineIn{store, dir, result.DryRun}, sink.StartupMode(mode), c.now(), progress)
+	report, err := sink.StartupCheck(c.ctx, quarantineIn{store, c, dir, result.DryRun}, sink.StartupMode(mode), c.now(), progress)
 	done()
 	result.fill(report)
-	anomalies := errors.Is(err, sink.ErrAnomalies) || errors.Is(err, sink.ErrNotClean)
+	anomalies := errors.Is(err, sink.ErrAnomalies) || errors.Is(err, sink.ErrNotClean) || errors.Is(err, errDoubt)
 	if err != nil && !anomalies {
 		return explain(store, err)
 	}
@@ -116,6 +117,7 @@ func (c *call) startupCheck() error {
 // quarantineIn is a store whose Recover uses the options that the flags give.
 type quarantineIn struct {
 	papyra.Maintainer
+	c      *call
 	dir    string
 	dryRun bool
 }
@@ -123,6 +125,7 @@ type quarantineIn struct {
 // Recover is Recover of the store with the options of the flags.
 func (q quarantineIn) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
 	o.QuarantineDir, o.DryRun = q.dir, q.dryRun
+	o.Approve = func(plan *papyra.RecoverReport) error { return q.c.approve(plan.Doubt) }
 	return q.Maintainer.Recover(ctx, o)
 }
 
@@ -148,6 +151,8 @@ func (c *call) noteStartup(store papyra.Store, r *startupResult, err error) {
 		c.noteCondition(cli.CodeRefused, "%s: %s", store.URL(), places)
 	case errors.Is(err, sink.ErrNotClean):
 		c.noteCondition(cli.CodeAnomalies, "%s: %s left", store.URL(), places)
+	case errors.Is(err, errDoubt):
+		c.noteError(explain(store, err))
 	}
 	if r.Incomplete {
 		c.noteCondition(cli.CodeIncomplete, "%s: a part could not be read", store.URL())
@@ -183,6 +188,8 @@ func (c *call) showStartup(store papyra.Store, r *startupResult, err error) {
 		line(green, "ok", "does not exist yet, the sink will make it")
 	case r.Incomplete:
 		line(red, "INCOMPLETE", "a part could not be read: %s, %s", places, classes)
+	case errors.Is(err, errDoubt):
+		line(red, "REFUSED", "%s: %s; next: papyra-ctl recover --backend %s --dry-run", places, classes, human.ShellQuote(store.URL()))
 	case errors.Is(err, sink.ErrAnomalies):
 		line(red, "REFUSED", "%s: %s; next: papyra-ctl recover --backend %s --dry-run", places, classes, human.ShellQuote(store.URL()))
 	case r.DryRun && r.Moved > 0:

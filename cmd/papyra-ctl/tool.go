@@ -107,3 +107,7 @@ func outputFlag() urfave.Flag {
 func dryRunFlag() urfave.Flag {
 	return &urfave.BoolFlag{Name: "dry-run", Usage: "show what would be done and change nothing"}
 }
+
+func yesFlag() urfave.Flag {
+	return &urfave.BoolFlag{Name: "yes", Usage: "go on where the store or the moment looks like the wrong one"}
+}

@@ -50,6 +50,11 @@ func (s *Shelf) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 	if gone, _ := c.gone.total(""); gone == 0 || o.DryRun {
 		return report, nil
 	}
+	if o.Approve != nil {
+		if err := o.Approve(report); err != nil {
+			return nil, err
+		}
+	}
 	if ctx.Err() != nil { // from here on the act is carried out
 		return nil, context.Cause(ctx)
 	}
@@ -77,6 +82,7 @@ type compaction struct {
 	s       *Shelf
 	o       papyra.CompactOptions
 	views   *papyra.Views
+	newest  papyra.NewestRecord
 	reports *neededReports
 	met     copies
 	spared  bool // copies of reports stay
@@ -141,7 +147,9 @@ func (c *compaction) book(ctx context.Context, name string) error {
 // keep decides about the next older record.
 func (c *compaction) keep(rec *papyra.Record) bool {
 	c.report.RecordsBefore++
-	if !c.reports.keep(rec, c.views.Keep(rec)) {
+	kept := c.reports.keep(rec, c.views.Keep(rec))
+	c.newest.Look(rec, c.o.Retention, kept)
+	if !kept {
 		c.expired.add(rec)
 		c.gone.add(rec)
 		return false
@@ -166,6 +174,9 @@ func (c *compaction) finish() *papyra.CompactReport {
 	r.RecordsAfter, r.BytesAfter = r.RecordsBefore-records, r.BytesBefore-bytes
 	r.Removed = c.gone.list()
 	r.KeptUndated = c.views.KeptUndated()
+	if len(c.expired.streams) > 0 {
+		r.Doubt = c.newest.Doubt(c.o.Retention, c.o.At)
+	}
 	if c.o.Dedupe {
 		r.Deduped = c.doubles.streams.list()
 	}

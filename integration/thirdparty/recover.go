@@ -37,12 +37,20 @@ func (s *Shelf) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.R
 	report := &papyra.RecoverReport{
 		Backend: s.URL(), DryRun: o.DryRun, Before: before, Moved: r.removal.damaged, MovedBytes: r.removal.damagedBytes,
 	}
+	if report.Moved > 0 {
+		report.Doubt = papyra.RecoverDoubt(before)
+	}
 	if o.DryRun {
 		return report, nil
 	}
 	if report.Moved == 0 {
 		report.After = before
 		return report, nil
+	}
+	if o.Approve != nil {
+		if err := o.Approve(report); err != nil {
+			return nil, err
+		}
 	}
 	if ctx.Err() != nil { // from here on the act is carried out
 		return nil, context.Cause(ctx)

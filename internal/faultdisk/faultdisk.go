@@ -197,3 +197,30 @@ func (d *Disk) Remove(path string) error {
 	}
 	return d.OS.Remove(path)
 }
+
+// OpenAt opens a file unless a fault of Open says otherwise.
+func (d *Disk) OpenAt(dir *os.File, name string, flag int, perm fs.FileMode) (*os.File, error) {
+	path := filepath.Join(dir.Name(), name)
+	if f := d.fault(Open, path); f != nil {
+		return nil, failed(Open, path, f.Err)
+	}
+	return d.OS.OpenAt(dir, name, flag, perm)
+}
+
+// RenameAt renames unless a fault of Rename says otherwise.
+func (d *Disk) RenameAt(dir *os.File, from, to string) error {
+	path := filepath.Join(dir.Name(), from)
+	if f := d.fault(Rename, path); f != nil {
+		return failed(Rename, path, f.Err)
+	}
+	return d.OS.RenameAt(dir, from, to)
+}
+
+// RemoveAt removes unless a fault of Remove says otherwise.
+func (d *Disk) RemoveAt(dir *os.File, name string, flags int) error {
+	path := filepath.Join(dir.Name(), name)
+	if f := d.fault(Remove, path); f != nil {
+		return failed(Remove, path, f.Err)
+	}
+	return d.OS.RemoveAt(dir, name, flags)
+}

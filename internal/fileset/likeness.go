@@ -122,21 +122,15 @@ func (n names) giveOwner(made *os.File) {
 	}
 }
 
-// giveDirectoryOwner is giveOwner of a new directory.
-func (n names) giveDirectoryOwner(dir string) {
-	f, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return
+// ours reports whether a file or directory beside the store belongs to somebody who
+// may make it there: this process, root, or the store's owner.
+func (n names) ours(info fs.FileInfo) bool {
+	owner := ownerOf(info)
+	if owner == 0 || owner == int64(os.Geteuid()) {
+		return true
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return
-	}
-	// Not what somebody else has put in its place.
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == os.Geteuid() {
-		n.giveOwner(f)
-	}
+	store := n.anyMember()
+	return store != nil && owner == ownerOf(store)
 }
 
 // anyMember looks at the active file, or at the newest one of the set, or returns

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,7 +59,9 @@ func (n names) takeLock(d disk.Disk, now time.Time) (*lock, error) {
 		}
 		l := &lock{path: path, f: f}
 		if l.inPlace() {
-			l.writeHint(now)
+			if n.mayWrite(f) {
+				l.writeHint(now)
+			}
 			return l, nil
 		}
 		f.Close() // removed between open and lock: begin again with the new one
@@ -96,6 +99,22 @@ func (l *lock) inPlace() bool {
 	var have, want unix.Stat_t
 	return unix.Fstat(int(l.f.Fd()), &want) == nil && unix.Lstat(l.path, &have) == nil &&
 		have.Dev == want.Dev && have.Ino == want.Ino
+}
+
+// maxHint is more than a hint has. A longer file is none of ours.
+const maxHint = 1024
+
+// mayWrite reports whether the lock file is one that a store made: it has one name,
+// belongs to us or the store's owner, and holds a hint or nothing. In a directory that
+// others may write to, the name may lead to somebody's file: that is locked all the
+// same, which harms nothing, and never written to.
+func (n names) mayWrite(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil || info.Size() > maxHint || !n.ours(info) {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink == 1 && (info.Size() == 0 || readHint(f) != hint{})
 }
 
 // writeHint is best effort: on a full disk the lock holds without it.
@@ -156,7 +175,7 @@ func testLock(d disk.Disk, path string) (held bool, holder hint, err error) {
 }
 
 func readHint(f *os.File) (h hint) {
-	var buf [1024]byte
+	var buf [maxHint]byte
 	n, _ := f.ReadAt(buf[:], 0)
 	line, _, _ := strings.Cut(string(buf[:n]), "\n")
 	_ = json.Unmarshal([]byte(line), &h)

@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/fileset/lines"
@@ -45,7 +47,9 @@ type Saved struct {
 // quarantine is an act's directory while it is written.
 type quarantine struct {
 	s     *Store
-	dir   string
+	dir   string          // its path, for people
+	above *disk.Directory // in which it is
+	act   *disk.Directory
 	now   time.Time
 	bytes *os.File
 	index *os.File
@@ -53,18 +57,18 @@ type quarantine struct {
 	lines *bufio.Writer // to index
 }
 
-// newQuarantine makes the directory of an act in parent.
+// newQuarantine makes the directory of an act in parent; empty means the store's own
+// place.
 func (s *Store) newQuarantine(parent, act string, now time.Time) (*quarantine, error) {
-	if info, err := os.Lstat(parent); err == nil && parent == s.saved() && !info.IsDir() {
-		return nil, &papyra.StoreError{Op: "make quarantine", Path: parent, Offset: -1, Err: papyra.ErrConfig, Hint: "it is not a directory; remove it, or name another with --quarantine-dir"}
-	}
-	q := &quarantine{s: s, dir: filepath.Join(parent, act), now: now.UTC()}
-	if err := disk.MakeDirectory(s.disk, q.dir, s.giveDirectoryOwner); err != nil {
+	above, err := s.openQuarantines(parent, true)
+	if err != nil {
 		return nil, err
 	}
-	var err error
-	if q.bytes, err = disk.MakeFile(s.disk, filepath.Join(q.dir, quarantineBytes), os.O_RDWR, 0o600); err == nil {
-		q.index, err = disk.MakeFile(s.disk, filepath.Join(q.dir, unfinishedIndex), os.O_RDWR, 0o600)
+	q := &quarantine{s: s, dir: filepath.Join(above.Path(), act), above: above, now: now.UTC()}
+	if q.act, err = above.MakeDirectory(act, s.giveOwner); err == nil {
+		if q.bytes, err = q.act.MakeFile(quarantineBytes, os.O_RDWR, 0o600); err == nil {
+			q.index, err = q.act.MakeFile(unfinishedIndex, os.O_RDWR, 0o600)
+		}
 	}
 	if err != nil {
 		q.abandon()
@@ -75,6 +79,63 @@ func (s *Store) newQuarantine(parent, act string, now time.Time) (*quarantine, e
 	q.out = bufio.NewWriterSize(disk.Writer{Disk: s.disk, File: q.bytes}, lines.ChunkSize)
 	q.lines = bufio.NewWriterSize(disk.Writer{Disk: s.disk, File: q.index}, lines.ChunkSize)
 	return q, nil
+}
+
+// openQuarantines opens the directory that holds quarantine acts, and makes it first
+// if so asked. The one beside the store is not reached through a symlink and must not
+// be a stranger's: it would be him who keeps what is moved away.
+func (s *Store) openQuarantines(parent string, change bool) (*disk.Directory, error) {
+	fail := func(path string, err error, hint string) error {
+		return &papyra.StoreError{Op: "open quarantine", Path: path, Offset: -1, Err: err, Hint: hint}
+	}
+	if parent != "" {
+		if change {
+			if err := disk.MakeDirectory(s.disk, parent, s.giveOwner); err != nil {
+				return nil, err
+			}
+		}
+		dir, err := disk.OpenDirectory(s.disk, parent)
+		if err != nil {
+			return nil, fail(parent, err, hintFor(err))
+		}
+		return dir, nil
+	}
+	beside, err := disk.OpenDirectory(s.disk, s.dir)
+	if err != nil {
+		return nil, fail(s.dir, err, "")
+	}
+	defer beside.Close()
+	base := filepath.Base(s.saved())
+	if change {
+		made, err := beside.MakeDirectory(base, s.giveOwner)
+		switch {
+		case errors.Is(err, fs.ErrExist):
+		case err != nil:
+			return nil, fail(s.saved(), err, hintFor(err))
+		default:
+			made.Close()
+			if err := beside.Sync(); err != nil {
+				return nil, fail(s.dir, err, hintFor(err))
+			}
+		}
+	}
+	dir, err := beside.Directory(base)
+	const elsewhere = ", or name another with --quarantine-dir"
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+		return nil, fail(s.saved(), papyra.ErrConfig, "it is not a directory; remove it"+elsewhere)
+	}
+	if err != nil {
+		return nil, fail(s.saved(), err, hintFor(err))
+	}
+	info, err := dir.Stat()
+	if err == nil && !s.ours(info) {
+		err = papyra.ErrConfig
+	}
+	if err != nil {
+		dir.Close()
+		return nil, fail(s.saved(), err, "it belongs to somebody else; remove it"+elsewhere)
+	}
+	return dir, nil
 }
 
 // savePlace copies one damaged place of a file.
@@ -118,13 +179,13 @@ func (q *quarantine) completeAct() error {
 		err = q.verifyBytes()
 	}
 	if err == nil {
-		err = q.s.disk.Rename(filepath.Join(q.dir, unfinishedIndex), filepath.Join(q.dir, quarantineIndex))
+		err = q.act.Rename(unfinishedIndex, quarantineIndex)
 	}
 	if err == nil {
-		err = disk.SyncDirectory(q.s.disk, q.dir)
+		err = q.act.Sync()
 	}
 	if err == nil {
-		err = disk.SyncDirectory(q.s.disk, filepath.Dir(q.dir))
+		err = q.above.Sync()
 	}
 	if err != nil {
 		return q.wrapError(err)
@@ -199,16 +260,23 @@ func (q *quarantine) close() {
 			f.Close()
 		}
 	}
+	if q.act != nil {
+		q.act.Close()
+	}
+	q.above.Close()
 }
 
 // abandon removes an act that is not needed: every byte is still in the store.
 // The index goes first: with it the act would count as complete.
 func (q *quarantine) abandon() {
-	q.close()
+	defer q.close()
+	if q.act == nil {
+		return
+	}
 	for _, base := range []string{quarantineIndex, unfinishedIndex, quarantineBytes} {
-		if err := q.s.disk.Remove(filepath.Join(q.dir, base)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := q.act.Remove(base); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return
 		}
 	}
-	_ = q.s.disk.Remove(q.dir)
+	_ = q.above.RemoveDirectory(filepath.Base(q.dir))
 }

@@ -51,11 +51,7 @@ func (p *pinnedSet) Salvage(id string, o papyra.RecoverOptions, advance func(int
 	if o.DryRun {
 		return sv, sv.eachDamage(func(string, *os.File, damagedPlace) error { return nil })
 	}
-	parent := o.QuarantineDir
-	if parent == "" {
-		parent = p.s.saved()
-	}
-	q, err := p.s.newQuarantine(parent, id, o.Now)
+	q, err := p.s.newQuarantine(o.QuarantineDir, id, o.Now)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/escape"
 	"github.com/papyra/papyra/internal/fileset/disk"
+	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/internal/maintain"
 )
 
@@ -109,14 +110,41 @@ func (s *Store) Traits() papyra.Traits {
 }
 
 // Warnings returns what an operator who set r may not expect of a store that
-// rotates.
+// rotates, and what Mistaken says.
 func (s *Store) Warnings(_ context.Context, r papyra.Retention) ([]string, error) {
+	if m := s.Mistaken(); m != "" {
+		return []string{m}, nil
+	}
 	if s.maxFiles == 0 || r.IsZero() {
 		return nil, nil
 	}
 	return []string{fmt.Sprintf(
 		"keep_* means \"never more than\" on a rotating store: its bound of %d files of %d bytes is shared by all streams and may remove records that keep_* would still show",
 		s.maxFiles, s.maxBytes)}, nil
+}
+
+// Mistaken says that a store of one file is perhaps meant to be a set: files of a set
+// with its name lie beside it, and their records are none of this store's. Otherwise
+// it returns "". It looks at the directory, changes nothing and is quick.
+func (s *Store) Mistaken() string {
+	if s.numbered {
+		return ""
+	}
+	set := s.names
+	set.numbered = true
+	members, _, _, err := set.listSet()
+	beside := 0
+	for _, m := range members {
+		if m.number > 0 {
+			beside++
+		}
+	}
+	if err != nil || beside == 0 {
+		return "" // whoever reads the store says what is wrong
+	}
+	path := escape.EncodeName(s.path())
+	return fmt.Sprintf("%s has %s of a rotating set beside it, whose records are not looked at: rotating:%s is all of it",
+		path, human.Plural(int64(beside), "file", "files"), path)
 }
 
 // Groups returns nothing: files have no consumer groups.

@@ -50,6 +50,11 @@ func Compact(ctx context.Context, m Medium, o papyra.CompactOptions) (*papyra.Co
 		return nil, err
 	}
 	if !o.DryRun {
+		if o.Approve != nil {
+			if err := o.Approve(report); err != nil {
+				return nil, err
+			}
+		}
 		if err := c.remove(report); err != nil {
 			return nil, err
 		}

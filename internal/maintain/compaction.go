@@ -32,6 +32,7 @@ type compaction struct {
 	options papyra.CompactOptions
 	keeper  *Keeper
 	counts  map[papyra.Class]int64
+	newest  papyra.NewestRecord
 	records int64
 	damaged int64
 	bytes   int64
@@ -73,7 +74,9 @@ func (c *compaction) keepLine(rec *papyra.Record, verdict judge.Verdict, damage 
 		return true
 	}
 	c.records++
-	if c.keeper.Keep(rec) {
+	keep := c.keeper.Keep(rec)
+	c.newest.Look(rec, c.options.Retention, keep)
+	if keep {
 		c.identities.Add(rec)
 		return true
 	}
@@ -144,6 +147,9 @@ func (c *compaction) report(backend string) *papyra.CompactReport {
 	}
 	if c.damaged > 0 {
 		r.Counts = c.counts
+	}
+	if expired.Records() > 0 {
+		r.Doubt = c.newest.Doubt(c.options.Retention, c.options.At)
 	}
 	if c.copies != nil {
 		r.Deduped = copies.Streams()

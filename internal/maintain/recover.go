@@ -61,6 +61,12 @@ func (r *recovering) run() (*papyra.RecoverReport, error) {
 	if before.Incomplete {
 		return nil, r.held.Incomplete("recover")
 	}
+	report.Doubt = papyra.RecoverDoubt(before)
+	if o.Approve != nil && !o.DryRun {
+		if err := o.Approve(report); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.salvage(report); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,6 +27,12 @@ type Disk interface {
 	// Move is a rename that never replaces what has the name: unix.EEXIST.
 	Move(from, to string) error
 	Remove(path string) error
+
+	// OpenAt, RenameAt and RemoveAt do the same with names in an open directory. The
+	// file that OpenAt returns is called by the path of the directory and its name.
+	OpenAt(dir *os.File, name string, flag int, perm fs.FileMode) (*os.File, error)
+	RenameAt(dir *os.File, from, to string) error
+	RemoveAt(dir *os.File, name string, flags int) error
 }
 
 // interruptible is what Interruptible returns.
@@ -91,3 +98,33 @@ func (OS) Move(from, to string) error {
 
 // Remove is [os.Remove].
 func (OS) Remove(path string) error { return os.Remove(path) }
+
+// OpenAt is openat(2).
+func (OS) OpenAt(dir *os.File, name string, flag int, perm fs.FileMode) (*os.File, error) {
+	path := filepath.Join(dir.Name(), name)
+	for {
+		fd, err := unix.Openat(int(dir.Fd()), name, flag|unix.O_CLOEXEC, uint32(perm.Perm()))
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), path), nil
+		case !errors.Is(err, unix.EINTR):
+			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
+}
+
+// RenameAt is renameat(2) within one directory.
+func (OS) RenameAt(dir *os.File, from, to string) error {
+	if err := unix.Renameat(int(dir.Fd()), from, int(dir.Fd()), to); err != nil {
+		return &os.LinkError{Op: "rename", Old: filepath.Join(dir.Name(), from), New: filepath.Join(dir.Name(), to), Err: err}
+	}
+	return nil
+}
+
+// RemoveAt is unlinkat(2).
+func (OS) RemoveAt(dir *os.File, name string, flags int) error {
+	if err := unix.Unlinkat(int(dir.Fd()), name, flags); err != nil {
+		return &fs.PathError{Op: "remove", Path: filepath.Join(dir.Name(), name), Err: err}
+	}
+	return nil
+}

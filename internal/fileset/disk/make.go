@@ -34,7 +34,7 @@ func MakeFile(d Disk, path string, flag int, perm fs.FileMode) (*os.File, error)
 // MakeDirectory makes a directory and those above it that are missing, with mode
 // 0700 whatever the umask, calls made with each new one unless that is nil, and makes
 // the new names durable. A directory that is there stays as it is.
-func MakeDirectory(d Disk, dir string, made func(dir string)) error {
+func MakeDirectory(d Disk, dir string, made func(dir *os.File)) error {
 	fail := func(err error, hint string) error {
 		return &papyra.StoreError{Op: "make directory", Path: dir, Offset: -1, Err: err, Hint: hint}
 	}
@@ -51,15 +51,19 @@ func MakeDirectory(d Disk, dir string, made func(dir string)) error {
 	if err := MakeDirectory(d, parent, made); err != nil {
 		return err
 	}
-	err = os.Mkdir(dir, 0o700)
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	// Through its descriptor: what has the name later may be something else.
+	above, err := OpenDirectory(d, parent)
+	if err != nil {
 		return fail(err, "")
 	}
-	if err := os.Chmod(dir, 0o700); err != nil {
+	defer above.Close()
+	sub, err := above.MakeDirectory(filepath.Base(dir), made)
+	switch {
+	case errors.Is(err, fs.ErrExist): // somebody was faster
+	case err != nil:
 		return fail(err, "")
-	}
-	if err == nil && made != nil {
-		made(dir)
+	default:
+		sub.Close()
 	}
 	return SyncDirectory(d, parent)
 }

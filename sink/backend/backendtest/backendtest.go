@@ -94,6 +94,8 @@ func Laws(t *testing.T, factory Factory) {
 		{"lines that the Python implementation rewrote", rewrittenLines},
 		{"recover conserves", recoverConserves},
 		{"recover with nothing to do", recoverNothing},
+		{"recover asks for approval", recoverApproved},
+		{"compact asks for approval", compactApproved},
 		{"dry runs change nothing", dryRuns},
 		{"examine changes nothing", examineChangesNothing},
 		{"somebody else's appender", busyActs},
