@@ -287,41 +287,56 @@ func (l *ledger) removedOf(r *run, kind papyra.Kind) (out []*removedKind) {
 // system of a run counts for each run of that name, and where there is none it
 // opens one without a system.
 func (l *ledger) enterRemovals() {
-	named := map[string][]*run{} // by run; only those that are removed by an act that names no system
-	for r := range l.runs {
-		if l.removals[""][r.key.run] != nil {
-			named[r.key.run] = append(named[r.key.run], r)
+	for _, system := range slices.Sorted(maps.Keys(l.removals)) {
+		if system == "" {
+			continue
+		}
+		for id, rm := range l.removals[system] {
+			if r := l.systems[system][id]; r != nil {
+				rm.enter(l.a, r)
+			} else {
+				l.enterGone(system, id, rm)
+			}
 		}
 	}
-	for _, system := range slices.Sorted(maps.Keys(l.removals)) {
-		for id, rm := range l.removals[system] {
-			runs := named[id]
-			if system != "" {
-				runs = nil
-				if r := l.systems[system][id]; r != nil {
-					runs = []*run{r}
-				}
-			}
-			if runs == nil {
-				if l.a.only != "" && system != l.a.only {
-					continue
-				}
-				r := l.openRun([]byte(system), id)
-				if r == nil {
-					continue
-				}
-				r.gone = true
-				runs = []*run{r}
-				l.forgetful = l.forgetful || ofPipeline(system) && rm.kinds[papyra.KindReport] != nil
-			}
-			for _, r := range runs {
-				r.node = cmp.Or(r.node, rm.node)
-				for kind, removed := range rm.kinds {
-					if removed != nil && removed.known.highest > 0 {
-						r.seriesOf(l.a, papyra.Kind(kind)).raise(removed.known)
-					}
-				}
-			}
+	unnamed := l.removals[""]
+	if len(unnamed) == 0 {
+		return
+	}
+	found := map[string]bool{} // also of the runs that only a removal knows
+	for r := range l.runs {
+		if rm := unnamed[r.key.run]; rm != nil {
+			rm.enter(l.a, r)
+			found[r.key.run] = true
+		}
+	}
+	for id, rm := range unnamed {
+		if !found[id] {
+			l.enterGone("", id, rm)
+		}
+	}
+}
+
+// enterGone opens a run of which nothing is left but what removed it.
+func (l *ledger) enterGone(system, id string, rm *removals) {
+	if l.a.only != "" && system != l.a.only {
+		return
+	}
+	r := l.openRun([]byte(system), id)
+	if r == nil {
+		return
+	}
+	r.gone = true
+	l.forgetful = l.forgetful || ofPipeline(system) && rm.kinds[papyra.KindReport] != nil
+	rm.enter(l.a, r)
+}
+
+// enter adds what a removal knows to a run.
+func (rm *removals) enter(a *Account, r *run) {
+	r.node = cmp.Or(r.node, rm.node)
+	for kind, removed := range rm.kinds {
+		if removed != nil && removed.known.highest > 0 {
+			r.seriesOf(a, papyra.Kind(kind)).raise(removed.known)
 		}
 	}
 }

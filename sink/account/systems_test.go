@@ -1,6 +1,7 @@
 package account_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/papyra/papyra"
@@ -47,5 +48,30 @@ func TestRemovalSpeaksForTheSystemThatItNames(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A run of which nothing is left: one act names its system, an older one does not.
+// Both speak for it.
+func TestRemovalsOfARunThatIsGone(t *testing.T) {
+	p := who{"orders", "n", "a000000000000000"}
+	w := newWorld(t, 1)
+	for i, removed := range []papyra.RemovedRun{
+		{Ranges: ranges(papyra.Range{4, 6})}, {System: "orders", Ranges: ranges(papyra.Range{1, 3})},
+	} {
+		removed.Run, removed.Node = p.run, p.node
+		w.removal(0, fmt.Sprintf("act%d", i), papyra.ActRotate, map[string][]papyra.RemovedRun{"events": {removed}})
+	}
+	r, err := w.judge(w.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if run, got := category(t, r, p, papyra.KindEvent); run.State != account.RunGone || got.Accepted != 6 || got.RemovedTotal() != 6 {
+		t.Errorf("got %s, %+v, want 6 removed of a run that is gone", run.State, got)
+	}
+	for _, run := range r.Runs {
+		if run.System == "" {
+			t.Errorf("a run without a system: %+v", run)
+		}
 	}
 }
