@@ -2,6 +2,8 @@ package papyra
 
 import (
 	"bytes"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/papyra/papyra/internal/jsontext"
 )
@@ -20,13 +22,18 @@ func Parse(line []byte) (Record, error) {
 // the error. After an error rec is undefined.
 func ParseInto(rec *Record, line []byte) error {
 	p := fullParser{Scanner: jsontext.Scanner{Text: line}}
-	if len(line)+1 > MaxLine {
-		return &LineError{ClassOversize, MaxLine, "longer than a line may be"}
-	}
-	if !p.scanLine() || !p.fillRecord(rec) {
-		return p.lineError()
+	if !p.parse(rec) {
+		return &LineError{p.class, p.Pos, p.Detail}
 	}
 	return nil
+}
+
+// classOf is ParseInto for whoever wants to know nothing but the class of the damage,
+// "" for a record.
+func classOf(rec *Record, line []byte) Class {
+	p := fullParser{Scanner: jsontext.Scanner{Text: line, Quiet: true}}
+	p.parse(rec)
+	return p.class
 }
 
 // fullParser checks one line in two passes: scanLine checks the JSON and notes
@@ -53,18 +60,27 @@ var scannerClasses = [...]Class{
 	jsontext.NULByte:     ClassNULRun,
 }
 
-// reject notes why the line is not a record, and returns false.
-func (p *fullParser) reject(pos int, class Class, detail string) bool {
-	p.Pos, p.class, p.Detail = pos, class, detail
-	return false
-}
-
-// lineError returns what reject or the scanner noted.
-func (p *fullParser) lineError() *LineError {
+// parse fills rec, or notes the class, the place and the detail of the damage.
+func (p *fullParser) parse(rec *Record) bool {
+	if len(p.Text)+1 > MaxLine {
+		return p.reject(MaxLine, ClassOversize, "longer than a line may be")
+	}
+	if p.scanLine() && p.fillRecord(rec) {
+		return true
+	}
 	if p.class == "" {
 		p.class = scannerClasses[p.Fault]
 	}
-	return &LineError{p.class, p.Pos, p.Detail}
+	return false
+}
+
+// reject notes why the line is not a record, and returns false.
+func (p *fullParser) reject(pos int, class Class, detail ...string) bool {
+	p.Pos, p.class = pos, class
+	if !p.Quiet {
+		p.Detail = strings.Join(detail, "")
+	}
+	return false
 }
 
 const byteOrderMark = "\uFEFF"
@@ -108,7 +124,7 @@ func (p *fullParser) scanMember(start int) int {
 	name := jsontext.Unquote(p.Text[start:i], escaped)
 	m := memberOf(name)
 	if m == memberOther && !p.others.addName(name) || m != memberOther && p.have&(1<<m) != 0 {
-		p.reject(start, ClassDuplicateKey, "the member stands twice: "+string(name))
+		p.reject(start, ClassDuplicateKey, "the member stands twice: ", string(name))
 		return -1
 	}
 	if i = p.ScanColon(i); i < 0 {
@@ -174,7 +190,7 @@ func (p *fullParser) fillRecord(rec *Record) bool {
 		return false
 	}
 	if err := checkSystem(rec.System); err != "" {
-		return p.reject(int(p.spans[memberSystem].start), ClassMissingField, "system_id "+err)
+		return p.reject(int(p.spans[memberSystem].start), ClassMissingField, "system_id ", err)
 	}
 	if rec.Time, ok = p.memberTime(); !ok {
 		return false
@@ -209,7 +225,7 @@ func (p *fullParser) fillSeal(rec *Record) bool {
 	for m := memberNode; m <= memberCRC; m++ {
 		if p.have&(1<<m) != 0 {
 			return p.reject(int(p.spans[m].start), ClassChecksumMismatch,
-				"has the reserved member "+memberNames[m]+" and no seal with a right checksum")
+				"has the reserved member ", memberNames[m], " and no seal with a right checksum")
 		}
 	}
 	return true
@@ -219,10 +235,10 @@ func (p *fullParser) fillSeal(rec *Record) bool {
 // right type.
 func (p *fullParser) checkMember(rule memberRule) bool {
 	if p.have&(1<<rule.member) == 0 {
-		return p.reject(len(p.Text), ClassMissingField, "has no member "+memberNames[rule.member])
+		return p.reject(len(p.Text), ClassMissingField, "has no member ", memberNames[rule.member])
 	}
 	if s := p.spans[rule.member]; !rule.value.allows(p.Text[s.start]) {
-		return p.reject(int(s.start), ClassMissingField, "member "+memberNames[rule.member]+" has a wrong type")
+		return p.reject(int(s.start), ClassMissingField, "member ", memberNames[rule.member], " has a wrong type")
 	}
 	return true
 }
@@ -272,15 +288,40 @@ func SealedIdentity(rec *Record, line []byte) bool {
 	if !ok {
 		return false
 	}
-	p := fullParser{Scanner: jsontext.Scanner{Text: line}}
+	*rec = Record{Line: line, Sealed: true, Node: s.node, Run: s.run, Seq: s.seq}
+	if rec.Kind, rec.System = cutHead(line); rec.System != nil {
+		return true
+	}
+	p := fullParser{Scanner: jsontext.Scanner{Text: line, Quiet: true}}
 	_ = p.scanLine() // what is wrong comes behind the members that are needed here
 	system, ok := p.memberText(memberSystem)
 	if !ok || checkSystem(system) != "" {
 		return false
 	}
-	*rec = Record{Line: line, System: system, Sealed: true, Node: s.node, Run: s.run, Seq: s.seq}
+	rec.System = system
 	if kind, ok := p.memberText(memberKind); ok {
 		rec.Kind = kindOf(kind)
 	}
 	return true
+}
+
+// cutHead reads kind and system of a line that begins as the Encoder's do, in plain
+// characters. A nil system means that the line must be scanned.
+func cutHead(line []byte) (Kind, []byte) {
+	rest, ok := bytes.CutPrefix(line, []byte(beforeKind))
+	n := bytes.IndexByte(rest, '"')
+	if !ok || n < 0 {
+		return KindUnknown, nil
+	}
+	kind := kindOf(rest[:n])
+	rest, ok = bytes.CutPrefix(rest[n:], []byte(beforeSystem+`"`))
+	n = bytes.IndexByte(rest, '"')
+	if kind == KindUnknown || !ok || n < 0 {
+		return KindUnknown, nil
+	}
+	system := rest[:n]
+	if bytes.IndexByte(system, '\\') >= 0 || !utf8.Valid(system) || checkSystem(system) != "" {
+		return KindUnknown, nil
+	}
+	return kind, system
 }

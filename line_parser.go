@@ -20,23 +20,48 @@ const patience = 4
 
 // Parse does what [ParseInto] does, with the same result.
 func (p *Parser) Parse(rec *Record, line []byte) error {
-	switch p.shape.matchLine(rec, line) {
-	case sameShape:
-		p.misses = 0
-		return nil
-	case sameNames:
-		if p.countMiss() {
-			p.shape.learnLine(rec)
-		}
+	if p.matchLine(rec, line) {
 		return nil
 	}
 	if err := ParseInto(rec, line); err != nil {
 		return err
 	}
+	p.noteLine(rec)
+	return nil
+}
+
+// Check is Parse for whoever wants to know nothing but the class of the damage. It is
+// "" for a record, and then rec is filled. Damage costs no allocation, but for strings
+// that hold escapes.
+func (p *Parser) Check(rec *Record, line []byte) Class {
+	if p.matchLine(rec, line) {
+		return ""
+	}
+	if class := classOf(rec, line); class != "" {
+		return class
+	}
+	p.noteLine(rec)
+	return ""
+}
+
+// matchLine fills rec if the line has the shape that is remembered.
+func (p *Parser) matchLine(rec *Record, line []byte) bool {
+	switch p.shape.matchLine(rec, line) {
+	case sameShape:
+		p.misses = 0
+		return true
+	case sameNames:
+		p.noteLine(rec)
+		return true
+	}
+	return false
+}
+
+// noteLine counts a line of another shape, and learns it if it is time to.
+func (p *Parser) noteLine(rec *Record) {
 	if p.countMiss() {
 		p.shape.learnLine(rec)
 	}
-	return nil
 }
 
 // countMiss counts a line of another shape and reports whether it is time to

@@ -69,34 +69,48 @@ func newBuffer(limit int, drops *dropLedger) *buffer {
 
 // takeMessage accounts for the lines of one message. It copies the good ones as
 // far as there is room and drops the others.
-func (b *buffer) takeMessage(stream papyra.Stream, good []acceptedLine, bad []rejectedLine) {
+func (b *buffer) takeMessage(stream papyra.Stream, good []acceptedLine, bad []rejectedLines) {
 	size := 0
 	for i := range good {
 		size += len(good[i].bytes)
 	}
-	for i := range bad {
-		size += len(bad[i].bytes)
-	}
 
 	b.mu.Lock()
 	b.account.messages++
-	b.account.received += uint64(len(good) + len(bad))
+	b.account.received += uint64(len(good))
 	b.account.bytes += uint64(size)
 	before := b.waiting.size
 	if len(good) > 0 {
 		b.placeLines(stream, good)
 	}
 	after := b.waiting.size
-	for i := range bad {
-		b.account.rejected[bad[i].reason]++
-		if len(bad[i].run) > 0 {
-			b.drops.addDrop(papyra.DropSinkRejected, papyra.Stream{System: stream.System, Kind: bad[i].kind}, bad[i].run, bad[i].seq)
-		}
-	}
+	b.countRejected(stream, bad)
 	b.mu.Unlock()
 
 	if before == 0 && after > 0 || before < eagerBytes && after >= eagerBytes {
 		b.wakeWriter()
+	}
+}
+
+// takeRejected accounts for some of the rejected lines of a message, of which more
+// follow.
+func (b *buffer) takeRejected(stream papyra.Stream, bad []rejectedLines) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.countRejected(stream, bad)
+}
+
+// countRejected counts rejected lines as received and as rejected, and tells the
+// ledger of those that have a number. The caller holds the lock.
+func (b *buffer) countRejected(stream papyra.Stream, bad []rejectedLines) {
+	for i := range bad {
+		r := &bad[i]
+		b.account.received += uint64(r.n)
+		b.account.bytes += uint64(r.size)
+		b.account.rejected[r.reason] += uint64(r.n)
+		if len(r.run) > 0 {
+			b.drops.addRange(papyra.DropSinkRejected, papyra.Stream{System: stream.System, Kind: r.kind}, r.run, r.seqs)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"sync"
@@ -11,6 +12,9 @@ import (
 const (
 	// maxDropKeys bounds what is remembered between two reports, whatever runs
 	// the records claim. Beyond it drops are counted for their category only.
+	//
+	// Of these a system gets no more than half of what the others leave, so that one
+	// which sends lines of many runs leaves room to name what others lost.
 	maxDropKeys = 1024
 	// maxDropRanges bounds the ranges of one run and category between two
 	// reports. Beyond it a drop is told by their number and by the lowest and the
@@ -23,6 +27,7 @@ const (
 type dropLedger struct {
 	mu      sync.Mutex
 	entries map[dropKey]*dropEntry
+	bySys   map[string]int // entries of each system
 }
 
 // dropKey is what the drops of an entry have in common.
@@ -43,16 +48,25 @@ type dropEntry struct {
 func (l *dropLedger) addDrops(reason papyra.DropReason, stream papyra.Stream, lines []acceptedLine) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	var e *dropEntry
 	for i := range lines {
-		l.entryFor(reason, stream, lines[i].run).addNumber(lines[i].seq)
+		if e == nil || !bytes.Equal(lines[i].run, lines[i-1].run) {
+			e = l.entryFor(reason, stream, lines[i].run)
+		}
+		e.addNumbers(papyra.Range{lines[i].seq, lines[i].seq})
 	}
 }
 
 // addDrop remembers one dropped record. An empty run means that it carried none.
 func (l *dropLedger) addDrop(reason papyra.DropReason, stream papyra.Stream, run []byte, seq uint64) {
+	l.addRange(reason, stream, run, papyra.Range{seq, seq})
+}
+
+// addRange remembers the dropped records of a run whose numbers are in a range.
+func (l *dropLedger) addRange(reason papyra.DropReason, stream papyra.Stream, run []byte, seqs papyra.Range) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.entryFor(reason, stream, run).addNumber(seq)
+	l.entryFor(reason, stream, run).addNumbers(seqs)
 }
 
 // entryFor returns the entry of a drop. When too many are remembered, it is the
@@ -62,35 +76,37 @@ func (l *dropLedger) entryFor(reason papyra.DropReason, stream papyra.Stream, ru
 		return e
 	}
 	key := dropKey{reason, stream, string(run)}
-	if len(l.entries) >= maxDropKeys {
+	own := l.bySys[stream.System]
+	if own >= (maxDropKeys-(len(l.entries)-own))/2 {
 		key = dropKey{reason: reason, stream: papyra.Stream{Kind: stream.Kind}}
 	}
 	e := l.entries[key]
 	if e == nil {
 		if l.entries == nil {
-			l.entries = map[dropKey]*dropEntry{}
+			l.entries, l.bySys = map[dropKey]*dropEntry{}, map[string]int{}
 		}
 		e = &dropEntry{known: key.run != ""}
 		l.entries[key] = e
+		l.bySys[key.stream.System]++
 	}
 	return e
 }
 
-// addNumber counts a drop and joins its number to a range.
-func (e *dropEntry) addNumber(seq uint64) {
-	e.n++
+// addNumbers counts drops and joins their numbers to a range.
+func (e *dropEntry) addNumbers(seqs papyra.Range) {
+	e.n += seqs[1] - seqs[0] + 1
 	if !e.known {
 		return
 	}
-	if last := len(e.ranges) - 1; last >= 0 && e.ranges[last][1]+1 == seq {
-		e.ranges[last][1] = seq
+	if last := len(e.ranges) - 1; last >= 0 && e.ranges[last][1]+1 == seqs[0] {
+		e.ranges[last][1] = seqs[1]
 	} else if len(e.ranges) < maxDropRanges {
-		e.ranges = append(e.ranges, papyra.Range{seq, seq})
+		e.ranges = append(e.ranges, seqs)
 	} else {
 		if e.others[0] == 0 {
-			e.others[0] = seq
+			e.others[0] = seqs[0]
 		}
-		e.others = papyra.Range{min(e.others[0], seq), max(e.others[1], seq)}
+		e.others = papyra.Range{min(e.others[0], seqs[0]), max(e.others[1], seqs[1])}
 	}
 }
 
@@ -106,6 +122,7 @@ func (l *dropLedger) takeDrops() []papyra.SinkDrops {
 		})
 	}
 	clear(l.entries)
+	clear(l.bySys)
 	slices.SortFunc(list, func(a, b papyra.SinkDrops) int {
 		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Category, b.Category),
 			cmp.Compare(a.Run, b.Run), cmp.Compare(a.Reason, b.Reason))

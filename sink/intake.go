@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/papyra/papyra"
 )
 
 // maxSubjects bounds the parsed subjects that an intake remembers; when they
@@ -25,8 +27,13 @@ type intake struct {
 
 	// Scratch, kept between messages so that a line costs no allocation.
 	good []acceptedLine
-	bad  []rejectedLine
+	bad  []rejectedLines
+	keep []reject // the first rejected lines of a message
 }
+
+// maxJoined bounds what is remembered of the rejected lines of a message before the
+// buffer is told of it.
+const maxJoined = 256
 
 func newIntake(c *Config, b *buffer, r *rejectFile) *intake {
 	return &intake{
@@ -39,7 +46,8 @@ func newIntake(c *Config, b *buffer, r *rejectFile) *intake {
 // takeMessage takes one message: lines of one stream with newlines between.
 func (in *intake) takeMessage(m *nats.Msg) {
 	sub := in.subject(m.Subject)
-	in.good, in.bad = in.good[:0], in.bad[:0]
+	in.good, in.bad, in.keep = in.good[:0], in.bad[:0], in.keep[:0]
+	refused := 0
 	for rest := m.Data; len(rest) > 0; {
 		b := rest
 		if i := bytes.IndexByte(rest, '\n'); i >= 0 {
@@ -47,23 +55,38 @@ func (in *intake) takeMessage(m *nats.Msg) {
 		} else {
 			rest = nil // the last newline may be missing; the batch adds it
 		}
-		if len(b) > 0 {
-			in.takeLine(sub, b)
+		if len(b) == 0 {
+			continue
 		}
+		reason := in.check.checkLine(sub, b)
+		if reason == "" {
+			in.good = append(in.good, acceptedLine{b, in.check.rec.Run, in.check.rec.Seq})
+			continue
+		}
+		in.rejectLine(sub, b, reason)
+		refused++
 	}
 	in.buffer.takeMessage(sub.stream, in.good, in.bad)
-	for i := range in.bad {
-		in.rejects.addReject(in.now(), m.Subject, in.bad[i].reason, in.bad[i].bytes)
+	if refused > 0 {
+		in.rejects.addRejects(in.now(), m.Subject, sub.stream.System, in.keep, refused)
 	}
 }
 
-func (in *intake) takeLine(sub *messageSubject, b []byte) {
-	reason := in.check.checkLine(sub, b)
-	if reason == "" {
-		in.good = append(in.good, acceptedLine{b, in.check.rec.Run, in.check.rec.Seq})
+// rejectLine notes a rejected line. A sender can send many of them, and others wait
+// meanwhile: beyond the first ones of a message it is only counted.
+func (in *intake) rejectLine(sub *messageSubject, b []byte, reason papyra.RejectReason) {
+	if len(in.keep) < maxKept {
+		in.keep = append(in.keep, reject{reason, b})
+	}
+	r := in.check.describeRejected(sub, b, reason)
+	if last := len(in.bad) - 1; last >= 0 && in.bad[last].join(&r) {
 		return
 	}
-	in.bad = append(in.bad, in.check.describeRejected(sub, b, reason))
+	if len(in.bad) >= maxJoined {
+		in.buffer.takeRejected(sub.stream, in.bad)
+		in.bad = in.bad[:0]
+	}
+	in.bad = append(in.bad, r)
 }
 
 func (in *intake) subject(name string) *messageSubject {

@@ -2,7 +2,6 @@ package sink
 
 import (
 	"bytes"
-	"errors"
 
 	"github.com/papyra/papyra"
 )
@@ -34,14 +33,31 @@ type acceptedLine struct {
 	seq   uint64
 }
 
-// rejectedLine is a line that did not pass the check. run, seq and kind are set
-// only where the line's seal vouches for them.
-type rejectedLine struct {
-	bytes  []byte
-	reason papyra.RejectReason
-	run    []byte
-	seq    uint64
-	kind   papyra.Kind
+// rejectedLines are lines that did not pass the check, one after the other, for one
+// reason. run, seqs and kind are set only where the lines' seals vouch for them; then
+// the lines have the numbers in seqs.
+type rejectedLines struct {
+	n, size int // lines, and their bytes
+	reason  papyra.RejectReason
+	run     []byte
+	seqs    papyra.Range
+	kind    papyra.Kind
+}
+
+// join takes the lines of next in if they continue these ones.
+func (r *rejectedLines) join(next *rejectedLines) bool {
+	switch {
+	case r.reason != next.reason:
+		return false
+	case len(r.run) == 0 && len(next.run) == 0:
+	case r.kind != next.kind || r.seqs[1]+1 != next.seqs[0] || !bytes.Equal(r.run, next.run):
+		return false
+	default:
+		r.seqs[1] = next.seqs[1]
+	}
+	r.n += next.n
+	r.size += next.size
+	return true
 }
 
 // lineCheck decides which lines a sink accepts. It knows nothing but the line and
@@ -59,12 +75,14 @@ type lineCheck struct {
 	trustSeals bool
 
 	parser papyra.Parser
-	rec    papyra.Record // of the line that was accepted last; it refers to the line's bytes
+	rec    papyra.Record // of the line that was checked last, if parsed; it refers to the line's bytes
+	parsed bool
 }
 
 // checkLine checks a line, which is not empty and has no newline. It returns why
 // the line is rejected, or "" if it is accepted; then its record is in rec.
 func (c *lineCheck) checkLine(sub *messageSubject, b []byte) papyra.RejectReason {
+	c.parsed = false
 	switch {
 	case sub.reason != "":
 		return sub.reason
@@ -72,14 +90,11 @@ func (c *lineCheck) checkLine(sub *messageSubject, b []byte) papyra.RejectReason
 		return papyra.RejectCarriageReturn
 	}
 	if !c.trustSeals || !c.parser.Sealed(&c.rec, b) {
-		if err := c.parser.Parse(&c.rec, b); err != nil {
-			var le *papyra.LineError
-			if errors.As(err, &le) {
-				return le.Class
-			}
-			return papyra.ClassCorrupted
+		if class := c.parser.Check(&c.rec, b); class != "" {
+			return class
 		}
 	}
+	c.parsed = true
 	switch {
 	case c.rec.Unverified():
 		return papyra.ClassChecksumMismatch
@@ -96,13 +111,20 @@ func (c *lineCheck) checkLine(sub *messageSubject, b []byte) papyra.RejectReason
 // number, and the number would be missing without a reason: whatever is wrong with
 // the line, and behind it. Of what the line claims only the system is bound by the
 // subject. A line of a kind that is not ours counts for the subject's.
-func (c *lineCheck) describeRejected(sub *messageSubject, b []byte, reason papyra.RejectReason) rejectedLine {
-	r := rejectedLine{bytes: b, reason: reason}
+func (c *lineCheck) describeRejected(sub *messageSubject, b []byte, reason papyra.RejectReason) rejectedLines {
+	r := rejectedLines{n: 1, size: len(b), reason: reason}
+	if sub.reason != "" {
+		return r // the subject binds nothing
+	}
 	if reason == papyra.RejectCarriageReturn {
 		b = bytes.TrimRight(b, "\r")
 	}
-	if papyra.SealedIdentity(&c.rec, b) && string(c.rec.System) == sub.stream.System {
-		r.run, r.seq, r.kind = c.rec.Run, c.rec.Seq, c.rec.Kind
+	known := c.rec.Sealed
+	if !c.parsed {
+		known = papyra.SealedIdentity(&c.rec, b)
+	}
+	if known && string(c.rec.System) == sub.stream.System {
+		r.run, r.seqs, r.kind = c.rec.Run, papyra.Range{c.rec.Seq, c.rec.Seq}, c.rec.Kind
 		if r.kind == papyra.KindUnknown {
 			r.kind = sub.stream.Kind
 		}

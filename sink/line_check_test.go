@@ -39,7 +39,7 @@ func TestLineCheck(t *testing.T) {
 			seq := check.rec.Seq
 			if reason != "" {
 				r := check.describeRejected(&sub, []byte(tt.line), reason)
-				if seq = r.seq; r.reason != reason || string(r.bytes) != tt.line {
+				if seq = r.seqs[0]; r.reason != reason || r.n != 1 || r.size != len(tt.line) {
 					t.Errorf("%s, trust seals %v: the rejected line is %+v", tt.name, trust, r)
 				}
 			}

@@ -65,8 +65,8 @@ func TestEveryRejectWithARightSealIsAccounted(t *testing.T) {
 				continue // as ValidateSeal says
 			}
 			r := check.describeRejected(&sub, []byte(tt.line), reason)
-			if string(r.run) != RunA || r.seq != 1 || r.kind != tt.kind {
-				t.Errorf("%s (%s), trust seals %v: accounted as %s %q %d, want %s %s 1", tt.name, reason, trust, r.kind, r.run, r.seq, tt.kind, RunA)
+			if string(r.run) != RunA || r.seqs[0] != 1 || r.kind != tt.kind {
+				t.Errorf("%s (%s), trust seals %v: accounted as %s %q %d, want %s %s 1", tt.name, reason, trust, r.kind, r.run, r.seqs[0], tt.kind, RunA)
 			}
 			if !trust && reason != tt.reason {
 				t.Errorf("%s: got %q, want %q", tt.name, reason, tt.reason)
@@ -81,7 +81,7 @@ func TestEveryRejectWithARightSealIsAccounted(t *testing.T) {
 		check, sub := lineCheck{}, parseSubject(events)
 		reason := check.checkLine(&sub, []byte(l))
 		if r := check.describeRejected(&sub, []byte(l), reason); reason == "" || len(r.run) > 0 {
-			t.Errorf("%s: %q is accounted as %q %d", name, reason, r.run, r.seq)
+			t.Errorf("%s: %q is accounted as %q %d", name, reason, r.run, r.seqs[0])
 		}
 	}
 }

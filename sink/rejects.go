@@ -43,6 +43,7 @@ type rejectFile struct {
 	wake chan struct{}
 
 	mu       sync.Mutex
+	kept     keepBudget
 	buf      []byte
 	lines    uint64      // in buf
 	last     rejectEvent // the newest one; it is not logged yet while n is not 0
@@ -73,18 +74,65 @@ func newRejectFile(path string, logger *slog.Logger) *rejectFile {
 	}
 }
 
-// addReject takes a rejected line, whose bytes it copies.
-func (r *rejectFile) addReject(now time.Time, subject string, reason papyra.RejectReason, raw []byte) {
+// reject is a rejected line.
+type reject struct {
+	reason papyra.RejectReason
+	raw    []byte
+}
+
+// addRejects takes the rejected lines of a message: their number, and the first ones,
+// whose bytes it copies as far as the budget goes.
+func (r *rejectFile) addRejects(now time.Time, subject, system string, first []reject, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.last = rejectEvent{r.last.n + 1, subject, reason, len(raw)}
+	newest := &first[len(first)-1]
+	r.last = rejectEvent{r.last.n + uint64(n), subject, newest.reason, len(newest.raw)}
 	if r.path != "" {
-		r.encodeReject(now, subject, reason, raw)
+		kept := r.kept.take(now, system, len(first))
+		for i := range first[:kept] {
+			r.encodeReject(now, subject, first[i].reason, first[i].raw)
+		}
+		r.notKept += uint64(n - kept)
 	}
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
+}
+
+const (
+	// maxKept bounds the rejected lines that are kept of one message, and maxKeptRate
+	// those of one second: the first ones show what a sender does wrong. Others are
+	// counted, as not kept too, because whoever sends them must not take the time of
+	// the rest.
+	maxKept     = 16
+	maxKeptRate = 1024
+)
+
+// keepBudget is what may still be kept of the rejected lines of this second. A system
+// gets no more than half of what the others leave.
+type keepBudget struct {
+	second int64
+	taken  int
+	bySys  map[string]int
+}
+
+// take returns how many of n lines of a system may be kept.
+func (k *keepBudget) take(now time.Time, system string, n int) int {
+	if s := now.Unix(); s != k.second || k.bySys == nil {
+		k.second, k.taken = s, 0
+		if k.bySys == nil {
+			k.bySys = map[string]int{}
+		}
+		clear(k.bySys)
+	}
+	own := k.bySys[system]
+	n = min(n, max((maxKeptRate-(k.taken-own))/2-own, 0))
+	if n > 0 {
+		k.bySys[system] = own + n
+		k.taken += n
+	}
+	return n
 }
 
 // encodeReject appends a line of the file to what waits. The caller holds the lock.

@@ -21,12 +21,17 @@ func readAll(t *testing.T, path string) string {
 	return string(b)
 }
 
+// addReject gives r a message with one rejected line.
+func addReject(r *rejectFile, reason papyra.RejectReason, raw []byte) {
+	r.addRejects(testTime, "s", "s", []reject{{reason, raw}}, 1)
+}
+
 func TestRejectFileIsReplacedWhenFull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), ".r.rejected")
 	r := newRejectFile(path, testSink(t, Config{}).log)
 	r.limit = 1000
 	for i := range 30 {
-		r.addReject(testTime, "s", papyra.ClassCorrupted, fmt.Appendf(nil, "line %02d", i))
+		addReject(r, papyra.ClassCorrupted, fmt.Appendf(nil, "line %02d", i))
 		r.flushLines()
 	}
 	r.closeFile()
@@ -51,7 +56,7 @@ func TestRejectFileSurvives(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := newRejectFile(path, log)
-		r.addReject(testTime, "s", "corrupted", []byte("x"))
+		addReject(r, "corrupted", []byte("x"))
 		r.flushLines()
 		r.closeFile()
 		if got := readAll(t, path); !strings.HasPrefix(got, "{\"time\":1\n{\"time\":17") || strings.Count(got, "\n") != 2 {
@@ -62,13 +67,13 @@ func TestRejectFileSurvives(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "r")
 		r := newRejectFile(path, log)
 		for range 2 {
-			r.addReject(testTime, "s", "corrupted", []byte("x"))
+			addReject(r, "corrupted", []byte("x"))
 			r.flushLines()
 			if err := os.Rename(path, path+".old"); err != nil {
 				t.Fatal(err)
 			}
 		}
-		r.addReject(testTime, "s", "corrupted", []byte("x"))
+		addReject(r, "corrupted", []byte("x"))
 		r.flushLines()
 		r.closeFile()
 		if n := strings.Count(readAll(t, path), "\n"); n != 1 {
@@ -110,7 +115,7 @@ func TestRejectFileSurvives(t *testing.T) {
 			tt.make(t, path)
 			r := newRejectFile(path, log)
 			for range 3 {
-				r.addReject(testTime, "s", "corrupted", []byte("x"))
+				addReject(r, "corrupted", []byte("x"))
 			}
 			r.flushLines()
 			if n, _ := r.keptCounts(); n != 3 {
@@ -120,7 +125,7 @@ func TestRejectFileSurvives(t *testing.T) {
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
-			r.addReject(testTime, "s", "corrupted", []byte("x"))
+			addReject(r, "corrupted", []byte("x"))
 			r.flushLines()
 			r.closeFile()
 			if n := strings.Count(readAll(t, path), "\n"); n != 1 {
@@ -134,7 +139,7 @@ func TestRejectsBeyondTheBufferAreCounted(t *testing.T) {
 	r := newRejectFile(filepath.Join(t.TempDir(), "r"), testSink(t, Config{}).log)
 	big := bytes.Repeat([]byte("x"), 3<<20)
 	for range 12 {
-		r.addReject(testTime, "s", papyra.ClassOversize, big) // each keeps 1 MiB, as 4/3 MiB
+		addReject(r, papyra.ClassOversize, big) // each keeps 1 MiB, as 4/3 MiB
 	}
 	if n, _ := r.keptCounts(); n == 0 || n >= 12 {
 		t.Errorf("%d of 12 are not kept, want some", n)

@@ -48,8 +48,9 @@ type Stats struct {
 	// and how many stored records their rotation removed. It is as old as the last
 	// sync. It stays zero for a store that does not count.
 	Files papyra.AppendStats
-	// RejectsNotKept counts rejected lines that the reject file did not take:
-	// it cannot be written or does not keep up. Without a reject file it stays 0.
+	// RejectsNotKept counts rejected lines that the reject file did not take: it
+	// cannot be written, does not keep up, or has had enough of this message or of
+	// this second. Without a reject file it stays 0.
 	RejectsNotKept uint64
 	// RejectFilesReplaced counts older reject files that a newer one replaced.
 	RejectFilesReplaced uint64

@@ -30,6 +30,7 @@ type Scanner struct {
 	Fault  Fault
 	Pos    int    // where the fault is
 	Detail string // what is wrong there, for people
+	Quiet  bool   // Detail is not wanted
 }
 
 // Fail notes a fault and returns -1.
@@ -41,6 +42,8 @@ func (s *Scanner) Fail(pos int, fault Fault, detail string) int {
 // Unexpected notes that the grammar wants something else at i, and returns -1.
 func (s *Scanner) Unexpected(i int, want string) int {
 	switch {
+	case i >= len(s.Text) && s.Quiet:
+		return s.Fail(len(s.Text), Truncated, "")
 	case i >= len(s.Text):
 		return s.Fail(len(s.Text), Truncated, "ends where "+want+" should follow")
 	case s.Text[i] == 0:
@@ -49,6 +52,9 @@ func (s *Scanner) Unexpected(i int, want string) int {
 		if r, n := utf8.DecodeRune(s.Text[i:]); r == utf8.RuneError && n == 1 {
 			return s.Fail(i, InvalidUTF8, "a byte that is not UTF-8")
 		}
+	}
+	if s.Quiet {
+		return s.Fail(i, Malformed, "")
 	}
 	return s.Fail(i, Malformed, strconv.QuoteToASCII(string(s.Text[i:i+1]))+" where "+want+" should stand")
 }
