@@ -2,8 +2,11 @@ package publisher
 
 import "time"
 
-// askAudit asks for an audit now. Requests that come while one is made are
-// answered by one more.
+// wishEvery is the least time between two audits that somebody asked for.
+const wishEvery = time.Second
+
+// askAudit asks for an audit now, or wishEvery after the last one. Requests that
+// come meanwhile are answered by that one.
 func (p *Publisher) askAudit() { wake(p.auditAsked) }
 
 // runAuditor calls AuditFunc until Close, for AuditEvery and for each request. It
@@ -16,12 +19,20 @@ func (p *Publisher) runAuditor() {
 		defer t.Stop()
 		tick = t.C
 	}
+	asked := p.auditAsked // nil for a while after each audit that was asked for
+	rest := time.NewTimer(time.Hour)
+	defer rest.Stop()
 	for {
 		select {
 		case <-p.closing:
 			return
+		case <-rest.C:
+			asked = p.auditAsked
+			continue
 		case <-tick:
-		case <-p.auditAsked:
+		case <-asked:
+			asked = nil
+			rest.Reset(wishEvery)
 		}
 		if p.auditFunc == nil {
 			continue

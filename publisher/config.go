@@ -33,9 +33,10 @@ type Config struct {
 
 	// AuditFunc counts the actors of the system now. It is called on a goroutine
 	// of the publisher's, one call at a time, for AuditEvery and whenever
-	// somebody asks on the subject of [papyra.AuditSubject]. Requests that come
-	// while it runs are answered by one more call. A panic in it is counted. If it
-	// is nil, there are no audits but those given to [Publisher.Audit].
+	// somebody asks on the subject of [papyra.AuditSubject], for those at most once in
+	// a second: requests that come while it runs, or within a second of the last such
+	// call, are answered by one more. A panic in it is counted. If it is nil, there
+	// are no audits but those given to [Publisher.Audit].
 	AuditFunc func() papyra.Audit
 
 	// ReportEvery is the time between two PublisherReports while anything

@@ -307,7 +307,7 @@ func TestInboxRefusedWithinAWindowConfirmsNothing(t *testing.T) {
 	s.collectWindow(time.Now())
 	mark := s.link.beginWindow()
 	s.publishWindow()
-	s.link.noteError(refusal("Subscription to \"" + s.link.inbox + "*\""))
+	s.link.noteError("", refusal("Subscription to \""+s.link.inbox+"*\""))
 	if s.proveWindow(t.Context(), socket, mark) {
 		t.Error("a window in which the inbox was refused was confirmed")
 	}

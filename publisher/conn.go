@@ -3,13 +3,12 @@ package publisher
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/papyra/papyra/internal/natswire"
 )
 
 // socket is one network connection of nats.go. It tells what nats.go does not
@@ -43,10 +42,9 @@ func (s *socket) Close() error {
 // if there is one. It can cut them all: only that ends a Publish that is stuck in
 // a write to a stopped broker.
 type dialer struct {
-	custom  nats.CustomDialer // the user's; if it is nil, base is used
-	base    *net.Dialer
-	timeout time.Duration // of one Dial
-	dialed  func()        // called before a new connection is used
+	custom nats.CustomDialer // the user's; if it is nil, base is used
+	base   *natswire.Resolver
+	dialed func() // called before a new connection is used
 
 	ctx    context.Context // ends with cutAll
 	cancel context.CancelFunc
@@ -59,58 +57,23 @@ type dialer struct {
 }
 
 func newDialer(o *nats.Options) *dialer {
-	d := &dialer{custom: o.CustomDialer, timeout: o.Timeout, open: map[*socket]struct{}{}}
-	base := net.Dialer{}
-	if o.Dialer != nil {
-		base = *o.Dialer
-	}
-	if d.timeout <= 0 {
-		d.timeout = nats.DefaultTimeout
-	}
-	if base.Timeout > 0 {
-		d.timeout = min(d.timeout, base.Timeout)
-	}
-	if o.AllowMultipathTCP != nil {
-		base.SetMultipathTCP(*o.AllowMultipathTCP)
-	}
-	d.base = &base
+	d := &dialer{custom: o.CustomDialer, base: natswire.NewResolver(o), open: map[*socket]struct{}{}}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d
 }
 
 // Dial connects to a server for nats.go.
 func (d *dialer) Dial(network, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(d.ctx, d.timeout)
-	defer cancel()
 	if d.custom != nil {
+		ctx, cancel := context.WithTimeout(d.ctx, d.base.Timeout)
+		defer cancel()
 		return d.dialCustom(ctx, network, address)
 	}
-	// nats.go would look up names without a way to end that; here cutAll ends it.
-	// Several addresses of one name are tried in random order, as nats.go does, so
-	// that publishers spread over the servers.
-	host, port, err := net.SplitHostPort(address)
+	c, err := d.base.DialContext(d.ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	hosts := []string{host}
-	if net.ParseIP(host) == nil {
-		found, err := d.base.Resolver.LookupHost(ctx, host)
-		if err != nil {
-			return nil, err
-		}
-		hosts = found
-		rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
-	}
-	for _, h := range hosts {
-		attempt, cancel := context.WithTimeout(ctx, d.timeout/time.Duration(len(hosts)))
-		var c net.Conn
-		c, err = d.base.DialContext(attempt, network, net.JoinHostPort(h, port))
-		cancel()
-		if err == nil {
-			return d.trackSocket(c)
-		}
-	}
-	return nil, err
+	return d.trackSocket(c)
 }
 
 // dialCustom waits for the user's dialer, but no longer than until ctx ends.

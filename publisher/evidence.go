@@ -41,23 +41,37 @@ func (l *link) roundTrip(ctx context.Context) bool {
 }
 
 // noteError is the error callback: it counts err, notes a refusal, and wakes
-// awaitErrors.
-func (l *link) noteError(err error) {
+// awaitErrors. subject is that of the subscription that err is about, "" if it is
+// about none. It reports whether err is worth a word: that more wishes came than were
+// read is no trouble.
+func (l *link) noteError(subject string, err error) bool {
+	if subject == l.auditOn && errors.Is(err, nats.ErrSlowConsumer) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.showError(err)
+		return false
+	}
 	l.countError(err, func(e *Errors) *uint64 { return &e.Other })
 	refusal := errors.Is(err, nats.ErrPermissionViolation)
-	subject, publish := refusedSubject(err.Error())
+	refused, publish := refusedSubject(err.Error())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
 		l.noteLimit()
 	case refusal && publish && len(l.refused) < 64:
-		l.refused[subject]++
-	case refusal && !publish && l.inbox != "" && subject == l.inbox+"*":
+		l.refused[refused]++
+	case refusal && !publish && l.inbox != "" && refused == l.inbox+"*":
 		l.noteInboxRefused()
-	case refusal && !publish && subject == l.auditOn:
+	case refusal && !publish && refused == l.auditOn:
 		l.noteWishesRefused()
 	}
+	l.showError(err)
+	return true
+}
+
+// showError wakes awaitErrors. The caller holds mu.
+func (l *link) showError(err error) {
 	l.lastError = err
 	close(l.errorSeen)
 	l.errorSeen = make(chan struct{})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/natswire"
 )
 
 // link is the connection as the background sees it. nats.go keeps one connection
@@ -52,6 +53,10 @@ type link struct {
 	connected    bool
 }
 
+// maxHeard bounds what is read of a message: a server's 503 is short, and a wish for
+// an audit says nothing. A longer one is passed over.
+const maxHeard = 4 << 10
+
 // maxOutages bounds the outages in one report.
 const maxOutages = 64
 
@@ -84,12 +89,12 @@ func newLink(o nats.Options, c Config, n *notices, asked func()) *link {
 	o.ReconnectOnFlusherError = true
 	o.ReconnectBufSize = -1
 	o.NoCallbacksAfterClientClose = false
-	o.SkipHostLookup = true // the dialer looks up names
 	o.Name = "papyra-publisher " + c.System + "/" + c.Node
 	if o.InProcessServer != nil {
 		o.InProcessServer = inProcess{o.InProcessServer, l.dialer}
 	}
 	o.CustomDialer = l.dialer
+	natswire.Protect(&o, maxHeard)
 	if o.CustomReconnectDelayCB == nil {
 		o.CustomReconnectDelayCB = func(tries int) time.Duration {
 			return backoff(tries, 100*time.Millisecond, 4*time.Second)
@@ -135,6 +140,9 @@ func (l *link) setCallbacks(o *nats.Options) {
 	}
 	o.DisconnectedErrCB = func(nc *nats.Conn, err error) {
 		l.down()
+		if natswire.IsServers(err) {
+			l.countError(err, func(e *Errors) *uint64 { return &e.Other })
+		}
 		l.notices.log(slog.LevelWarn, "disconnected from broker: records are kept while the buffer lasts", errorArgs(err))
 		if user.DisconnectedErrCB != nil {
 			l.notices.do(func() { user.DisconnectedErrCB(nc, err) })
@@ -158,8 +166,13 @@ func (l *link) setCallbacks(o *nats.Options) {
 		}
 	}
 	o.AsyncErrorCB = func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		l.noteError(err)
-		l.notices.log(slog.LevelWarn, "broker reported an error", errorArgs(err))
+		subject := ""
+		if sub != nil {
+			subject = sub.Subject
+		}
+		if l.noteError(subject, err) {
+			l.notices.log(slog.LevelWarn, "broker reported an error", errorArgs(err))
+		}
 		if user.AsyncErrorCB != nil {
 			l.notices.do(func() { user.AsyncErrorCB(nc, sub, err) })
 		}

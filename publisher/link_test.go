@@ -3,18 +3,9 @@ package publisher
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"log/slog"
-	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,12 +16,13 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/natstest"
 )
 
 // Whatever the way to reach a server, the connection is one of the sockets that
 // the confirmation looks at.
 func TestWaysToConnect(t *testing.T) {
-	ca, config := testCertificate(t)
+	ca, config := natstest.Certificate(t)
 	secure := embedded(t, &server.Options{TLSConfig: config, TLSTimeout: 5})
 	plain := embeddedFor(t)
 	cases := []struct {
@@ -70,35 +62,9 @@ func TestWaysToConnect(t *testing.T) {
 
 func port(s *server.Server) string { return strconv.Itoa(s.Addr().(*net.TCPAddr).Port) }
 
-// testCertificate makes an authority of its own for 127.0.0.1.
-func testCertificate(t *testing.T) (caFile string, config *tls.Config) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	caFile = filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(caFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return caFile, &tls.Config{
-		MinVersion:   tls.VersionTLS12,
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-	}
-}
-
 func TestWrongCertificateIsRefused(t *testing.T) {
-	_, config := testCertificate(t)
-	other, _ := testCertificate(t)
+	_, config := natstest.Certificate(t)
+	other, _ := natstest.Certificate(t)
 	secure := embedded(t, &server.Options{TLSConfig: config, TLSTimeout: 5})
 	p := connect(t, "tls://127.0.0.1:"+port(secure), Config{NATS: []nats.Option{nats.RootCAs(other), fastReconnect}})
 	p.Started(someActor)

@@ -39,10 +39,11 @@ func closeWithin(t *testing.T, p *Publisher, d time.Duration) {
 // The package may be built into any runtime: it brings nothing along. What it
 // imports of the module's own machinery imports the standard library only.
 func TestImportsOnlyPapyraNATSAndStandardLibrary(t *testing.T) {
-	const throttle = "github.com/papyra/papyra/internal/throttle"
+	const throttle, wire = "github.com/papyra/papyra/internal/throttle", "github.com/papyra/papyra/internal/natswire"
 	for dir, allowed := range map[string][]string{
-		".":                    {"github.com/papyra/papyra", "github.com/nats-io/nats.go", throttle},
+		".":                    {"github.com/papyra/papyra", "github.com/nats-io/nats.go", throttle, wire},
 		"../internal/throttle": nil,
+		"../internal/natswire": {"github.com/nats-io/nats.go"},
 	} {
 		out, err := exec.Command("go", "list", "-f", `{{join .Imports "\n"}}`, dir).Output()
 		if err != nil {

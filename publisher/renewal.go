@@ -15,6 +15,8 @@ const (
 	// when nobody listened, as where the inbox is refused from the start.
 	longestDeaf = 30 * time.Second
 
+	maxWishes = 64 // wishes that can wait to be read; it takes one to make an audit
+
 	firstRenewal = 250 * time.Millisecond // between two tries to subscribe where the broker refuses it
 	lastRenewal  = 10 * time.Second
 	// limitWithin is how long nats.go may take to hand over an error for a limit on
@@ -198,7 +200,7 @@ func (l *link) subscribeWishes() bool {
 	if l.ask, err = l.nc.Subscribe(l.auditOn, func(*nats.Msg) { l.asked() }); err != nil {
 		return false
 	}
-	// The callback only sets a flag. With limits, a flood of requests would be an
-	// error of the connection.
-	return l.ask.SetPendingLimits(-1, -1) == nil
+	// The callback only sets a flag, so a flood of requests costs nothing by being cut;
+	// see noteError.
+	return l.ask.SetPendingLimits(maxWishes, maxWishes*maxHeard) == nil
 }

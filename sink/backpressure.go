@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/papyra/papyra/internal/natswire"
 )
 
 const (
@@ -127,10 +129,8 @@ func (c *conn) holdReads(o *nats.Options) {
 	dialer := o.CustomDialer
 	switch {
 	case dialer != nil:
-	case o.Dialer != nil:
-		dialer = o.Dialer
 	default:
-		dialer = &net.Dialer{Timeout: o.Timeout}
+		dialer = natswire.NewResolver(o)
 	}
 	o.CustomDialer = holdingDialer{dialer, c}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/natswire"
 	"github.com/papyra/papyra/internal/redact"
 	"github.com/papyra/papyra/internal/throttle"
 )
@@ -132,6 +133,7 @@ func (c *conn) connOptions() (*nats.Options, error) {
 		return nil, err
 	}
 	c.holdReads(o)
+	natswire.Protect(o, 0)
 	return o, nil
 }
 

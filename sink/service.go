@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/natswire"
 	"github.com/papyra/papyra/internal/version"
 )
 
@@ -24,6 +25,8 @@ const (
 	answersWithin = 2 * time.Second
 	// maxAnswers bounds the answers to one question; later ones are not read.
 	maxAnswers = 4 * maxPeers
+	// maxServiceMessage bounds a question or an answer; a longer one is passed over.
+	maxServiceMessage = 1 << 20
 	// firstAsk is about the time between the first two questions, so that sinks
 	// that start together soon know of each other. The time doubles with each
 	// question up to Config.PeersEvery.
@@ -128,10 +131,14 @@ func (v *service) connOptions() (*nats.Options, error) {
 		nats.ConnectHandler(nil), nats.DisconnectErrHandler(nil), nats.ReconnectHandler(nil), nats.ClosedHandler(nil),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { v.countFailure(err) }),
 	)
-	if err == nil && o.InboxPrefix == "" {
+	if err != nil {
+		return nil, err
+	}
+	if o.InboxPrefix == "" {
 		o.InboxPrefix = papyra.SinkInbox
 	}
-	return o, err
+	natswire.Protect(o, maxServiceMessage)
+	return o, nil
 }
 
 // askForPeers asks for the other sinks of the group until ctx ends. In a large

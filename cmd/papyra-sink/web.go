@@ -15,10 +15,7 @@ import (
 )
 
 const (
-	maxHeader     = 16 << 10
-	headerWithin  = 5 * time.Second
-	requestWithin = 10 * time.Second
-	idleFor       = 10 * time.Second
+	maxHeader = 16 << 10
 	// webGrace is how long a request may still take when everything else has
 	// stopped.
 	webGrace = 500 * time.Millisecond
@@ -48,9 +45,13 @@ func httpAddress(value string) (string, error) {
 type web struct {
 	listener *webListener
 	hosts    []string // names that are answered beside the usual ones
+	times    webTimes
 	server   *http.Server
 	ended    chan struct{} // nil until serve
 }
+
+// webTimes bound how long a client may take.
+type webTimes struct{ header, request, idle time.Duration }
 
 // listenHTTP begins to listen at the address. Its error has the exit code of an
 // address that cannot be had. hosts are names of it that are answered beside IP
@@ -61,7 +62,7 @@ func listenHTTP(address string, hosts []string) (*web, error) {
 		return nil, cli.Exit(cli.CodeUnavailable,
 			fmt.Errorf("serve metrics and health at %s: %w: choose another address with --http; each sink of a host needs its own", address, err))
 	}
-	return &web{listener: newWebListener(l, maxWebConns()), hosts: hosts}, nil
+	return &web{listener: newWebListener(l, maxWebConns()), hosts: hosts, times: webTimes{5 * time.Second, 10 * time.Second, 10 * time.Second}}, nil
 }
 
 func (w *web) url() string { return "http://" + w.listener.Addr().String() }
@@ -77,10 +78,10 @@ func (w *web) serve(h http.Handler, log *slog.Logger) {
 	w.server = &http.Server{
 		Handler:           w.checkHost(h),
 		ConnState:         w.listener.noteState,
-		ReadHeaderTimeout: headerWithin,
-		ReadTimeout:       requestWithin,
-		WriteTimeout:      requestWithin,
-		IdleTimeout:       idleFor,
+		ReadHeaderTimeout: w.times.header,
+		ReadTimeout:       w.times.request,
+		WriteTimeout:      w.times.request,
+		IdleTimeout:       w.times.idle,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what clients do wrong
 	}

@@ -11,13 +11,15 @@ import (
 	"time"
 )
 
-// serveWeb serves a handler that says who asks, at address.
+// serveWeb serves a handler that says who asks, at address. No client's time is over
+// before the test's.
 func serveWeb(t *testing.T, address string, hosts ...string) *web {
 	t.Helper()
 	w, err := listenHTTP(address, hosts)
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.times = webTimes{time.Hour, time.Hour, time.Hour}
 	w.serve(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { fmt.Fprintf(rw, "hello %s", r.Host) }), slog.New(slog.DiscardHandler))
 	t.Cleanup(w.close)
 	return w
@@ -69,15 +71,11 @@ func TestManyHTTPConnections(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := serveWeb(t, "127.0.0.1:0")
-			began := time.Now()
 			for range 3 * maxWebConns() {
 				dialWeb(t, w, says)
 			}
 			if answer := askRaw(t, w, "localhost"); !strings.HasSuffix(answer, "hello localhost") {
 				t.Errorf("the answer is %q", answer)
-			}
-			if took := time.Since(began); took > headerWithin {
-				t.Errorf("it took %v", took)
 			}
 			w.listener.mu.Lock()
 			defer w.listener.mu.Unlock()

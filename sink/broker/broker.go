@@ -145,7 +145,7 @@ func New(c Config) (*Broker, error) {
 	}
 	b.srv.SetLoggerV2(newServerLog(c.Logger), false, false, false)
 	b.srv.Start()
-	b.guard = startGuard(b.srv, maxPending(c.MaxPayload)/2, c.Logger)
+	b.guard = startGuard(b.srv, 2*maxPending(c.MaxPayload), c.Logger)
 	if !b.srv.ReadyForConnections(c.StartTimeout) {
 		b.Close()
 		return nil, fmt.Errorf("%w: the embedded NATS server was not ready within %v", papyra.ErrUnavailable, c.StartTimeout)

@@ -23,7 +23,8 @@ const (
 // guard bounds what all clients of other processes take together. The server
 // bounds only what waits for one client, so that some that do not read would take
 // the sink's memory. The guard disconnects those with the most, so that no more
-// waits for all of them than half of what may wait for one. The clients of this process are
+// waits for all of them than twice what may wait for one: an honest one that lags
+// behind, such as another sink, is left to the server. The clients of this process are
 // never disconnected.
 type guard struct {
 	srv     *server.Server

@@ -75,7 +75,7 @@ func await(t *testing.T, what string, ok func() bool) {
 // Clients that do not read cannot take the process's memory, and the client within
 // the process hears everything all the same.
 func TestStrangersThatDoNotRead(t *testing.T) {
-	const strangers, size, messages, bound = 16, 256 << 10, 600, 400 << 20
+	const strangers, size, messages, bound = 30, 256 << 10, 400, 900 << 20
 	b := start(t, broker.Config{Listen: "127.0.0.1:0"})
 	heard := inside(t, b)
 	for range strangers {

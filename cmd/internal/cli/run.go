@@ -34,9 +34,11 @@ import (
 // The context of an action ends at the first SIGINT, SIGTERM or SIGHUP; an action
 // that then returns the context's error makes the code 130, 143 or 129. A second signal
 // ends the process at once with that code. SIGPIPE is ignored, so that a closed
-// stdout or stderr is an error of the write and not the end of the process.
+// stdout or stderr is an error of the write and not the end of the process. Where the
+// memory of the process is limited, it keeps within that as far as it can.
 func Run(app *urfave.App, args []string, stdout, stderr io.Writer) int {
 	signal.Ignore(syscall.SIGPIPE)
+	limitMemory()
 	ctx, stop := signalContext(context.Background())
 	defer stop()
 	return run(ctx, app, args, stdout, stderr)
