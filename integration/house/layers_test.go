@@ -34,10 +34,11 @@ var layers = []struct {
 
 	{".", []string{"internal/jsontext", "internal/checksum", "internal/escape"}},
 	{"internal/numset", []string{"."}},
+	{"internal/doubt", []string{".", "internal/numset"}},
 	{"internal/judge", []string{".", "internal/checksum", "internal/numset"}},
 	{"internal/selection", []string{"."}},
 	{"internal/testrecord", []string{"."}},
-	{"internal/maintain", []string{".", "internal/judge", "internal/selection", "internal/numset"}},
+	{"internal/maintain", []string{".", "internal/judge", "internal/selection", "internal/numset", "internal/doubt"}},
 	{"internal/fileset/disk", []string{"."}},
 	{"internal/fileset/lines", []string{".", "internal/fileset/disk"}},
 	{"internal/fileset", []string{".", "internal/fileset/disk", "internal/fileset/lines", "internal/judge", "internal/maintain", "internal/terminal", "internal/human", "internal/escape"}},

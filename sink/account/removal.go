@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/doubt"
 	"github.com/papyra/papyra/internal/numset"
 )
 
@@ -148,7 +149,7 @@ func (b *book) chargeRemoval(p *papyra.RemovalReport, carried bool) bool {
 		open := false
 		for i := range c.Runs {
 			g := &c.Runs[i]
-			n, ok := widthOf(g.Ranges)
+			n, ok := doubt.Width(g.Ranges)
 			if !ok {
 				return false
 			}
@@ -287,41 +288,52 @@ func (l *ledger) removedOf(r *run, kind papyra.Kind) (out []*removedKind) {
 // system of a run counts for each run of that name, and where there is none it
 // opens one without a system.
 func (l *ledger) enterRemovals() {
-	named := map[string][]*run{} // by run; only those that are removed by an act that names no system
-	for r := range l.runs {
-		if l.removals[""][r.key.run] != nil {
-			named[r.key.run] = append(named[r.key.run], r)
-		}
-	}
 	for _, system := range slices.Sorted(maps.Keys(l.removals)) {
+		if system == "" {
+			continue
+		}
 		for id, rm := range l.removals[system] {
-			runs := named[id]
-			if system != "" {
-				runs = nil
-				if r := l.systems[system][id]; r != nil {
-					runs = []*run{r}
-				}
-			}
-			if runs == nil {
-				if l.a.only != "" && system != l.a.only {
-					continue
-				}
-				r := l.openRun([]byte(system), id)
-				if r == nil {
-					continue
-				}
-				r.gone = true
-				runs = []*run{r}
-				l.forgetful = l.forgetful || ofPipeline(system) && rm.kinds[papyra.KindReport] != nil
-			}
-			for _, r := range runs {
-				r.node = cmp.Or(r.node, rm.node)
-				for kind, removed := range rm.kinds {
-					if removed != nil && removed.known.highest > 0 {
-						r.seriesOf(l.a, papyra.Kind(kind)).raise(removed.known)
-					}
-				}
+			if r := l.systems[system][id]; r != nil {
+				l.enterRemoval(r, rm)
+			} else {
+				l.openGone(system, id, rm)
 			}
 		}
 	}
+	unnamed := l.removals[""]
+	found := map[string]bool{}
+	for r := range l.runs {
+		if rm := unnamed[r.key.run]; rm != nil {
+			found[r.key.run] = true
+			l.enterRemoval(r, rm)
+		}
+	}
+	for id, rm := range unnamed {
+		if !found[id] {
+			l.openGone("", id, rm)
+		}
+	}
+}
+
+func (l *ledger) enterRemoval(r *run, rm *removals) {
+	r.node = cmp.Or(r.node, rm.node)
+	for kind, removed := range rm.kinds {
+		if removed != nil && removed.known.highest > 0 {
+			r.seriesOf(l.a, papyra.Kind(kind)).raise(removed.known)
+		}
+	}
+}
+
+// openGone opens a run of which nothing but its removal is known.
+func (l *ledger) openGone(system, id string, rm *removals) {
+	if l.a.only != "" && system != l.a.only {
+		return
+	}
+	r := l.openRun([]byte(system), id)
+	if r == nil {
+		return
+	}
+	r.gone = true
+	l.forgetful = l.forgetful || ofPipeline(system) && rm.kinds[papyra.KindReport] != nil && rm.kinds[papyra.KindReport].known.highest > 0
+	l.enterRemoval(r, rm)
 }
