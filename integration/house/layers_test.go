@@ -51,7 +51,7 @@ var layers = []struct {
 	{"sink/backend", []string{".", "sink/backend/memory", "sink/backend/jsonfile", "sink/backend/rotating", "sink/backend/redis", "internal/human", "internal/redact", "internal/escape"}},
 	{"sink/backend/backendtest", []string{".", "internal/testrecord"}},
 
-	{"sink/account", []string{".", "internal/numset"}},
+	{"sink/account", []string{".", "internal/numset", "internal/doubt"}},
 	{"sink/transfer", []string{"."}},
 	{"sink/inspect", []string{".", "sink/account", "internal/selection", "internal/judge", "internal/human", "internal/redact"}},
 	{"sink/doctor", []string{".", "internal/human", "internal/redact"}},
