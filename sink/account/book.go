@@ -31,6 +31,7 @@ type book struct {
 	// take back.
 	open map[string][]announcement
 
+	unended    []Unended
 	recoveries []recovery // that moved damaged lines; only with Options.Gaps
 	loose      map[noteID]looseDrops
 

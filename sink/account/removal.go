@@ -57,6 +57,7 @@ func (b *book) endAct(own *tenant, id string, takenBack bool) {
 
 // announceOpen enters what acts without an end announced, after the last record.
 func (b *book) announceOpen() {
+	b.findUnended()
 	for _, id := range slices.Sorted(maps.Keys(b.open)) {
 		b.endAct(b.a.tenants[papyra.SystemReserved], id, false)
 	}
