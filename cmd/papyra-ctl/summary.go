@@ -96,6 +96,9 @@ func (c *call) showSummary(r *inspect.Summary, retention string) {
 	}
 	_ = g.writePage()
 	c.showRemoved(r.Removed)
+	for i := range r.Unended {
+		s.printf("%s\n", &r.Unended[i])
+	}
 	c.showRuns(r)
 	c.showGroups(r.Groups)
 }

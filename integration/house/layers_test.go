@@ -34,10 +34,12 @@ var layers = []struct {
 
 	{".", []string{"internal/jsontext", "internal/checksum", "internal/escape"}},
 	{"internal/numset", []string{"."}},
+	{"internal/doubt", []string{".", "internal/numset"}},
+	{"internal/unended", []string{".", "internal/numset"}},
 	{"internal/judge", []string{".", "internal/checksum", "internal/numset"}},
 	{"internal/selection", []string{"."}},
 	{"internal/testrecord", []string{"."}},
-	{"internal/maintain", []string{".", "internal/judge", "internal/selection", "internal/numset"}},
+	{"internal/maintain", []string{".", "internal/judge", "internal/selection", "internal/numset", "internal/doubt", "internal/unended"}},
 	{"internal/fileset/disk", []string{"."}},
 	{"internal/fileset/lines", []string{".", "internal/fileset/disk"}},
 	{"internal/fileset", []string{".", "internal/fileset/disk", "internal/fileset/lines", "internal/judge", "internal/maintain", "internal/terminal", "internal/human", "internal/escape"}},
@@ -50,10 +52,10 @@ var layers = []struct {
 	{"sink/backend", []string{".", "sink/backend/memory", "sink/backend/jsonfile", "sink/backend/rotating", "sink/backend/redis", "internal/human", "internal/redact", "internal/escape"}},
 	{"sink/backend/backendtest", []string{".", "internal/testrecord"}},
 
-	{"sink/account", []string{".", "internal/numset"}},
+	{"sink/account", []string{".", "internal/numset", "internal/doubt", "internal/unended"}},
 	{"sink/transfer", []string{"."}},
-	{"sink/inspect", []string{".", "sink/account", "internal/selection", "internal/judge", "internal/human", "internal/redact"}},
-	{"sink/doctor", []string{".", "internal/human", "internal/redact"}},
+	{"sink/inspect", []string{".", "internal/unended", "sink/account", "internal/selection", "internal/judge", "internal/human", "internal/redact"}},
+	{"sink/doctor", []string{".", "internal/unended", "internal/human", "internal/redact"}},
 
 	{"internal/natswire", []string{"nats.go"}},
 	{"publisher", []string{".", "internal/throttle", "internal/natswire", "nats.go"}},

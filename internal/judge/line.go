@@ -108,7 +108,12 @@ func Split(line []byte) []Piece {
 		done = end
 	}
 	budget := splitBudget
-	lastTail := bytes.LastIndex(line, []byte(checksum.TailStart))
+	lastTail := 0
+	// Most damage has no beginning of a record, and that is found much faster than
+	// the last of something.
+	if first := bytes.Index(line, []byte(recordHead)); first >= 0 {
+		lastTail = bytes.LastIndex(line[first:], []byte(checksum.TailStart)) + first
+	}
 	for start := 0; start < lastTail && budget > 0; {
 		i := bytes.Index(line[start:], []byte(recordHead))
 		if i < 0 {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/judge"
+	"github.com/papyra/papyra/internal/unended"
 )
 
 // Compact removes what is outside the view at o.At, and duplicates if o says so:
@@ -16,6 +17,9 @@ import (
 //  4. announce: append the RemovalReports and make them durable
 //  5. remove: exactly the marked lines
 //  6. end: append how it ended
+//
+// An earlier compaction that never said how it ended is ended between 3 and 4, by
+// what is left of its announcement.
 //
 // Nothing is removed before the announcement is durable, and a crash after it
 // leaves a store of which the same command removes the rest. An act that fails or
@@ -42,6 +46,11 @@ func Compact(ctx context.Context, m Medium, o papyra.CompactOptions) (*papyra.Co
 		return nil, err
 	}
 	report := c.count.report(m.URL())
+	if !o.DryRun {
+		if err := endOthers(c.ctx, m, held, &c.unended); err != nil {
+			return nil, err
+		}
+	}
 	if c.count.removesNothing() {
 		c.progress.finish()
 		return report, nil
@@ -92,6 +101,7 @@ type compacting struct {
 	count    *compaction
 	marks    Marks
 	progress *progress
+	unended  unended.Acts // earlier ones
 	rec      papyra.Record
 }
 
@@ -117,6 +127,9 @@ func (c *compacting) look() error {
 	}
 	if err := c.each(c.marks, Expired, func(l Line) bool {
 		verdict, damage := l.Judge(&c.rec, true)
+		if verdict == judge.Valid {
+			c.unended.AddReport(&c.rec)
+		}
 		return !c.count.keepLine(&c.rec, verdict, damage, l.Size())
 	}); err != nil {
 		return err

@@ -19,6 +19,7 @@ type Keeper struct {
 	oldest    int64 // microseconds; older reports are expired
 	survey    survey
 	viewEnded map[string]bool // systems of which a report beyond the limit of bytes was kept
+	doubted   doubtedRoom
 }
 
 // NewKeeper returns the keeper of a compaction.
@@ -69,16 +70,25 @@ var (
 
 // accountNeeds reports whether the account needs a report whatever its age: it
 // is a RemovalReport or takes one back, a StartAccepted, or names what was dropped or
-// when the broker was away, or
-// the survey found it.
+// when the broker was away, or the survey found it. Nobody ever believes a report
+// without a seal, or of a system that does not write such reports. Of those that
+// cannot be true, as far as this version knows, the newest stay.
 func (k *Keeper) accountNeeds(rec *papyra.Record) bool {
-	switch string(rec.Type) {
+	kind := string(rec.Type)
+	own := string(rec.System) == papyra.SystemReserved
+	if !rec.HasIdentity() || own == (kind == papyra.ReportPublisher) {
+		return false
+	}
+	switch kind {
 	case papyra.ReportRemoval, papyra.ReportStartAccepted:
 		return true
 	case papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
 		// It lives as long as the announcement that it takes back.
 		return bytes.Contains(rec.Payload, replacedMember) || bytes.Contains(rec.Payload, withdrawnMember)
 	case papyra.ReportPublisher:
+		if k.survey.isDoubted(rec) {
+			return k.doubted.take(rec)
+		}
 		if bytes.Contains(rec.Payload, rangesMember) || bytes.Contains(rec.Payload, outagesMember) {
 			return true
 		}
@@ -88,4 +98,30 @@ func (k *Keeper) accountNeeds(rec *papyra.Record) bool {
 		}
 	}
 	return k.survey.mustStay(rec)
+}
+
+// doubtedRoom is the room for reports that cannot be true: what is in them may mean
+// something to a later version.
+type doubtedRoom struct {
+	bySystem map[string]int
+	all      int
+}
+
+const (
+	maxDoubtedOfSystem = 256 << 10 // bytes
+	maxDoubted         = 16 << 20
+)
+
+// take takes the room of a report, if there is enough.
+func (d *doubtedRoom) take(rec *papyra.Record) bool {
+	size := len(rec.Line) + 1
+	if d.bySystem[string(rec.System)]+size > maxDoubtedOfSystem || d.all+size > maxDoubted {
+		return false
+	}
+	if d.bySystem == nil {
+		d.bySystem = map[string]int{}
+	}
+	d.bySystem[string(rec.System)] += size
+	d.all += size
+	return true
 }

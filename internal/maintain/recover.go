@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/unended"
 )
 
 // Recover moves damage into quarantine and conserves every byte:
@@ -103,6 +104,13 @@ func (r *recovering) salvage(report *papyra.RecoverReport) error {
 	report.Act, report.Quarantine = act.ID, s.Quarantine()
 	lines, err := removal.Reports(act, r.m.Now())
 	if err != nil {
+		return err
+	}
+	var others unended.Acts
+	if err := eachRecord(r.ctx, r.held, others.AddReport); err != nil {
+		return err
+	}
+	if err := endOthers(r.ctx, r.m, r.held, &others); err != nil {
 		return err
 	}
 	e, err := announce(r.m, r.held, lines)

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/doubt"
 	"github.com/papyra/papyra/internal/numset"
 )
 
@@ -37,6 +38,7 @@ type surveyedRun struct {
 	first, last uint64     // the lowest and the highest
 	peers       uint64     // the highest that names peers, 0 for none
 	turns       numset.Set // those whose counts differ from those of a neighbour
+	doubted     numset.Set // those that cannot be true; nothing else is said of them
 
 	before      uint64            // the one that was met before this one
 	fingerprint [sha256.Size]byte // of its counts
@@ -74,11 +76,25 @@ func (s survey) addReport(rec *papyra.Record) {
 	if json.Unmarshal(rec.Payload, &t) != nil {
 		return // it says nothing to an account either
 	}
+	key := surveyKey{string(rec.System), string(rec.Run)}
+	if string(rec.Type) == papyra.ReportPublisher {
+		var p papyra.PublisherReport
+		if json.Unmarshal(rec.Payload, &p) != nil || doubt.Publisher(rec, &p) != "" {
+			if s[key] == nil {
+				s[key] = &surveyedRun{}
+			}
+			s[key].doubted.Add(rec.Seq)
+			return
+		}
+	}
 	counts := t.fingerprint()
-	r := s[surveyKey{string(rec.System), string(rec.Run)}]
+	r := s[key]
 	if r == nil {
-		r = &surveyedRun{first: rec.Seq, last: rec.Seq, before: rec.Seq, fingerprint: counts}
-		s[surveyKey{string(rec.System), string(rec.Run)}] = r
+		r = &surveyedRun{}
+		s[key] = r
+	}
+	if r.last == 0 {
+		r.first, r.last, r.before, r.fingerprint = rec.Seq, rec.Seq, rec.Seq, counts
 	}
 	r.first, r.last = min(r.first, rec.Seq), max(r.last, rec.Seq)
 	if len(t.Peers) > 0 {
@@ -101,6 +117,12 @@ func (s survey) mustStay(rec *papyra.Record) bool {
 	}
 	r := s[surveyKey{string(rec.System), string(rec.Run)}]
 	return r != nil && (rec.Seq == r.first || rec.Seq == r.last || rec.Seq == r.peers || r.turns.Contains(rec.Seq))
+}
+
+// isDoubted reports whether rec is a report that cannot be true.
+func (s survey) isDoubted(rec *papyra.Record) bool {
+	r := s[surveyKey{string(rec.System), string(rec.Run)}]
+	return r != nil && r.doubted.Contains(rec.Seq)
 }
 
 // fingerprint is the same for the same counts, and for no others.

@@ -35,6 +35,7 @@ func (b *book) absorb(other *book) {
 		}
 		to.marks = append(to.marks, from.marks...)
 	}
+	b.unended = append(b.unended, other.unended...)
 	b.recoveries = append(b.recoveries, other.recoveries...)
 	if b.loose == nil {
 		b.loose = other.loose

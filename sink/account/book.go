@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/doubt"
 	"github.com/papyra/papyra/internal/numset"
 )
 
@@ -30,6 +31,7 @@ type book struct {
 	// take back.
 	open map[string][]announcement
 
+	unended    []Unended
 	recoveries []recovery // that moved damaged lines; only with Options.Gaps
 	loose      map[noteID]looseDrops
 
@@ -350,8 +352,8 @@ func (b *book) addReport(r *run, rec *papyra.Record) {
 		if err = json.Unmarshal(rec.Payload, &p); err != nil {
 			break
 		}
-		if why := implausible(rec, &p); why != "" {
-			b.doubt(rec, why)
+		if why := doubt.Publisher(rec, &p); why != "" {
+			b.doubt(rec, Why(why))
 		} else {
 			b.publisherReport(r, rec, &p)
 		}
@@ -479,7 +481,7 @@ func (b *book) sinkDrops(rec *papyra.Record, list []papyra.SinkDrops) {
 		if d.Run == "" || kind == papyra.KindUnknown {
 			continue // records without a number
 		}
-		if n, ok := widthOf(d.Ranges); !ok || n > d.N {
+		if n, ok := doubt.Width(d.Ranges); !ok || n > d.N {
 			b.doubt(rec, WhyRanges)
 			continue
 		}

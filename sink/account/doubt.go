@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/doubt"
 )
 
 // Doubt is a kind of report of one system that the account does not believe.
@@ -26,10 +27,10 @@ type Why string
 const (
 	WhyUnsealed Why = "not_sealed"     // its checksum does not say that it is as it was written
 	WhySystem   Why = "wrong_system"   // a report of this name belongs to another system
-	WhyRanges   Why = "ranges"         // its ranges make no sense, or are wider than the count beside them
-	WhyDropped  Why = "dropped"        // it dropped more than it accepted
-	WhySum      Why = "sum"            // its counts do not add up to what it accepted
-	WhyRate     Why = "rate"           // it accepted more than a process can
+	WhyRanges   Why = doubt.Ranges     // its ranges make no sense, or are wider than the count beside them
+	WhyDropped  Why = doubt.Dropped    // it dropped more than it accepted
+	WhySum      Why = doubt.Sum        // its counts do not add up to what it accepted
+	WhyRate     Why = doubt.Rate       // it accepted more than a process can
 	WhyRemoved  Why = "removed"        // it names more numbers than its act removed records
 	WhyUnknown  Why = "unknown_reason" // a drop reason of a newer version, perhaps: only that entry is passed over
 )
@@ -57,15 +58,9 @@ func (w Why) Text() string {
 	return string(w)
 }
 
-const (
-	// maxDoubts bounds the systems and reasons that are told apart. Reports beyond
-	// it are only counted.
-	maxDoubts = 1000
-	// maxRate is how many records a second no process accepts, over its uptime and
-	// startSeconds more.
-	maxRate      = 100_000_000
-	startSeconds = 60
-)
+// maxDoubts bounds the systems and reasons that are told apart. Reports beyond
+// it are only counted.
+const maxDoubts = 1000
 
 type doubtKey struct {
 	system string
@@ -127,49 +122,6 @@ func (ds *doubts) list() (list []Doubt, reports uint64) {
 		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Why, b.Why))
 	})
 	return list, reports
-}
-
-// widthOf returns how many numbers ranges hold, and false if one of them is no
-// range of numbers.
-func widthOf(ranges []papyra.Range) (n uint64, ok bool) {
-	for _, g := range ranges {
-		if g[0] < 1 || g[1] < g[0] || g[1] > maxSeq {
-			return 0, false
-		}
-		n = sumOf(n, g[1]-g[0]+1)
-	}
-	return n, true
-}
-
-// implausible says why what a publisher reports cannot be true, "" if it can.
-func implausible(rec *papyra.Record, p *papyra.PublisherReport) Why {
-	// Nobody runs for longer than since 1970.
-	uptime := min(max(p.Uptime, 0), float64(rec.Time)/1e6)
-	most := uint64(min((uptime+startSeconds)*maxRate, maxSeq))
-	for name, c := range p.Categories {
-		if papyra.ParseCategory(name) == papyra.KindUnknown {
-			continue
-		}
-		var dropped uint64
-		for _, d := range c.Dropped {
-			if d == nil {
-				continue
-			}
-			if n, ok := widthOf(d.Ranges); !ok || n > d.N {
-				return WhyRanges
-			}
-			dropped = sumOf(dropped, d.N)
-		}
-		switch {
-		case c.Accepted > most:
-			return WhyRate
-		case dropped > c.Accepted:
-			return WhyDropped
-		case sumOf(c.Confirmed, c.Unconfirmed, c.Buffered, dropped) != c.Accepted:
-			return WhySum
-		}
-	}
-	return ""
 }
 
 // knownReason reports whether this version knows a drop reason. It notes a doubt

@@ -241,6 +241,7 @@ func (j *judgement) result() *Result {
 	}
 	r.Unjudged = j.l.unjudged()
 	r.Doubts, r.DoubtsTotal = j.l.doubts.list()
+	r.Unended = j.l.unended
 	r.Notes = j.allNotes()
 	return r
 }
@@ -266,6 +267,9 @@ func (j *judgement) allNotes() []string {
 	notes := j.notes
 	if len(j.l.takers) == 0 {
 		notes = append(notes, "no store holds a report of a sink: the group and its filters are not known, so that nothing counts as filtered")
+	}
+	for i := range j.l.unended {
+		notes = append(notes, j.l.unended[i].String())
 	}
 	seen := map[string]string{}
 	for _, s := range j.l.stores {

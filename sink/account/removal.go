@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/doubt"
 	"github.com/papyra/papyra/internal/numset"
 )
 
@@ -56,6 +57,7 @@ func (b *book) endAct(own *tenant, id string, takenBack bool) {
 
 // announceOpen enters what acts without an end announced, after the last record.
 func (b *book) announceOpen() {
+	b.findUnended()
 	for _, id := range slices.Sorted(maps.Keys(b.open)) {
 		b.endAct(b.a.tenants[papyra.SystemReserved], id, false)
 	}
@@ -148,7 +150,7 @@ func (b *book) chargeRemoval(p *papyra.RemovalReport, carried bool) bool {
 		open := false
 		for i := range c.Runs {
 			g := &c.Runs[i]
-			n, ok := widthOf(g.Ranges)
+			n, ok := doubt.Width(g.Ranges)
 			if !ok {
 				return false
 			}
@@ -293,32 +295,38 @@ func (l *ledger) enterRemovals() {
 		}
 		for id, rm := range l.removals[system] {
 			if r := l.systems[system][id]; r != nil {
-				rm.enter(l.a, r)
+				l.enterRemoval(r, rm)
 			} else {
-				l.enterGone(system, id, rm)
+				l.openGone(system, id, rm)
 			}
 		}
 	}
 	unnamed := l.removals[""]
-	if len(unnamed) == 0 {
-		return
-	}
-	found := map[string]bool{} // also of the runs that only a removal knows
+	found := map[string]bool{}
 	for r := range l.runs {
 		if rm := unnamed[r.key.run]; rm != nil {
-			rm.enter(l.a, r)
 			found[r.key.run] = true
+			l.enterRemoval(r, rm)
 		}
 	}
 	for id, rm := range unnamed {
 		if !found[id] {
-			l.enterGone("", id, rm)
+			l.openGone("", id, rm)
 		}
 	}
 }
 
-// enterGone opens a run of which nothing is left but what removed it.
-func (l *ledger) enterGone(system, id string, rm *removals) {
+func (l *ledger) enterRemoval(r *run, rm *removals) {
+	r.node = cmp.Or(r.node, rm.node)
+	for kind, removed := range rm.kinds {
+		if removed != nil && removed.known.highest > 0 {
+			r.seriesOf(l.a, papyra.Kind(kind)).raise(removed.known)
+		}
+	}
+}
+
+// openGone opens a run of which nothing but its removal is known.
+func (l *ledger) openGone(system, id string, rm *removals) {
 	if l.a.only != "" && system != l.a.only {
 		return
 	}
@@ -327,16 +335,6 @@ func (l *ledger) enterGone(system, id string, rm *removals) {
 		return
 	}
 	r.gone = true
-	l.forgetful = l.forgetful || ofPipeline(system) && rm.kinds[papyra.KindReport] != nil
-	rm.enter(l.a, r)
-}
-
-// enter adds what a removal knows to a run.
-func (rm *removals) enter(a *Account, r *run) {
-	r.node = cmp.Or(r.node, rm.node)
-	for kind, removed := range rm.kinds {
-		if removed != nil && removed.known.highest > 0 {
-			r.seriesOf(a, papyra.Kind(kind)).raise(removed.known)
-		}
-	}
+	l.forgetful = l.forgetful || ofPipeline(system) && rm.kinds[papyra.KindReport] != nil && rm.kinds[papyra.KindReport].known.highest > 0
+	l.enterRemoval(r, rm)
 }

@@ -47,6 +47,10 @@ type Result struct {
 	Doubts      []Doubt `json:"doubts,omitempty"`
 	DoubtsTotal uint64  `json:"doubts_total,omitempty"`
 
+	// Unended are the compactions that announced what is still stored and never said
+	// how they ended, absent when there are none. Notes name them too.
+	Unended []Unended `json:"unended,omitempty"`
+
 	// Notes are worth knowing and change nothing.
 	Notes []string `json:"notes"`
 }

@@ -3,6 +3,7 @@ package account_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/sink/account"
@@ -72,6 +73,45 @@ func TestRemovalsOfARunThatIsGone(t *testing.T) {
 	for _, run := range r.Runs {
 		if run.System == "" {
 			t.Errorf("a run without a system: %+v", run)
+		}
+	}
+}
+
+// A compaction that was killed is named while what it announced is still stored.
+func TestUnendedActsAreNamed(t *testing.T) {
+	p := named("orders", "a")
+	for _, c := range []struct {
+		name   string
+		system string
+		last   uint64 // of what it announced, from 2 on
+		end    string // "" for none
+		stored uint64 // 0 for an act that is not named
+	}{
+		{"a part is stored", "orders", 6, "", 2},
+		{"of version 0.1", "", 6, "", 2},
+		{"of another system", "shop", 6, "", 0},
+		{"nothing is stored", "orders", 4, "", 0},
+		{"done", "orders", 6, papyra.EndDone, 0},
+		{"withdrawn", "orders", 6, papyra.EndWithdrawn, 0},
+	} {
+		w := newWorld(t, 1)
+		w.events(0, p, 1, 1)
+		w.events(0, p, 5, 10)
+		w.removal(0, "act", papyra.ActCompact, map[string][]papyra.RemovedRun{"events": {{System: c.system, Run: p.run, Ranges: ranges(papyra.Range{2, c.last})}}})
+		if c.end != "" {
+			w.report(0, named(papyra.SystemReserved, "act"), 2, now.Add(-9*time.Minute), papyra.ReportCompactionPerformed,
+				papyra.CompactionPerformed{ID: "act", ActEnd: papyra.ActEnd{End: c.end}})
+		}
+		r, err := w.judge(w.options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 0
+		if c.stored > 0 {
+			want = 1
+		}
+		if len(r.Unended) != want || want == 1 && (r.Unended[0].Stored != c.stored || r.Unended[0].Announced != c.last-1 || len(r.Notes) != 2) {
+			t.Errorf("%s: got %+v and %q, want %d stored", c.name, r.Unended, r.Notes, c.stored)
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/human"
+	"github.com/papyra/papyra/internal/unended"
 )
 
 // Options say how a store is examined. The zero Options are the default.
@@ -69,6 +70,7 @@ func Examine(ctx context.Context, store papyra.Store, o Options) *Examination {
 		e.addCheck("damage", papyra.StatusFail, e.ScanErr.Error(), "")
 	default:
 		e.addScan(e.Scan)
+		e.addUnended(ctx, store)
 	}
 	for _, c := range own {
 		if afterScan(c) {
@@ -127,6 +129,16 @@ func (e *Examination) addScan(r *papyra.ScanReport) {
 	}
 	if skew := r.NoticeCounts[papyra.NoticeClockSkew]; skew > 0 {
 		e.addCheck("clock", papyra.StatusWarn, human.Plural(skew, "record is", "records are")+" more than a day ahead of this clock", "check the clocks of the nodes: papyra-ctl scan names the records")
+	}
+}
+
+// addUnended names the compactions that were killed after they had announced what is
+// still stored. Where there are none nothing is said; what could not be read the scan
+// has named.
+func (e *Examination) addUnended(ctx context.Context, store papyra.Store) {
+	acts, _ := unended.Find(ctx, store)
+	for _, act := range acts {
+		e.addCheck("acts", papyra.StatusWarn, act.String(), "the next compact ends it by what is stored: give the same command again")
 	}
 }
 

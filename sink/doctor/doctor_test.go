@@ -177,3 +177,8 @@ func TestExamineHintOfWhatCannotBeRead(t *testing.T) {
 		}
 	}
 }
+
+// Read returns no record.
+func (patient) Read(context.Context, papyra.Query, func(*papyra.Record, papyra.Place) error) (int64, error) {
+	return 0, nil
+}

@@ -30,7 +30,7 @@ const (
 type removedSum struct {
 	counts    map[removedKey]*RemovedCount
 	announced map[string][]*papyra.RemovalReport // by the id of their act
-	takenBack map[string]bool
+	takenBack map[string]bool                    // of acts with an end
 }
 
 func newRemovedSum() removedSum {
@@ -57,8 +57,8 @@ func (s removedSum) addReport(rec *papyra.Record) {
 		}
 		s.announced[r.ID] = append(s.announced[r.ID], r)
 	case papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
-		if id, end, ok := papyra.EndOfAct(rec); ok && end.TakesBack() {
-			s.takenBack[id] = true
+		if id, end, ok := papyra.EndOfAct(rec); ok {
+			s.takenBack[id] = s.takenBack[id] || end.TakesBack()
 		}
 	}
 }
@@ -86,6 +86,16 @@ func (s removedSum) addCount(act, category string, records, bytes int64) {
 	}
 	c.Records += max(records, 0)
 	c.Bytes += max(bytes, 0)
+}
+
+// open reports whether a compaction never said how it ended.
+func (s removedSum) open() bool {
+	for id, reports := range s.announced {
+		if _, ended := s.takenBack[id]; !ended && slices.ContainsFunc(reports, func(r *papyra.RemovalReport) bool { return r.Act == papyra.ActCompact }) {
+			return true
+		}
+	}
+	return false
 }
 
 // list returns the counts by act, the categories in their usual order and what

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/unended"
 )
 
 // Summary is what stores hold of the records that a query chooses.
@@ -24,10 +25,24 @@ type Summary struct {
 	// Removed is what acts have removed from the stores so far. It is absent where
 	// none has, and where the summary is not of the whole stores.
 	Removed []RemovedCount `json:"removed,omitempty"`
+	// Unended are compactions without an end of which announced records are still
+	// stored. What they announced is in Removed all the same.
+	Unended []UnendedAct `json:"unended,omitempty"`
 	// Groups are the consumer groups that other programs have on the streams.
 	Groups    []Group           `json:"groups,omitempty"`
 	Retention map[string]Limits `json:"retention"`
 }
+
+// UnendedAct is a compaction that was killed, or was an older version's.
+type UnendedAct struct {
+	Act       string `json:"act"`
+	Announced int64  `json:"announced"` // records
+	Stored    int64  `json:"stored"`    // of these, records that are still stored
+	text      string
+}
+
+// String says for people what is known of the act.
+func (u *UnendedAct) String() string { return u.text }
 
 // StreamCount counts one stream.
 type StreamCount struct {
@@ -74,10 +89,25 @@ func Summarize(ctx context.Context, stores []papyra.Store, q papyra.Query, progr
 	// The reports tell neither of systems nor, when they are carried, of times:
 	// of a part of the store they say nothing, and a part of them neither.
 	if len(q.Systems)+len(q.Nodes) == 0 && q.Since.IsZero() && q.Until.IsZero() && q.Retention.ByKind[papyra.KindReport].IsZero() {
-		r.Removed = s.removed.list()
+		open := s.removed.open()
+		if r.Removed = s.removed.list(); open {
+			r.Unended = findUnended(ctx, stores)
+		}
 	}
 	r.Groups = listGroups(ctx, sources, q.Systems)
 	return r, sources, nil
+}
+
+// findUnended reads the stores once more. What cannot be read the first reading has
+// named.
+func findUnended(ctx context.Context, stores []papyra.Store) (list []UnendedAct) {
+	for _, store := range stores {
+		acts, _ := unended.Find(ctx, store)
+		for _, act := range acts {
+			list = append(list, UnendedAct{act.ID, act.Announced.Records, act.Left.Records, act.String()})
+		}
+	}
+	return list
 }
 
 // maxRuns bounds the runs that are told apart, about 50 MB: anybody can write

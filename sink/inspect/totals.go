@@ -89,20 +89,21 @@ type StreamChange struct {
 // found before it, in the order of papyra.CompareStreams. The reports that the
 // compaction itself appended are not in it.
 func StreamChanges(before []papyra.StreamSummary, report *papyra.CompactReport) []StreamChange {
-	of := func(list []papyra.StreamSummary, b papyra.StreamSummary) papyra.StreamSummary {
+	byStream := func(list []papyra.StreamSummary) map[[2]string]papyra.StreamSummary {
+		of := make(map[[2]string]papyra.StreamSummary, len(list))
 		for _, s := range list {
-			if papyra.CompareStreams(s, b) == 0 {
-				return s
-			}
+			of[[2]string{s.System, s.Category}] = s
 		}
-		return papyra.StreamSummary{}
+		return of
 	}
+	gone, copies := byStream(report.Removed), byStream(report.Deduped)
 	out := []StreamChange{}
 	for _, b := range papyra.SumStreams(before) {
-		removed := of(report.Removed, b)
+		stream := [2]string{b.System, b.Category}
+		removed := gone[stream]
 		out = append(out, StreamChange{
 			System: b.System, Category: b.Category, RecordsBefore: b.Records, RecordsAfter: b.Records - removed.Records,
-			BytesBefore: b.Bytes, BytesAfter: b.Bytes - removed.Bytes, Duplicates: of(report.Deduped, b).Records,
+			BytesBefore: b.Bytes, BytesAfter: b.Bytes - removed.Bytes, Duplicates: copies[stream].Records,
 		})
 	}
 	return out

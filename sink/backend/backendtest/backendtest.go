@@ -57,6 +57,15 @@ func Exercise(t *testing.T, factory Factory) {
 	t.Run("random operations against a model", func(t *testing.T) { Random(t, factory) })
 }
 
+// Unended tries that a compaction without an end is ended by the next act. A store
+// that shares package maintain does so; it is no law, since a store that does
+// nothing of the kind is right too: then the announcement explains.
+func Unended(t *testing.T, factory Factory) {
+	for _, next := range []string{nextCompact, nextNothing, nextRecover} {
+		t.Run(next, func(t *testing.T) { endsOthers(t, factory(t), next) })
+	}
+}
+
 // Laws tries each law on a store of its own. It is enough for a second
 // configuration of a backend that passes [Exercise].
 func Laws(t *testing.T, factory Factory) {

@@ -62,3 +62,7 @@ func medium(t testing.TB, dir, sync string) backendtest.Medium {
 		},
 	}
 }
+
+func TestUnendedAct(t *testing.T) {
+	backendtest.Unended(t, func(t testing.TB) backendtest.Medium { return medium(t, testkit.FastDir(t), "none") })
+}

@@ -30,3 +30,13 @@ func TestConformance(t *testing.T) {
 		}
 	})
 }
+
+func TestUnendedAct(t *testing.T) {
+	backendtest.Unended(t, func(testing.TB) backendtest.Medium {
+		m := memory.New(nil)
+		return backendtest.Medium{
+			Open:  func(testing.TB) papyra.Store { return m.Open() },
+			Plant: func(_ testing.TB, line []byte) { m.Plant(line) },
+		}
+	})
+}

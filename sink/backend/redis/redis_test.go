@@ -200,3 +200,14 @@ func TestOpenByURL(t *testing.T) {
 		}
 	}
 }
+
+func TestUnendedAct(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	c := s.Client(t)
+	n := 0
+	backendtest.Unended(t, func(testing.TB) backendtest.Medium {
+		n++
+		return medium(c, "unix://"+s.Socket, fmt.Sprintf("p%d", n), false)
+	})
+}

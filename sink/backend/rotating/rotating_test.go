@@ -70,3 +70,9 @@ func medium(t testing.TB, dir string, c rotating.Config) backendtest.Medium {
 		},
 	}
 }
+
+func TestUnendedAct(t *testing.T) {
+	backendtest.Unended(t, func(t testing.TB) backendtest.Medium {
+		return medium(t, testkit.FastDir(t), rotating.Config{MaxBytes: 3000, MaxFiles: 1_000_000})
+	})
+}
