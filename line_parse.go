@@ -6,7 +6,7 @@ import (
 	"github.com/papyra/papyra/internal/jsontext"
 )
 
-// Parse checks a line, given without its newline, in full: UTF-8, JSON, depth,
+// Parse checks a line of up to MaxStoredLine, given without its newline, in full: UTF-8, JSON, depth,
 // duplicate members, the members of its kind, the timestamp and the seal. The
 // error is a *[LineError]. The record aliases line.
 func Parse(line []byte) (Record, error) {
@@ -20,8 +20,8 @@ func Parse(line []byte) (Record, error) {
 // the error. After an error rec is undefined.
 func ParseInto(rec *Record, line []byte) error {
 	p := fullParser{Scanner: jsontext.Scanner{Text: line}}
-	if len(line)+1 > MaxLine {
-		return &LineError{ClassOversize, MaxLine, "longer than a line may be"}
+	if len(line)+1 > MaxStoredLine {
+		return &LineError{ClassOversize, MaxStoredLine, "longer than a line may be"}
 	}
 	if !p.scanLine() || !p.fillRecord(rec) {
 		return p.lineError()
