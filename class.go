@@ -10,7 +10,7 @@ const (
 	ClassCorrupted        Class = "corrupted"         // not a JSON object, or nested deeper than MaxDepth
 	ClassInvalidUTF8      Class = "invalid_utf8"      // a byte that is not UTF-8, or an escaped half of a surrogate pair
 	ClassNULRun           Class = "nul_run"           // NUL bytes, as a power cut leaves them
-	ClassOversize         Class = "oversize"          // longer than MaxLine
+	ClassOversize         Class = "oversize"          // longer than MaxStoredLine, from the wire than MaxLine
 	ClassMissingField     Class = "missing_field"     // a member is absent or of the wrong type
 	ClassBadTimestamp     Class = "bad_timestamp"     // not a number of seconds between the years 1970 and 9999
 	ClassDuplicateKey     Class = "duplicate_key"     // a top-level member stands twice

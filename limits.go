@@ -6,9 +6,14 @@ const (
 	// record is not sent: it is dropped and counted as "too_large".
 	MaxPublishedLine = 256 << 10
 
-	// MaxLine bounds a line that sinks and tools take, its newline included. A
-	// sink rejects a longer one, a scan reports it; both with class "oversize".
+	// MaxLine bounds a line that a sink takes from the wire, its newline included.
+	// It rejects a longer one as "oversize".
 	MaxLine = 1 << 20
+
+	// MaxStoredLine bounds a line of a store, its newline included. Real files of the
+	// Python implementation hold dead letters of megabytes. A scan reports a longer
+	// line as "oversize", and it is measured without being held in memory.
+	MaxStoredLine = 8 << 20
 
 	// MaxDepth bounds the nesting of objects and arrays, the record itself
 	// counted. A publisher drops what nests deeper as "encode"; a parser calls

@@ -60,7 +60,7 @@ func (f *frame) matchLine(rec *Record, line []byte) bool {
 // and verifies, and where its tail begins.
 func (f *frame) checkLine(line []byte) (t int64, seq uint64, tail int, ok bool) {
 	end := len(line) - checksum.TailLen // of what is summed
-	if len(f.head) == 0 || len(line)+1 > MaxLine || end < len(f.head)+len(f.tail)+1 ||
+	if len(f.head) == 0 || len(line)+1 > MaxStoredLine || end < len(f.head)+len(f.tail)+1 ||
 		string(line[:len(f.head)]) != string(f.head) || !checksum.HasTail(line[end:]) {
 		return 0, 0, 0, false
 	}

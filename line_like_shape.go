@@ -69,7 +69,7 @@ func (c cursor) shift() int { return c.now - c.was }
 
 // matchLine fills rec with a line that is like the shape, and right.
 func (s *shape) matchLine(rec *Record, line []byte) likeness {
-	if len(s.line) == 0 || len(line)+1 > MaxLine {
+	if len(s.line) == 0 || len(line)+1 > MaxStoredLine {
 		return otherShape
 	}
 	s.placed, s.inside = 0, false

@@ -8,9 +8,9 @@ import (
 	"github.com/papyra/papyra/internal/jsontext"
 )
 
-// Parse checks a line, given without its newline, in full: UTF-8, JSON, depth,
-// duplicate members, the members of its kind, the timestamp and the seal. The
-// error is a *[LineError]. The record aliases line.
+// Parse checks a line of up to MaxStoredLine, given without its newline, in full:
+// UTF-8, JSON, depth, duplicate members, the members of its kind, the timestamp and
+// the seal. The error is a *[LineError]. The record aliases line.
 func Parse(line []byte) (Record, error) {
 	var rec Record
 	err := ParseInto(&rec, line)
@@ -62,8 +62,8 @@ var scannerClasses = [...]Class{
 
 // parse fills rec, or notes the class, the place and the detail of the damage.
 func (p *fullParser) parse(rec *Record) bool {
-	if len(p.Text)+1 > MaxLine {
-		return p.reject(MaxLine, ClassOversize, "longer than a line may be")
+	if len(p.Text)+1 > MaxStoredLine {
+		return p.reject(MaxStoredLine, ClassOversize, "longer than a line may be")
 	}
 	if p.scanLine() && p.fillRecord(rec) {
 		return true

@@ -141,7 +141,7 @@ func TestParseRejects(t *testing.T) {
 		{"seal not at the end", strings.TrimSuffix(sealed, "}") + `,"x":1}`, ClassChecksumMismatch},
 		{"nested too deeply", swap(`{"error":"ValueError: bad input"}`, strings.Repeat("[", 64)+strings.Repeat("]", 64)), ClassCorrupted},
 		{"100,000 levels", strings.Repeat(`{"a":`, 100_000), ClassCorrupted},
-		{"oversize", swap("bad", strings.Repeat("x", MaxLine)), ClassOversize},
+		{"oversize", swap("bad", strings.Repeat("x", MaxStoredLine)), ClassOversize},
 	} {
 		_, err := Parse([]byte(c.line))
 		var le *LineError

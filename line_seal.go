@@ -20,7 +20,7 @@ func CheckSeal(line []byte) bool {
 // Seq, and nothing else. It does not look at the rest of the line, which the
 // checksum vouches for. False means nothing but that [ParseInto] must decide.
 func ParseSealed(rec *Record, line []byte) bool {
-	if len(line)+1 > MaxLine {
+	if len(line)+1 > MaxStoredLine {
 		return false
 	}
 	s, ok := cutSeal(line, &sealed)

@@ -245,7 +245,7 @@ func TestRejectedVectors(t *testing.T) {
 		}
 		list = append(list, [2]string{v[0], string(raw)})
 	}
-	list = append(list, [2]string{string(papyra.ClassOversize), sized(papyra.MaxLine)})
+	list = append(list, [2]string{string(papyra.ClassOversize), sized(papyra.MaxStoredLine)})
 	seen := map[papyra.Class]bool{}
 	for _, v := range list {
 		want, line := papyra.Class(v[0]), v[1]
@@ -262,7 +262,7 @@ func TestRejectedVectors(t *testing.T) {
 			t.Errorf("no vector is rejected as %s", class)
 		}
 	}
-	if _, err := papyra.Parse([]byte(sized(papyra.MaxLine - 1))); err != nil {
+	if _, err := papyra.Parse([]byte(sized(papyra.MaxStoredLine - 1))); err != nil {
 		t.Errorf("a line of the largest size: %v", err)
 	}
 }

@@ -67,6 +67,7 @@ func (r *rejectedLines) join(next *rejectedLines) bool {
 //
 //	bad_subject, reserved_system        the subject is wrong for all its lines
 //	carriage_return                     the line ends with \r
+//	oversize                            the line is longer than one from the wire may be
 //	a papyra.Class, such as truncated   the line is no record, or its seal is wrong
 //	kind_mismatch, system_mismatch      the record does not belong to its subject
 type lineCheck struct {
@@ -88,6 +89,8 @@ func (c *lineCheck) checkLine(sub *messageSubject, b []byte) papyra.RejectReason
 		return sub.reason
 	case b[len(b)-1] == '\r':
 		return papyra.RejectCarriageReturn
+	case len(b)+1 > papyra.MaxLine:
+		return papyra.ClassOversize
 	}
 	if !c.trustSeals || !c.parser.Sealed(&c.rec, b) {
 		if class := c.parser.Check(&c.rec, b); class != "" {

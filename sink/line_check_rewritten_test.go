@@ -44,8 +44,8 @@ func TestRewrittenLinesFromTheWire(t *testing.T) {
 				continue
 			}
 			r := check.describeRejected(&sub, tt.line, reason)
-			if accounted := r.seq == 1 && strings.HasSuffix(string(r.run), "1"); accounted != tt.accounted {
-				t.Errorf("%s: accounted as %q %d, want %v", tt.name, r.run, r.seq, tt.accounted)
+			if accounted := r.seqs == (papyra.Range{1, 1}) && strings.HasSuffix(string(r.run), "1"); accounted != tt.accounted {
+				t.Errorf("%s: accounted as %q %d, want %v", tt.name, r.run, r.seqs, tt.accounted)
 			}
 		}
 	}

@@ -169,7 +169,7 @@ func TestRejectFileThatIsAHardLink(t *testing.T) {
 	}
 	r := newRejectFile(path, testSink(t, Config{}).log)
 	reject := func() {
-		r.addReject(testTime, "s", papyra.ClassCorrupted, []byte("line"))
+		addReject(r, papyra.ClassCorrupted, []byte("line"))
 		r.flushLines()
 	}
 	reject()

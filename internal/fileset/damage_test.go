@@ -89,7 +89,7 @@ func TestRecoverUnfinishedEnd(t *testing.T) {
 		"two records, fragments around":    {last[:9] + string(l[2]) + "x" + last + last[:30], true},
 		"NULs":                             {string(make([]byte, 5000)), false},
 		"whole record and NULs":            {last + string(make([]byte, 5000)), true},
-		"a line too long":                  {strings.Repeat("x", papyra.MaxLine+10), false},
+		"a line too long":                  {strings.Repeat("x", papyra.MaxStoredLine+10), false},
 		"blank":                            {"  ", false},
 		"only the newline is missing (CR)": {last + "\r", true},
 	} {
@@ -255,7 +255,7 @@ func corpus() map[string]struct {
 		"noise":                        {insert(string(noise) + "\n"), "", all},
 		"invalid UTF-8":                {replaced(3, strings.Replace(one, "text", "te\xffxt", 1)), papyra.ClassInvalidUTF8, without(3)},
 		"lone surrogate":               {replaced(3, strings.Replace(one, "text", `te\ud800xt`, 1)), papyra.ClassInvalidUTF8, without(3)},
-		"a line too long":              {insert(strings.Repeat("x", papyra.MaxLine) + "\n"), papyra.ClassOversize, all},
+		"a line too long":              {insert(strings.Repeat("x", papyra.MaxStoredLine) + "\n"), papyra.ClassOversize, all},
 		"a line much too long":         {insert(strings.Repeat("x", 9<<20) + "\n"), papyra.ClassOversize, all},
 		"nested too deeply":            {insert(`{"kind":` + strings.Repeat("[", 100_000) + "\n"), papyra.ClassCorrupted, all},
 		"scalar":                       {insert("12\n"), papyra.ClassCorrupted, all},

@@ -51,16 +51,18 @@
 //
 //   - 1.25 MiB for each of at most 16 scan workers;
 //   - 2 MiB for a reader, of which a rotating appender has one;
+//   - 8.25 MiB more for a reader that has met a line of more than a megabyte, and twice
+//     that for all workers of a scan together;
 //   - at most 64 MiB of unsynced bytes in a writer;
 //   - for a compaction one bit for each line, before compression, and where it looks
 //     for duplicates at most about 90 MiB more: duplicates that do not fit stay, and
 //     the result says so.
 //
-// Lines longer than papyra.MaxLine are measured without being held.
+// Lines longer than papyra.MaxStoredLine are measured without being held.
 //
 // Time: an append waits for a whole file to be read where a rotation drops more
 // than one, or one that has just changed, and for all of a line that is longer than
-// papyra.MaxLine. It waits for the whole set to be read where the reports that are
+// papyra.MaxStoredLine. It waits for the whole set to be read where the reports that are
 // dropped name more than a thousand runs: the runs that have nothing left are then
 // forgotten.
 package fileset

@@ -30,7 +30,7 @@ func notHeld(l *lines.Line) *papyra.LineError {
 	if l.NUL {
 		return &papyra.LineError{Class: papyra.ClassNULRun, Detail: "nothing but NUL bytes"}
 	}
-	return &papyra.LineError{Class: papyra.ClassOversize, Detail: fmt.Sprintf("longer than %d bytes", papyra.MaxLine)}
+	return &papyra.LineError{Class: papyra.ClassOversize, Detail: fmt.Sprintf("longer than %d bytes", papyra.MaxStoredLine)}
 }
 
 // damagedPlaces returns the damaged places of a line that judgeLine called damaged,

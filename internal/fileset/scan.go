@@ -19,6 +19,9 @@ const (
 	blockSize = 4 << 20
 	// maxWorkers keeps a scan within 64 MiB on any machine.
 	maxWorkers = 16
+	// longBuffers is how many lines of more than a megabyte are held at a time, in
+	// 8.25 MiB each.
+	longBuffers = 2
 )
 
 // Scan looks at every byte of the set as it was at the beginning, and changes
@@ -52,6 +55,7 @@ func (s *Store) newScan(sn *snapshot, o papyra.ScanOptions, writer string) *setS
 	return &setScan{
 		disk: s.disk, url: s.url, set: sn, o: o, writer: writer, total: sn.size(),
 		findings: judge.NewFindings(o), readable: sn.readable,
+		long: lines.NewLongBuffers(longBuffers),
 	}
 }
 
@@ -102,6 +106,7 @@ type setScan struct {
 	findings   *judge.Findings
 	identities *judge.Identities // nil unless duplicates are looked for
 	readable   bool
+	long       *lines.LongBuffers // of all workers
 }
 
 // block is the part of a file whose lines one worker judges: those that begin
@@ -166,12 +171,17 @@ type blockWorker struct {
 }
 
 func newBlockWorker(ctx context.Context, sc *setScan, f *pinnedFile, t *judge.Tally) *blockWorker {
-	return &blockWorker{sc: sc, f: f, tally: t, read: lines.NewForward(disk.Interruptible(ctx, sc.disk), nil, 0)}
+	w := &blockWorker{sc: sc, f: f, tally: t, read: lines.NewForward(disk.Interruptible(ctx, sc.disk), nil, 0)}
+	w.read.Share(sc.long)
+	return w
 }
 
 // judgeBlock judges the lines of a block. What cannot be read is damage of it.
 func (w *blockWorker) judgeBlock(ctx context.Context, b *block) {
 	b.findings = judge.NewFindings(w.sc.o)
+	// The block may have to wait for the one before it, whose worker may need the
+	// buffer that its last line is in.
+	defer w.read.Release()
 	err := w.judgeLines(b)
 	if err == nil || errors.Is(err, io.EOF) || ctx.Err() != nil {
 		return

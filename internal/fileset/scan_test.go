@@ -38,6 +38,8 @@ func TestScanLikeFullScan(t *testing.T) {
 			lines++
 		}
 	}
+	data = append(append(data, bytes.Repeat([]byte("x"), papyra.MaxStoredLine)...), '\n')
+	lines++
 	f := newFixture(t)
 	f.write(data)
 	// Half of the records are ahead of this clock, by more than is forgiven.

@@ -22,7 +22,7 @@ func SplitLines(data []byte) []Span {
 		if !ended {
 			n = len(data) - off
 		}
-		s := Span{Off: int64(off), Length: int64(n), Ended: ended, Held: n+1 <= papyra.MaxLine}
+		s := Span{Off: int64(off), Length: int64(n), Ended: ended, Held: n+1 <= papyra.MaxStoredLine}
 		s.NUL = !s.Held && len(bytes.Trim(data[off:off+n], "\x00")) == 0
 		out = append(out, s)
 		off += n
@@ -43,12 +43,13 @@ func LineFiles(chunk, block int) map[string][]byte {
 		"one newline":               []byte("\n"),
 		"blank lines":               []byte("\n\na\n\n"),
 		"no newline at the end":     []byte("a\nb"),
-		"longest line":              join([]byte("a"), long(papyra.MaxLine-1), []byte("b"), nil),
-		"longest line, not ended":   join([]byte("a"), long(papyra.MaxLine-1)),
-		"too long by one":           join([]byte("a"), long(papyra.MaxLine), []byte("b"), nil),
-		"too long, not ended":       join([]byte("a"), long(papyra.MaxLine+5)),
-		"only a line much too long": long(3*papyra.MaxLine + 17),
-		"NULs much too long":        join([]byte("a"), make([]byte, 3*papyra.MaxLine), []byte("b"), nil),
+		"longer than most":          join([]byte("a"), long(papyra.MaxLine-1), long(papyra.MaxLine), []byte("b"), long(papyra.MaxLine+1), long(2*papyra.MaxLine+17), []byte("c"), nil),
+		"longest line":              join([]byte("a"), long(papyra.MaxStoredLine-1), []byte("b"), nil),
+		"longest line, not ended":   join([]byte("a"), long(papyra.MaxStoredLine-1)),
+		"too long by one":           join([]byte("a"), long(papyra.MaxStoredLine), []byte("b"), nil),
+		"too long, not ended":       join([]byte("a"), long(papyra.MaxStoredLine+5)),
+		"only a line much too long": long(papyra.MaxStoredLine + 3*chunk + 17),
+		"NULs much too long":        join([]byte("a"), make([]byte, papyra.MaxStoredLine+3*chunk), []byte("b"), nil),
 		"a chunk exactly":           append(long(chunk-1), '\n'),
 		"over several blocks":       join(long(block-1), []byte("b"), long(2*block), []byte("c"), nil),
 		"newline ends a block":      join(long(block-1), []byte("b"), nil),

@@ -19,6 +19,7 @@ type Backward struct {
 	// is read is filled from the right.
 	start, end int
 	pos        int64
+	long       long
 }
 
 // NewBackward returns a reader of the first size bytes of f. What is appended
@@ -58,9 +59,26 @@ func (r *Backward) fill() error {
 	return nil
 }
 
+// place moves the unread bytes to the end of another buffer.
+func (r *Backward) place(buf []byte) {
+	n := copy(buf[len(buf)-(r.end-r.start):], r.buf[r.start:r.end])
+	r.buf, r.start, r.end = buf, len(buf)-n, len(buf)
+}
+
+// release gives the buffer of a long line back, if the reader has one. What is left
+// unread is less than a chunk.
+func (r *Backward) release() {
+	if r.long.taken() {
+		was := r.buf
+		r.place(r.long.short)
+		r.long.put(was)
+	}
+}
+
 // Next returns the line before the one that it returned last, or io.EOF before
 // the first. A file that has become shorter is disk.ErrShrunk.
 func (r *Backward) Next() (Line, error) {
+	r.release()
 	if r.start == r.end {
 		if err := r.fill(); err != nil {
 			return Line{}, err
@@ -75,8 +93,11 @@ func (r *Backward) Next() (Line, error) {
 		body := r.buf[r.start : r.end-newline]
 		i := bytes.LastIndexByte(body, '\n')
 		if i < 0 && r.pos > 0 {
-			if len(body)+1 > papyra.MaxLine {
+			if len(body)+1 > papyra.MaxStoredLine {
 				return r.tooLong(ended)
+			}
+			if len(body)+1 > shortLine && !r.long.taken() {
+				r.place(r.long.take(r.buf))
 			}
 			if err := r.fill(); err != nil {
 				return Line{}, err
@@ -84,7 +105,7 @@ func (r *Backward) Next() (Line, error) {
 			continue
 		}
 		l := Line{Offset: r.pos + int64(i+1), Length: int64(len(body) - i - 1), Bytes: body[i+1:], Ended: ended}
-		if l.Length+1 > papyra.MaxLine {
+		if l.Length+1 > papyra.MaxStoredLine {
 			l.NUL, l.Bytes = allNUL(l.Bytes), nil
 		}
 		r.end = r.start + i + 1

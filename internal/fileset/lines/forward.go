@@ -24,6 +24,7 @@ type Forward struct {
 	buf        []byte
 	start, end int   // unread bytes are buf[start:end]
 	pos        int64 // offset of buf[start]
+	long       long
 }
 
 // NewForward returns a reader of the first limit bytes of f. What is appended
@@ -34,9 +35,29 @@ func NewForward(d disk.Disk, f *os.File, limit int64) *Forward {
 	return r
 }
 
+// Share makes the reader use the buffers of several readers for long lines. It must
+// be called before the first line is read.
+func (r *Forward) Share(b *LongBuffers) { r.long.shared = b }
+
+// Release gives the buffer of a long line back, if the reader has one. It ends the
+// use of the line that Next returned last.
+func (r *Forward) Release() {
+	if !r.long.taken() {
+		return
+	}
+	// What was read behind the line is less than a chunk.
+	unread := r.buf[r.start:r.end]
+	own := r.long.short
+	n := copy(own, unread)
+	r.long.put(r.buf)
+	r.buf, r.start, r.end = own, 0, n
+}
+
 // Reset begins at the offset from of f, with a soft end and a limit. There must
 // begin a line unless SkipRest follows. The buffer is used again.
 func (r *Forward) Reset(f *os.File, from, soft, limit int64) {
+	r.start, r.end = 0, 0
+	r.Release()
 	if need := min(limit-from, bufferSize); int64(len(r.buf)) < need {
 		r.buf = make([]byte, need)
 	}
@@ -80,6 +101,7 @@ func (r *Forward) fill() error {
 // shorter than the limit is disk.ErrShrunk: what is left of a line that was cut in
 // two is no line.
 func (r *Forward) Next() (Line, error) {
+	r.Release()
 	searched := 0
 	for {
 		unread := r.buf[r.start:r.end]
@@ -88,13 +110,17 @@ func (r *Forward) Next() (Line, error) {
 			l := Line{Offset: r.pos, Length: int64(n), Bytes: unread[:n:n], Ended: true}
 			r.start += n + 1
 			r.pos += int64(n) + 1
-			if n+1 > papyra.MaxLine {
+			if n+1 > papyra.MaxStoredLine {
 				l.NUL, l.Bytes = allNUL(l.Bytes), nil
 			}
 			return l, nil
 		}
-		if searched = len(unread); searched >= papyra.MaxLine {
+		if searched = len(unread); searched >= papyra.MaxStoredLine {
 			return r.tooLong()
+		}
+		if searched >= shortLine && !r.long.taken() {
+			buf := r.long.take(r.buf)
+			r.buf, r.start, r.end = buf, 0, copy(buf, unread)
 		}
 		switch err := r.fill(); {
 		case err == nil:
@@ -154,6 +180,7 @@ func (r *Forward) Skip(n int) {
 // SkipRest skips the rest of a line with its newline. It returns io.EOF if the
 // line does not end before the soft end.
 func (r *Forward) SkipRest() error {
+	r.Release()
 	for {
 		unread := r.buf[r.start:r.end]
 		if i := bytes.IndexByte(unread, '\n'); i >= 0 {

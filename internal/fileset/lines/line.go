@@ -2,24 +2,21 @@
 // last to the first, with bounded memory. It does not know what a line means.
 package lines
 
-import (
-	"bytes"
-
-	"github.com/papyra/papyra"
-)
+import "bytes"
 
 const (
 	// ChunkSize is how many bytes one read of the disk has at most.
 	ChunkSize = 256 << 10
-	// bufferSize is one chunk more than the longest line whose bytes are held.
-	bufferSize = ChunkSize + papyra.MaxLine
+	// bufferSize is one chunk more than the longest line that a reader holds in its
+	// own buffer.
+	bufferSize = ChunkSize + shortLine
 )
 
 // Line is one line of a file.
 type Line struct {
 	Offset int64  // of its first byte in the file
 	Length int64  // in bytes, without the newline
-	Bytes  []byte // without the newline; valid until the reader's next call; nil if the line with its newline is longer than papyra.MaxLine
+	Bytes  []byte // without the newline; valid until the reader's next call; nil if the line with its newline is longer than papyra.MaxStoredLine
 	Ended  bool   // by a newline; only the last line of a file may lack it
 	NUL    bool   // of a line whose bytes are not held: all of them are NUL
 }

@@ -27,7 +27,7 @@ type Medium struct {
 	Open func(t testing.TB) papyra.Store
 
 	// Plant stores a line as it is, behind the others, while no appender is open.
-	// The line has no newline, is no record, and has up to papyra.MaxLine bytes. An
+	// The line has no newline, is no record, and has up to papyra.MaxStoredLine bytes. An
 	// appender was open before.
 	Plant func(t testing.TB, line []byte)
 
@@ -84,6 +84,7 @@ func Laws(t *testing.T, factory Factory) {
 		{"filters before limits", queries},
 		{"yield's error is passed on", yieldError},
 		{"duplicates are shown once", duplicates},
+		{"lines of megabytes", longLines},
 		{"retention of each stream", retention},
 		{"records without a date", undatedRecords},
 		{"compact keeps the view", compactKeepsView},

@@ -349,7 +349,7 @@ func damage() []damaged {
 		{papyra.ClassCorrupted, bytes.Replace(unsealedEvent("x", "a:b", "n", testrecord.Start), []byte(`{"from":"n"}`),
 			[]byte(strings.Repeat("[", papyra.MaxDepth)+strings.Repeat("]", papyra.MaxDepth)), 1)},
 		{papyra.ClassNULRun, make([]byte, 100)},
-		{papyra.ClassOversize, bytes.Repeat([]byte("x"), papyra.MaxLine)},
+		{papyra.ClassOversize, bytes.Repeat([]byte("x"), papyra.MaxStoredLine)},
 		{papyra.ClassMissingField, []byte(`{"kind":"event","system_id":"orders","timestamp":1}`)},
 		{papyra.ClassMissingField, []byte(`{}`)},
 		{papyra.ClassMissingField, bytes.Replace(unsealedEvent("x", "a:b", "n", testrecord.Start), []byte(`"kind"`), []byte(`"Kind"`), 1)},

@@ -91,7 +91,9 @@
 // # Limits
 //
 // Memory: about 512 KiB for a page of each stream that is read, at least 16 KiB
-// and in all about 32 MiB; an entry is held whole, whatever its size. A scan
+// and in all about 32 MiB; an entry is held whole, whatever its size. Where entries
+// of a stream get longer for the first time, one page may have 256 of them; from then
+// on it has at most 16 MiB, or one entry. A scan
 // reads one stream at a time. A compaction remembers 48 bytes for each unbroken
 // part that goes. No command that is sent keeps the server busy with more than
 // about 1,000 entries or 1 MiB; one larger entry is handled alone.

@@ -149,11 +149,11 @@ func (j *entryJudge) entry(rec *papyra.Record, key *streamKey, e *entry, full bo
 		return damaged(papyra.ClassMissingField, "the entry has no field data")
 	}
 	data := e.field(1)
-	if len(data)+1 > papyra.MaxLine {
+	if len(data)+1 > papyra.MaxStoredLine {
 		if strings.Trim(data, "\x00") == "" {
 			return damaged(papyra.ClassNULRun, "nothing but NUL bytes")
 		}
-		return damaged(papyra.ClassOversize, "longer than %d bytes", papyra.MaxLine)
+		return damaged(papyra.ClassOversize, "longer than %d bytes", papyra.MaxStoredLine)
 	}
 	if i := strings.IndexByte(data, '\n'); i >= 0 {
 		return damaged(papyra.ClassCorrupted, "a newline stands in the line, at byte %d", i)

@@ -133,7 +133,7 @@ func TestWholeEntryIsMoved(t *testing.T) {
 		{"other", "\x00\xff\xfe", "data", ""},
 		{"data", "first", "data", "second"},
 		{"", "no name", "\xc3\x28", "no UTF-8"},
-		{"data", strings.Repeat("x", papyra.MaxLine)},
+		{"data", strings.Repeat("x", papyra.MaxStoredLine)},
 		{"data", string(good[1]) + "\n"},
 		{"data", string(good[1]) + "\n" + string(good[2])},
 		{"data", string(testrecord.New(2).Line("billing", papyra.KindEvent, "x"))},

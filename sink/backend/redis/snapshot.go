@@ -22,6 +22,7 @@ const (
 type pinned struct {
 	key    streamKey
 	last   entryID // of the newest entry; unused while length is 0
+	size   int64   // of the newest entry
 	length int64
 }
 
@@ -174,7 +175,7 @@ func (sn *snapshot) add(key streamKey, kind *goredis.StatusCmd, length *goredis.
 	}
 	p := &pinned{key: key}
 	if len(page) > 0 {
-		p.last, p.length = page[0].id, length.Val()
+		p.last, p.size, p.length = page[0].id, page[0].size(), length.Val()
 	}
 	sn.streams = append(sn.streams, p)
 	return nil
@@ -237,24 +238,31 @@ type cursor struct {
 	at    int   // of the next entry in page
 	want  int64 // entries of the next page
 	bytes int64 // that a page should have
+
+	largest int64 // size of the largest entry that was met
 }
 
 const (
-	firstPage = 16   // entries of a stream's first page
-	maxPage   = 1024 // entries of a page at most
+	firstPage = 16  // entries of a stream's first page
+	maxPage   = 256 // entries of a page at most
 	// pageBytes is what a page should have. One entry may be larger, and so may a
 	// page where entries suddenly get longer.
 	pageBytes = 512 << 10
+	// longPageBytes is what a page of entries would have that are all as long as the
+	// longest one that was met in the stream. One entry may be larger.
+	longPageBytes = 16 << 20
 	// pagesBytes is what the pages of all streams should have together.
 	pagesBytes   = 32 << 20
 	minPageBytes = 16 << 10
 )
 
 func newCursor(p *pinned, reverse bool, streams int) *cursor {
-	return &cursor{
+	c := &cursor{
 		stream: p, reverse: reverse, to: p.last, ended: p.length == 0,
-		want: firstPage, bytes: max(min(pageBytes, pagesBytes/int64(streams)), minPageBytes),
+		bytes: max(min(pageBytes, pagesBytes/int64(streams)), minPageBytes), largest: max(p.size, 1),
 	}
+	c.want = max(1, min(firstPage, c.bytes/c.largest))
+	return c
 }
 
 // command asks for the next page.
@@ -282,6 +290,7 @@ func (c *cursor) take(reply any) error {
 	size := int64(0)
 	for i := range c.page {
 		size += c.page[i].size()
+		c.largest = max(c.largest, c.page[i].size())
 	}
 	c.ended = n < c.want
 	switch last := c.page[n-1].id; {
@@ -292,7 +301,7 @@ func (c *cursor) take(reply any) error {
 	default:
 		c.ended = true
 	}
-	c.want = max(1, min(c.bytes*n/size, 2*c.want, maxPage))
+	c.want = max(1, min(c.bytes*n/size, 2*c.want, maxPage, longPageBytes/c.largest))
 	return nil
 }
 
