@@ -2,7 +2,6 @@ package fileset
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -216,23 +215,7 @@ func checkSum(sum hash.Hash, buf []byte, saved io.Reader, e *Saved) error {
 
 // eachEntry calls visit for each line of the index in order.
 func (q *quarantine) eachEntry(visit func(*Saved) error) error {
-	r := bufio.NewReaderSize(&disk.Reader{Disk: q.s.disk, File: q.index}, lines.ChunkSize)
-	for {
-		line, err := r.ReadSlice('\n')
-		if err == io.EOF && len(line) == 0 {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read index: %w", err)
-		}
-		var e Saved
-		if err := json.Unmarshal(bytes.TrimSpace(line), &e); err != nil {
-			return fmt.Errorf("read index: %w", err)
-		}
-		if err := visit(&e); err != nil {
-			return err
-		}
-	}
+	return eachSaved(q.s.disk, q.index, visit)
 }
 
 // wrapError says that the store is unchanged and what to do, unless err is of
