@@ -11,6 +11,8 @@ const (
 	ReportRecoveryPerformed   = "RecoveryPerformed"
 	ReportCompactionPerformed = "CompactionPerformed"
 	ReportStartAccepted       = "StartAccepted"
+	ReportRestore             = "RestoreReport"
+	ReportRestorePerformed    = "RestorePerformed"
 )
 
 // Range is an unbroken run of sequence numbers, both ends included. JSON shows
@@ -259,4 +261,22 @@ type StartAccepted struct {
 	ID string `json:"id"`
 	// Late is how many records an account named at that moment.
 	Late uint64 `json:"late"`
+}
+
+// RestoreReport announces that records which a recovery had moved away are put back. It
+// explains nothing: a record that is back is stored.
+type RestoreReport struct {
+	ID      string `json:"id"`
+	From    string `json:"from"` // the recovery
+	Records int64  `json:"records"`
+	Bytes   int64  `json:"bytes"`
+}
+
+// RestorePerformed says how that ended, and how many are back.
+type RestorePerformed struct {
+	ID      string `json:"id"`
+	From    string `json:"from"`
+	Records int64  `json:"records"`
+	Bytes   int64  `json:"bytes"`
+	ActEnd
 }

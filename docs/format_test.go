@@ -192,6 +192,8 @@ func reports() map[string]any {
 		papyra.ReportRecoveryPerformed:   &papyra.RecoveryPerformed{},
 		papyra.ReportCompactionPerformed: &papyra.CompactionPerformed{},
 		papyra.ReportStartAccepted:       &papyra.StartAccepted{},
+		papyra.ReportRestore:             &papyra.RestoreReport{},
+		papyra.ReportRestorePerformed:    &papyra.RestorePerformed{},
 	}
 }
 

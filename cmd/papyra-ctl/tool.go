@@ -21,7 +21,7 @@ type tool struct {
 const appDescription = `Papyra is the flight recorder of a fleet of actor runtimes. papyra-ctl works
 on the storage itself. It finds damage (scan), moves damage into quarantine
 (recover), removes what is no longer wanted (compact), copies a store into another
-of any kind (copy), shows what was recorded (inspect), says what became of every
+of any kind (copy), shows what was moved away and puts it back (quarantine), shows what was recorded (inspect), says what became of every
 record (account), and whether a store can be written to (startup-check, doctor).
 
 accept-start says once that a store may begin late.
@@ -41,6 +41,7 @@ func (t *tool) app() *urfave.App {
 		Commands: []*urfave.Command{
 			t.scanCommand(),
 			t.recoverCommand(),
+			t.quarantineCommand(),
 			t.compactCommand(),
 			t.copyCommand(),
 			t.inspectCommand(),

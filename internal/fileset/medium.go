@@ -208,11 +208,16 @@ func (l *setLine) Judge(rec *papyra.Record, full bool) (judge.Verdict, *papyra.L
 	return judgeLine(rec, &l.Line, full)
 }
 
-func (l *setLine) Size() int64 { return l.Length + 1 }
+func (l *setLine) Size() int64 {
+	if l.Hole {
+		return l.Length
+	}
+	return l.Length + 1
+}
 
 func (l *setLine) Place() papyra.Place { return papyra.Place{File: l.f.text, Offset: l.Offset} }
 
-func (l *setLine) Unfinished() bool { return !l.Ended && l.p.writer != "" && l.f.number == 0 }
+func (l *setLine) Unfinished() bool { return l.Open() && l.p.writer != "" && l.f.number == 0 }
 
 // marks are the marked lines of a set, by file.
 type marks map[*pinnedFile]*fileMarks
@@ -235,7 +240,7 @@ func (m *fileMarks) addLine(number int64, part maintain.Part, l *lines.Line) {
 	if part == maintain.Copies {
 		m.copies.Add(uint64(number))
 	}
-	m.endless = m.endless || !l.Ended
+	m.endless = m.endless || l.Open()
 	if m.lines.GetCardinality() == 1 || number > m.first {
 		m.first, m.offset = number, l.Offset
 	}

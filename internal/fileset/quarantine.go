@@ -2,7 +2,6 @@ package fileset
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -46,15 +45,16 @@ type Saved struct {
 
 // quarantine is an act's directory while it is written.
 type quarantine struct {
-	s     *Store
-	dir   string          // its path, for people
-	above *disk.Directory // in which it is
-	act   *disk.Directory
-	now   time.Time
-	bytes *os.File
-	index *os.File
-	out   *bufio.Writer // to bytes
-	lines *bufio.Writer // to index
+	s      *Store
+	dir    string          // its path, for people
+	above  *disk.Directory // in which it is
+	act    *disk.Directory
+	now    time.Time
+	bytes  *os.File
+	index  *os.File
+	sparse disk.SparseWriter // to bytes
+	out    *bufio.Writer     // to sparse
+	lines  *bufio.Writer     // to index
 }
 
 // newQuarantine makes the directory of an act in parent; empty means the store's own
@@ -66,7 +66,7 @@ func (s *Store) newQuarantine(parent, act string, now time.Time) (*quarantine, e
 	}
 	q := &quarantine{s: s, dir: filepath.Join(above.Path(), act), above: above, now: now.UTC()}
 	if q.act, err = above.MakeDirectory(act, s.giveOwner); err == nil {
-		if q.bytes, err = q.act.MakeFile(quarantineBytes, os.O_RDWR, 0o600); err == nil {
+		if q.bytes, err = q.act.MakeFile(quarantineBytes, os.O_RDWR|os.O_APPEND, 0o600); err == nil {
 			q.index, err = q.act.MakeFile(unfinishedIndex, os.O_RDWR, 0o600)
 		}
 	}
@@ -76,7 +76,8 @@ func (s *Store) newQuarantine(parent, act string, now time.Time) (*quarantine, e
 	}
 	s.giveOwner(q.bytes)
 	s.giveOwner(q.index)
-	q.out = bufio.NewWriterSize(disk.Writer{Disk: s.disk, File: q.bytes}, lines.ChunkSize)
+	q.sparse = disk.SparseWriter{Disk: s.disk, File: q.bytes}
+	q.out = bufio.NewWriterSize(&q.sparse, lines.ChunkSize)
 	q.lines = bufio.NewWriterSize(disk.Writer{Disk: s.disk, File: q.index}, lines.ChunkSize)
 	return q, nil
 }
@@ -167,6 +168,9 @@ func (q *quarantine) savePlace(ctx context.Context, file string, f *os.File, p d
 func (q *quarantine) completeAct() error {
 	err := q.out.Flush()
 	if err == nil {
+		err = q.sparse.Flush()
+	}
+	if err == nil {
 		err = q.s.disk.Sync(q.bytes)
 	}
 	if err == nil {
@@ -216,23 +220,7 @@ func checkSum(sum hash.Hash, buf []byte, saved io.Reader, e *Saved) error {
 
 // eachEntry calls visit for each line of the index in order.
 func (q *quarantine) eachEntry(visit func(*Saved) error) error {
-	r := bufio.NewReaderSize(&disk.Reader{Disk: q.s.disk, File: q.index}, lines.ChunkSize)
-	for {
-		line, err := r.ReadSlice('\n')
-		if err == io.EOF && len(line) == 0 {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read index: %w", err)
-		}
-		var e Saved
-		if err := json.Unmarshal(bytes.TrimSpace(line), &e); err != nil {
-			return fmt.Errorf("read index: %w", err)
-		}
-		if err := visit(&e); err != nil {
-			return err
-		}
-	}
+	return eachSaved(q.s.disk, q.index, visit)
 }
 
 // wrapError says that the store is unchanged and what to do, unless err is of

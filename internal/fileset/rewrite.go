@@ -47,7 +47,7 @@ func (s *Store) rewriteFile(ctx context.Context, f *pinnedFile, tail int64, fill
 	if err != nil {
 		return 0, false, err
 	}
-	rp := &replacement{s: s, f: f, path: path, to: to, tail: tail}
+	rp := &replacement{s: s, f: f, path: path, to: to, out: disk.SparseWriter{Disk: s.disk, File: to}, tail: tail}
 	defer func() {
 		if !rp.placed {
 			to.Close()
@@ -74,6 +74,7 @@ type replacement struct {
 	f    *pinnedFile // the pinned one
 	path string
 	to   *os.File // the new one, durable
+	out  disk.SparseWriter
 	tail int64    // what f has before it is copied, or not to be copied
 
 	unsynced int           // bytes of the new file since its last sync
@@ -87,7 +88,7 @@ func (rp *replacement) wrapError(op string, err error) error {
 
 // Write writes to the new file, and syncs it every syncEvery bytes.
 func (rp *replacement) Write(b []byte) (int, error) {
-	n, err := disk.Writer{Disk: rp.s.disk, File: rp.to}.Write(b)
+	n, err := rp.out.Write(b)
 	if rp.unsynced += n; err == nil && rp.unsynced >= syncEvery {
 		err = rp.syncNew()
 	}
@@ -97,6 +98,9 @@ func (rp *replacement) Write(b []byte) (int, error) {
 // syncNew makes the new file durable.
 func (rp *replacement) syncNew() error {
 	rp.unsynced = 0
+	if err := rp.out.Flush(); err != nil {
+		return rp.wrapError("write", err)
+	}
 	if err := rp.s.disk.Sync(rp.to); err != nil {
 		return rp.wrapError("sync", err)
 	}

@@ -157,7 +157,7 @@ func (sv *salvage) visitFile(f *pinnedFile, visit visitor) error {
 			if err := visit(f.text, f.f, p); err != nil {
 				return false, err
 			}
-			sv.endless = f.number == 0 && !at.Ended && p.off == at.Offset && p.length == at.Length
+			sv.endless = f.number == 0 && at.Open() && p.off == at.Offset && p.length == at.Length
 		}
 		return false, nil
 	})

@@ -206,14 +206,19 @@ func (w *blockWorker) judgeLines(b *block) error {
 			return err
 		}
 	}
-	for w.read.Offset() < b.end {
+	// What is behind a hole belongs to the block in which the hole begins.
+	for hole := false; hole || w.read.Offset() < b.end; {
 		l, err := w.read.Next()
 		if err != nil {
 			return err
 		}
-		b.lines++
+		if !hole {
+			b.lines++
+		}
 		w.addLine(b, &l)
-		w.addAlike(b)
+		if hole = l.Hole; !hole {
+			w.addAlike(b)
+		}
 	}
 	return nil
 }
@@ -256,7 +261,7 @@ func (w *blockWorker) addLine(b *block, l *lines.Line) {
 	case judge.Blank:
 		w.tally.Blank++
 	case judge.Damaged:
-		if !l.Ended && w.sc.writer != "" && w.f.number == 0 {
+		if l.Open() && w.sc.writer != "" && w.f.number == 0 {
 			b.findings.Notice(papyra.Anomaly{
 				Class: papyra.NoticeInProgress, File: w.f.text, Line: b.lines, Offset: l.Offset, Length: l.Length,
 				Detail: "an unfinished last line, and " + w.sc.writer,

@@ -215,3 +215,11 @@ func unescapePath(path string) string { return escape.DecodeName(unescaper.Repla
 // Redact returns a URL without its secrets, fit for logs and messages. It takes
 // any text, and leaves URLs without secrets as they are.
 func Redact(rawURL string) string { return redact.URL(rawURL) }
+
+// Each store shows what its recoveries have moved away.
+var (
+	_ papyra.QuarantineReader = (*jsonfile.Store)(nil)
+	_ papyra.QuarantineReader = (*rotating.Store)(nil)
+	_ papyra.QuarantineReader = (*redis.Store)(nil)
+	_ papyra.QuarantineReader = (*memory.Store)(nil)
+)

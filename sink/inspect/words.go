@@ -28,6 +28,18 @@ func ReportInWords(rec *papyra.Record) string {
 		said = inWords(rec.Payload, func(r *papyra.RecoveryPerformed) string {
 			return endWords(&r.ActEnd) + "moved " + human.Plural(r.Moved, "damaged place", "damaged places") + ", " + human.Bytes(r.MovedBytes) + ", to " + r.Quarantine
 		})
+	case papyra.ReportRestore:
+		said = inWords(rec.Payload, func(r *papyra.RestoreReport) string {
+			return "puts back " + human.Plural(r.Records, "record", "records") + ", " + human.Bytes(r.Bytes) + ", of " + r.From
+		})
+	case papyra.ReportRestorePerformed:
+		said = inWords(rec.Payload, func(r *papyra.RestorePerformed) string {
+			why := ""
+			if r.End != papyra.EndDone {
+				why = r.End + " (" + r.Cause + "): "
+			}
+			return why + "put back " + human.Plural(r.Records, "record", "records") + ", " + human.Bytes(r.Bytes) + ", of " + r.From
+		})
 	case papyra.ReportStartAccepted:
 		said = inWords(rec.Payload, func(r *papyra.StartAccepted) string {
 			return "accepted that the store begins after " + human.Count(r.Late) + " confirmed records"

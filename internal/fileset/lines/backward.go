@@ -20,6 +20,7 @@ type Backward struct {
 	start, end int
 	pos        int64
 	long       long
+	hole Line // comes next, if it has a length
 }
 
 // NewBackward returns a reader of the first size bytes of f. What is appended
@@ -35,7 +36,7 @@ func NewBackward(d disk.Disk, f *os.File, size int64) *Backward {
 func (r *Backward) Offset() int64 { return r.pos }
 
 // Unread returns how many bytes the lines have that Next has not returned yet.
-func (r *Backward) Unread() int64 { return r.pos + int64(r.end-r.start) }
+func (r *Backward) Unread() int64 { return r.pos + int64(r.end-r.start) + r.hole.Length }
 
 // ReadThrough makes the reader read through another disk from now on.
 func (r *Backward) ReadThrough(d disk.Disk) { r.disk = d }
@@ -79,6 +80,10 @@ func (r *Backward) release() {
 // the first. A file that has become shorter is disk.ErrShrunk.
 func (r *Backward) Next() (Line, error) {
 	r.release()
+	if l := r.hole; l.Length > 0 {
+		r.hole = Line{}
+		return l, nil
+	}
 	if r.start == r.end {
 		if err := r.fill(); err != nil {
 			return Line{}, err
@@ -106,6 +111,12 @@ func (r *Backward) Next() (Line, error) {
 		}
 		l := Line{Offset: r.pos + int64(i+1), Length: int64(len(body) - i - 1), Bytes: body[i+1:], Ended: ended}
 		if l.Length+1 > papyra.MaxStoredLine {
+			if hole := leadingNUL(l.Bytes); hole > 0 && hole < len(l.Bytes) {
+				r.cutHole(&l, int64(hole))
+				l.Bytes = l.Bytes[hole:]
+			}
+		}
+		if l.Length+1 > papyra.MaxStoredLine {
 			l.NUL, l.Bytes = allNUL(l.Bytes), nil
 		}
 		r.end = r.start + i + 1
@@ -113,30 +124,60 @@ func (r *Backward) Next() (Line, error) {
 	}
 }
 
-// tooLong measures a line without holding it. The unread bytes are its end.
+// cutHole leaves of a line what is behind the NUL bytes with which it begins; these
+// come next.
+func (r *Backward) cutHole(l *Line, length int64) {
+	r.hole = Line{Offset: l.Offset, Length: length, NUL: true, Hole: true}
+	l.Offset += length
+	l.Length -= length
+}
+
+// tooLong measures a line without holding it. The unread bytes are its end. Where it
+// begins with NUL bytes, what is behind them is read again, and held if it is short
+// enough.
 func (r *Backward) tooLong(ended bool) (Line, error) {
 	newline := 0
 	if ended {
 		newline = 1
 	}
 	body := r.buf[r.start : r.end-newline]
-	l := Line{Length: int64(len(body)), Ended: ended, NUL: allNUL(body)}
-	for r.pos > 0 {
+	l := Line{Length: int64(len(body)), Ended: ended}
+	text := int64(-1) // offset of the first byte that is not NUL
+	look := func(b []byte, at int64) {
+		if n := leadingNUL(b); n < len(b) {
+			text = at + int64(n)
+		}
+	}
+	look(body, r.pos)
+	end := r.pos + int64(len(body))
+	r.start, r.end = 0, 0
+	for l.Offset = 0; r.pos > 0; {
 		n := min(int64(len(r.buf)), ChunkSize, r.pos)
 		b := r.buf[:n]
 		if err := disk.ReadFull(r.disk, r.f, b, r.pos-n); err != nil {
 			return Line{}, err
 		}
 		i := bytes.LastIndexByte(b, '\n')
-		l.NUL = l.NUL && allNUL(b[i+1:])
-		l.Length += int64(len(b) - i - 1)
 		r.pos -= n
+		look(b[i+1:], r.pos+int64(i+1))
 		if i >= 0 {
 			r.start, r.end = 0, i+1
 			l.Offset = r.pos + int64(i+1)
-			return l, nil
+			break
 		}
 	}
-	r.start, r.end = 0, 0
-	return l, nil
+	l.Length = end - l.Offset
+	l.NUL = text < 0
+	if text <= l.Offset {
+		return l, nil
+	}
+	r.cutHole(&l, text-l.Offset)
+	if l.Length+1 > papyra.MaxStoredLine {
+		return l, nil
+	}
+	// The bytes before the line are read again after it.
+	r.pos += int64(r.end)
+	r.start, r.end = len(r.buf), len(r.buf)
+	l.Bytes = r.buf[:l.Length]
+	return l, disk.ReadFull(r.disk, r.f, l.Bytes, l.Offset)
 }

@@ -45,9 +45,13 @@ func (r *Forward) Release() {
 	if !r.long.taken() {
 		return
 	}
-	// What was read behind the line is less than a chunk.
+	// What was read behind a line is less than a chunk; behind a hole it may be a line
+	// that needs the buffer.
 	unread := r.buf[r.start:r.end]
 	own := r.long.short
+	if len(unread) > len(own) {
+		return
+	}
 	n := copy(own, unread)
 	r.long.put(r.buf)
 	r.buf, r.start, r.end = own, 0, n
@@ -107,6 +111,13 @@ func (r *Forward) Next() (Line, error) {
 		unread := r.buf[r.start:r.end]
 		if i := bytes.IndexByte(unread[searched:], '\n'); i >= 0 {
 			n := searched + i
+			if n+1 > papyra.MaxStoredLine && unread[0] == 0 {
+				if hole := leadingNUL(unread[:n]); hole < n {
+					r.start += hole
+					r.pos += int64(hole)
+					return Line{Offset: r.pos - int64(hole), Length: int64(hole), NUL: true, Hole: true}, nil
+				}
+			}
 			l := Line{Offset: r.pos, Length: int64(n), Bytes: unread[:n:n], Ended: true}
 			r.start += n + 1
 			r.pos += int64(n) + 1
@@ -135,11 +146,23 @@ func (r *Forward) Next() (Line, error) {
 	}
 }
 
-// tooLong measures a line without holding it.
+// tooLong measures a line without holding it, or the hole with which it begins.
 func (r *Forward) tooLong() (Line, error) {
+	soft := r.soft
+	defer func() { r.soft = soft }()
 	l := Line{Offset: r.pos, NUL: true}
 	for {
 		unread := r.buf[r.start:r.end]
+		if l.NUL {
+			// As long as there are only NUL bytes, what follows may be a line of its own.
+			if hole := leadingNUL(unread); hole < len(unread) && unread[hole] != '\n' && l.Length+int64(hole) > 0 {
+				l.Length += int64(hole)
+				r.start += hole
+				r.pos += int64(hole)
+				l.Hole = true
+				return l, nil
+			}
+		}
 		i := bytes.IndexByte(unread, '\n')
 		l.Ended = i >= 0
 		if !l.Ended {

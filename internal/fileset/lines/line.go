@@ -19,7 +19,15 @@ type Line struct {
 	Bytes  []byte // without the newline; valid until the reader's next call; nil if the line with its newline is longer than papyra.MaxStoredLine
 	Ended  bool   // by a newline; only the last line of a file may lack it
 	NUL    bool   // of a line whose bytes are not held: all of them are NUL
+	// Hole says that this is not a whole line, but the NUL bytes with which a line
+	// begins that is longer than papyra.MaxStoredLine: what a crash, or a file that was cut
+	// while somebody went on writing, leaves before the next record. The rest of the line
+	// is the next one. A hole is not ended.
+	Hole bool
 }
+
+// Open reports whether the line is the last one of its file and lacks its newline.
+func (l *Line) Open() bool { return !l.Ended && !l.Hole }
 
 // Size returns the length with the newline, if there is one.
 func (l *Line) Size() int64 {
@@ -45,6 +53,18 @@ func allNUL(b []byte) bool {
 		b = b[n:]
 	}
 	return true
+}
+
+// leadingNUL returns with how many NUL bytes b begins.
+func leadingNUL(b []byte) int {
+	n := 0
+	for len(b)-n >= len(zeros) && bytes.Equal(b[n:n+len(zeros)], zeros[:]) {
+		n += len(zeros)
+	}
+	for n < len(b) && b[n] == 0 {
+		n++
+	}
+	return n
 }
 
 var zeros [4096]byte

@@ -106,6 +106,8 @@ func Laws(t *testing.T, factory Factory) {
 		{"recover with nothing to do", recoverNothing},
 		{"recover asks for approval", recoverApproved},
 		{"compact asks for approval", compactApproved},
+		{"quarantine is shown", quarantineShown},
+		{"quarantine is put back", quarantineRestored},
 		{"dry runs change nothing", dryRuns},
 		{"examine changes nothing", examineChangesNothing},
 		{"somebody else's appender", busyActs},

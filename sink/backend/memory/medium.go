@@ -36,7 +36,7 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 // directories.
 func (s *Store) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
 	if o.QuarantineDir != "" {
-		return nil, fmt.Errorf("a memory keeps its quarantine in itself, give no directory: %w", papyra.ErrUsage)
+		return nil, errNoDirectory
 	}
 	return maintain.Recover(ctx, medium{s}, o)
 }

@@ -38,7 +38,7 @@ func (p *pinned) Salvage(id string, _ papyra.RecoverOptions, advance func(int64)
 func (sv *salvage) Removal() *maintain.Removal { return &sv.removal }
 
 // Quarantine names the act in the memory.
-func (sv *salvage) Quarantine() string { return sv.p.s.URL() + "quarantine/" + sv.id }
+func (sv *salvage) Quarantine() string { return sv.p.s.quarantine(sv.id) }
 
 // Move puts the damaged entries into the quarantine, in one step.
 func (sv *salvage) Move() (moved maintain.Removal, err error) {

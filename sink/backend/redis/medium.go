@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/papyra/papyra"
@@ -36,7 +35,7 @@ func (s *Store) Compact(ctx context.Context, o papyra.CompactOptions) (*papyra.C
 // quarantine is in Redis.
 func (s *Store) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
 	if o.QuarantineDir != "" {
-		return nil, fmt.Errorf("a Redis store keeps its quarantine in a stream, give no directory: %w", papyra.ErrUsage)
+		return nil, errNoDirectory
 	}
 	return maintain.Recover(ctx, medium{s}, o)
 }

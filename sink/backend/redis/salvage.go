@@ -14,7 +14,7 @@ import (
 
 // moveScript moves an entry into a quarantine stream: it copies, verifies the
 // copy, and deletes, in one step that nobody sees half of. KEYS are the stream
-// and the quarantine stream; ARGV are the entry's id, the fields of the copy but
+// and the quarantine stream; ARGV are the entry's id, the other fields of the copy but
 // for source, and behind them the names and values of the entry as it was judged.
 // An entry that is gone was moved by somebody else, or by this script when its
 // answer was lost: nothing is done twice.
@@ -22,11 +22,11 @@ const moveScript = `
 local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
 if #found == 0 then return 0 end
 local fields = found[1][2]
-if #fields ~= #ARGV - 4 then return redis.error_reply('PAPYRA the entry is another one') end
+if #fields ~= #ARGV - 5 then return redis.error_reply('PAPYRA the entry is another one') end
 for i = 1, #fields do
-  if fields[i] ~= ARGV[i + 4] then return redis.error_reply('PAPYRA the entry is another one') end
+  if fields[i] ~= ARGV[i + 5] then return redis.error_reply('PAPYRA the entry is another one') end
 end
-local want = {'source', KEYS[1], 'data', ARGV[2], 'timestamp', ARGV[3], 'id', ARGV[1], 'fields', ARGV[4]}
+local want = {'source', KEYS[1], 'data', ARGV[2], 'timestamp', ARGV[3], 'id', ARGV[1], 'fields', ARGV[4], 'act', ARGV[5]}
 local id = redis.call('XADD', KEYS[2], '*', unpack(want))
 local copy = redis.call('XRANGE', KEYS[2], id, id)[1][2]
 for i = 1, #want do
@@ -51,6 +51,7 @@ const (
 type salvage struct {
 	sn      *session
 	snap    *snapshot
+	act     string
 	now     time.Time
 	removal maintain.Removal
 	// damaged are the damaged entries of a stream, from the oldest on.
@@ -73,9 +74,9 @@ func (sv *salvage) addDamaged(p *pinned, e *entry) {
 
 // Salvage counts what the consumer groups of others lose. The damaged entries,
 // which the scan has found, are safe where they are until Move.
-func (p *pinnedStore) Salvage(_ string, o papyra.RecoverOptions, advance func(int64)) (maintain.Salvage, error) {
+func (p *pinnedStore) Salvage(id string, o papyra.RecoverOptions, advance func(int64)) (maintain.Salvage, error) {
 	sv := p.salvage
-	sv.now, sv.advance = o.Now, advance
+	sv.act, sv.now, sv.advance = id, o.Now, advance
 	var err error
 	sv.removal.Groups, err = sv.sn.touched(sv.damaged)
 	return sv, err
@@ -142,7 +143,7 @@ func (sv *salvage) move(p *pinned, id entryID) error {
 	if err != nil {
 		return fmt.Errorf("encode entry %s of %s: %w", id, p.key.name, err)
 	}
-	args := append([]any{id.String(), e.data(), timestamp(sv.now), whole}, e.fields...)
+	args := append([]any{id.String(), e.data(), timestamp(sv.now), whole, sv.act}, e.fields...)
 	sv.pipe.Eval(sv.sn.ctx, sv.script, []string{p.key.name, sv.sn.keys.quarantine(p.key)}, args...)
 	sv.waiting = append(sv.waiting, e.size())
 	sv.advance(e.size())
