@@ -31,7 +31,7 @@ func endsOthers(t *testing.T, m Medium, next string) {
 		gone      []papyra.RemovedRun
 		records   int64 // of gone
 	}{
-		{"nothing is left", papyra.RemovedCategory{Records: 5, Bytes: 500, Runs: of(0, papyra.Range{1, 5})}, papyra.ActCompact, papyra.EndDone, nil, 0},
+		{"nothing is left", papyra.RemovedCategory{Records: 5, Bytes: 500, Runs: of(0, papyra.Range{1, 5})}, papyra.ActCompact, "", nil, 0},
 		{"all is left", papyra.RemovedCategory{Records: 3, Bytes: 500, Runs: of(1, papyra.Range{6, 8})}, papyra.ActCompact, papyra.EndWithdrawn, nil, 0},
 		{"a part is left", papyra.RemovedCategory{Records: 6, Bytes: 5000, Runs: of(2, papyra.Range{2, 6}, papyra.Range{10, 10})}, papyra.ActCompact, papyra.EndPartial,
 			of(2, papyra.Range{2, 5}), 4},
