@@ -9,6 +9,10 @@ import (
 	"github.com/papyra/papyra/internal/unended"
 )
 
+// abandonedAfter is how old an announcement must be on a store where somebody else may
+// be at work on it right now: no act takes so long.
+const abandonedAfter = 24 * time.Hour
+
 // endOthers says of earlier compactions that never said how they ended, and of which
 // announced numbers are stored, what became of them: withdrawn where all are stored,
 // otherwise partial, with what is gone. One of which nothing is stored is done, as
@@ -24,7 +28,7 @@ func endOthers(ctx context.Context, m Medium, held Held, acts *unended.Acts) err
 	}
 	var lines [][]byte
 	for _, act := range acts.List() {
-		if !act.Comparable || act.Left.Records == 0 {
+		if !act.Comparable || act.Left.Records == 0 || !held.Alone() && m.Now().UnixMicro()-act.At < abandonedAfter.Microseconds() {
 			continue
 		}
 		more, err := endOther(act, m.Now())
