@@ -35,7 +35,7 @@ changed.`,
 		Flags: []urfave.Flag{
 			backendFlag(true),
 			accountGroupFlag(),
-			&urfave.StringFlag{Name: "system", Usage: "judge only the records of this `SYSTEM`; it may then need all the memory that is meant for all"},
+			&urfave.StringFlag{Name: "system", Usage: "judge only the records of this `SYSTEM`; it may then take four times the memory that is meant for all"},
 			&urfave.BoolFlag{Name: "gaps", Usage: "list the missing ranges with the times around them and their probable cause"},
 			&urfave.StringFlag{Name: "settle", Value: "1m", Usage: "count numbers younger than this `DURATION` as pending, not as missing"},
 			&urfave.StringFlag{Name: "since", Usage: "judge only records from this `TIME` on: 2h or 7d (ago), 2024-05-31, 2024-05-31T14:00:00Z, or Unix seconds; in UTC"},

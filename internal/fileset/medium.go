@@ -138,6 +138,9 @@ type pinnedSet struct {
 	line   setLine
 }
 
+// Alone is true: an act holds the lock.
+func (p *pinnedSet) Alone() bool { return true }
+
 // Release closes the files and lets the lock go.
 func (p *pinnedSet) Release() {
 	p.close()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -132,5 +133,34 @@ func TestSurveyTellsCountsApart(t *testing.T) {
 			t.Fatalf("alike:\n%s\n%s", other, payload)
 		}
 		seen[c.fingerprint()] = payload
+	}
+}
+
+// Version 0.1 did not name systems. A rotation that it began, and that this version
+// finishes, makes as many reports, with the same runs in each; and the longest system
+// ids fit.
+func TestReportsAreCutAsVersion01CutThem(t *testing.T) {
+	cut := func(system string) (firsts []string) {
+		var whole papyra.RemovalReport
+		c := papyra.RemovedCategory{Records: 5000}
+		for i := range 5000 {
+			c.Runs = append(c.Runs, papyra.RemovedRun{System: system, Node: strings.Repeat("n", 64), Run: fmt.Sprintf("%016d", i), Ranges: []papyra.Range{{1, 1 << 60}, {1 << 61, 1 << 62}}[:i%3]})
+		}
+		whole.Categories = map[string]papyra.RemovedCategory{"events": c}
+		lines, err := splitReport(New(papyra.ActRotate, testrecord.Start), &whole, testrecord.Start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range lines {
+			if len(line) > papyra.MaxPublishedLine {
+				t.Errorf("a report of %d bytes", len(line))
+			}
+			_, run, _ := strings.Cut(string(line), `"run":"`)
+			firsts = append(firsts, run[:16])
+		}
+		return firsts
+	}
+	if diff := cmp.Diff(cut(""), cut(strings.Repeat(`"`, 64))); diff != "" {
+		t.Errorf("other cuts with a system (-without +with):\n%s", diff)
 	}
 }

@@ -9,10 +9,15 @@ import (
 	"github.com/papyra/papyra/internal/unended"
 )
 
-// endOthers says of earlier compactions that never said how they ended what became
-// of them: done where nothing of what they announced is stored, withdrawn where all
-// of it is, and otherwise partial, with what is gone. One that did not name all its
-// numbers stays as it is: then what it announced explains.
+// abandonedAfter is how old an announcement must be on a store where somebody else may
+// be at work on it right now: no act takes so long.
+const abandonedAfter = 24 * time.Hour
+
+// endOthers says of earlier compactions that never said how they ended, and of which
+// announced numbers are stored, what became of them: withdrawn where all are stored,
+// otherwise partial, with what is gone. One of which nothing is stored is done, as
+// it is without a word; one that did not name all its numbers stays as it is, and
+// what it announced explains.
 func endOthers(ctx context.Context, m Medium, held Held, acts *unended.Acts) error {
 	if !acts.Any() {
 		return nil
@@ -23,7 +28,7 @@ func endOthers(ctx context.Context, m Medium, held Held, acts *unended.Acts) err
 	}
 	var lines [][]byte
 	for _, act := range acts.List() {
-		if !act.Comparable {
+		if !act.Comparable || act.Left.Records == 0 || !held.Alone() && m.Now().UnixMicro()-act.At < abandonedAfter.Microseconds() {
 			continue
 		}
 		more, err := endOther(act, m.Now())
@@ -47,12 +52,9 @@ func endOther(act *unended.Act, now time.Time) (lines [][]byte, err error) {
 	}
 	really := New(papyra.ActCompact, now)
 	gone := act.Gone()
-	switch {
-	case act.Left.Records == 0:
-		performed.End = papyra.EndDone
-	case gone == nil:
+	if gone == nil {
 		performed.End = papyra.EndWithdrawn
-	default:
+	} else {
 		performed.ReplacedBy = really.ID
 		if lines, err = splitReport(really, gone, now); err != nil {
 			return nil, err

@@ -63,13 +63,10 @@ var (
 	rangesMember  = []byte(`"ranges":`)
 	outagesMember = []byte(`"outages":`)
 	droppedMember = []byte(`"dropped":`)
-
-	withdrawnMember = []byte(`"end":"` + papyra.EndWithdrawn + `"`)
-	replacedMember  = []byte(`"end":"` + papyra.EndPartial + `"`)
 )
 
 // accountNeeds reports whether the account needs a report whatever its age: it
-// is a RemovalReport or takes one back, a StartAccepted, or names what was dropped or
+// is a RemovalReport or the end of an act, a StartAccepted, or names what was dropped or
 // when the broker was away, or the survey found it. Nobody ever believes a report
 // without a seal, or of a system that does not write such reports. Of those that
 // cannot be true, as far as this version knows, the newest stay.
@@ -80,11 +77,8 @@ func (k *Keeper) accountNeeds(rec *papyra.Record) bool {
 		return false
 	}
 	switch kind {
-	case papyra.ReportRemoval, papyra.ReportStartAccepted:
-		return true
-	case papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
-		// It lives as long as the announcement that it takes back.
-		return bytes.Contains(rec.Payload, replacedMember) || bytes.Contains(rec.Payload, withdrawnMember)
+	case papyra.ReportRemoval, papyra.ReportStartAccepted, papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
+		return true // an end lives as long as its announcement
 	case papyra.ReportPublisher:
 		if k.survey.isDoubted(rec) {
 			return k.doubted.take(rec)

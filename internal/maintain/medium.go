@@ -97,6 +97,9 @@ type Pinned interface {
 type Held interface {
 	Pinned
 
+	// Alone reports whether nobody else can act on the store before Release.
+	Alone() bool
+
 	// Scan scans what is pinned.
 	Scan(o papyra.ScanOptions) (*papyra.ScanReport, error)
 	// ScanAgain scans the store as it is now, after it was changed.

@@ -64,10 +64,10 @@ type Options struct {
 	System string
 
 	// Memory bounds about how many bytes are held of what is stored, with what the
-	// result says of it. One system may take a quarter of it, or all when it is the
-	// one that System names; papyra's own reports, and removals that name no system,
-	// half of it each, beside it. A system that needs more is in no row, and the
-	// verdict is Incomplete. Default DefaultMemory.
+	// result says of it. One system may take a quarter of it; where System names the
+	// only one, it may take four times as much as all. Papyra's own reports, and
+	// removals that name no system, have half of it each, beside it. A system that
+	// needs more is in no row, and the verdict is Incomplete. Default DefaultMemory.
 	Memory uint64
 
 	// Stores are the names of the stores for messages, by index.

@@ -54,6 +54,7 @@ type memory struct {
 func newMemory(o *Options) memory {
 	m := memory{limit: o.Memory, share: o.Memory / 4, tenants: map[string]*tenant{}, only: o.System}
 	if m.only != "" {
+		m.limit *= 4
 		m.share = m.limit
 	}
 	return m
@@ -166,7 +167,9 @@ func (r *Result) ShowTooLarge() string {
 	case r.TooLargeTotal == 0:
 		return fmt.Sprintf("there are more than %d systems: --system judges one", maxSystems)
 	case slices.Contains(r.TooLarge, papyra.SystemReserved):
-		return "the reports of the pipeline itself need more memory than there is for them, so that what looks missing may be explained: --system and --since need less"
+		return "the reports of the pipeline itself need more memory than there is for them, so that what looks missing may be explained: --system needs less"
+	case r.System != "":
+		return fmt.Sprintf("system %s has more runs and ranges than there is memory for", r.System)
 	case r.TooLargeTotal == 1:
 		return fmt.Sprintf("system %s has more runs and ranges than there is memory for one system: --system judges it alone", r.TooLarge[0])
 	}

@@ -155,6 +155,10 @@ func TestFloodOfSystems(t *testing.T) {
 
 // More systems than are told apart are named as a fact.
 func TestMoreSystemsThanAreToldApart(t *testing.T) {
+	if raceDetector {
+		t.Skip("slow, and nothing is concurrent")
+	}
+	t.Parallel()
 	f := newFeeder(account.Options{At: now})
 	f.orders()
 	for i := range 1<<17 + 10 {

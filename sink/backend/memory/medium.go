@@ -81,6 +81,9 @@ func (s *Store) pin(ctx context.Context) *pinned {
 	return &pinned{s: s, ctx: ctx, entries: s.m.pin()}
 }
 
+// Alone is true: one act at a time has its turn.
+func (p *pinned) Alone() bool { return true }
+
 // Release has nothing to release.
 func (p *pinned) Release() {}
 

@@ -136,6 +136,9 @@ func (p *pinnedStore) VisitLeft(all maintain.Marks, which maintain.Part, visit f
 	return nil
 }
 
+// Alone is false: a server is shared, and nobody holds it.
+func (p *pinnedStore) Alone() bool { return false }
+
 // Reserve reserves nothing: reports are stored beyond maxmemory.
 func (p *pinnedStore) Reserve(int64) (shrink func(to int64), err error) { return func(int64) {}, nil }
 
