@@ -65,6 +65,9 @@ func New(c Config, b Backend) (*Sink, error) {
 	}
 	s.buffer = newBuffer(c.BufferBytes, s.drops)
 	s.rejects = newRejectFile(c.RejectFile, s.log)
+	if files, ok := b.(ownerGiver); ok && c.RejectFile == b.RejectFile() {
+		s.rejects.giveOwner = files.GiveOwner
+	}
 	s.events = newAppendEvents(s.log)
 	s.service = newService(&s.config, s.log, s.peers)
 	s.reporter = &reporter{
