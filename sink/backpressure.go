@@ -17,18 +17,18 @@ const (
 	highMessages = 128 << 10
 	// maxHold bounds how long one read of the socket is held up. The intake does
 	// no I/O, and takes far more than highWater in this time. If it does not, the
-	// client's own limits throw messages away and count them.
+	// inbox throws messages away and counts them.
 	maxHold = 250 * time.Millisecond
 	// holdSlice is the time between two looks at what waits.
 	holdSlice = 500 * time.Microsecond
-	// maxWaiting bounds the bytes in the client's queues. Beyond it the client
-	// throws messages away and counts them.
+	// maxWaiting bounds the bytes of the messages that wait for the intakes, without
+	// what reports have beyond it. Messages that do not fit are thrown away and counted.
 	maxWaiting = 64 << 20
 )
 
-// The NATS client reads its socket as fast as it can and throws messages away
-// when their callback lags behind: a flood that the processor cannot check in
-// time would be lost. So the connection is read more slowly while much waits:
+// The NATS client reads its socket as fast as it can, and what does not fit into an
+// inbox is thrown away: a flood that the processor cannot check in time would be
+// lost. So the connection is read more slowly while much waits:
 //
 //	much waits for the intake                        read slowly
 //	the buffer is nearly full and the store works    read slowly
@@ -77,6 +77,10 @@ func (c *conn) crowded() bool {
 		if m, b, err := sub.Pending(); err == nil {
 			messages, size = messages+m, size+b
 		}
+	}
+	for _, q := range c.inboxList() {
+		m, b := q.pending()
+		messages, size = messages+m, size+b
 	}
 	return size > highWater || messages > highMessages || c.storeOvertaken()
 }

@@ -60,8 +60,8 @@ type Config struct {
 	// BufferBytes bounds the lines that wait for the store. What comes beyond
 	// it is dropped and counted as sink_full. Default 64 MiB. Publishers' reports
 	// have an eighth more, shared between the systems, because they explain what was
-	// dropped. The NATS client may hold another 64 MiB of messages that the sink has
-	// not seen yet.
+	// dropped. Another 64 MiB of messages may wait to be looked at, with the same room
+	// for reports.
 	BufferBytes int
 	// StopTimeout bounds the graceful stop. What is not stored when it is over
 	// is dropped and counted as sink_stopped. Default 30 s.

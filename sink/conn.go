@@ -36,7 +36,7 @@ type conn struct {
 	health *health
 	nc     *nats.Conn
 
-	newHandler  func() nats.MsgHandler
+	newIntake   func() *intake
 	renewals    chan struct{} // one slot: the server refuses a subscription
 	reconnected chan struct{} // one slot: there is another connection
 	receiving   atomic.Bool   // the subscriptions stand: refusals are logged
@@ -45,6 +45,7 @@ type conn struct {
 
 	mu             sync.Mutex
 	wanted         []subscription
+	inboxes        map[string]*inbox // by the subject of the subscription
 	retired        []retiredSub
 	lost           uint64 // messages that the subscriptions threw away, as long as they told
 	lostRetired    uint64 // the same of those that are forgotten
@@ -53,6 +54,7 @@ type conn struct {
 	closed         bool
 
 	reading atomic.Pointer[[]*nats.Subscription] // for holdRead, on the client's goroutine
+	waiting atomic.Pointer[[]*inbox]             // likewise
 }
 
 // connect tries to reach the server until it does or Config.ConnectTimeout is
@@ -157,11 +159,12 @@ func (c *Config) natsOptions(own ...nats.Option) (*nats.Options, error) {
 //     other members of the group.
 //  2. Flush: the PONG comes behind everything that was queued before.
 //  3. Barrier: its function runs when the callbacks have returned from all
-//     messages that had arrived before.
-//  4. Only then Close, which throws away what no callback has seen.
+//     messages that had arrived before, which are then in the inboxes.
+//  4. The intakes empty the inboxes.
+//  5. Only then Close, which throws away what no callback has seen.
 //
-// Without a server steps 1 and 2 do nothing. It returns how many messages no
-// callback had seen when the time was over.
+// Without a server steps 1 and 2 do nothing. It returns how many messages no intake
+// had seen when the time was over.
 func (c *conn) drain(timeout time.Duration) (left int) {
 	deadline := time.Now().Add(timeout)
 	var subs []*nats.Subscription
@@ -181,6 +184,7 @@ func (c *conn) drain(timeout time.Duration) (left int) {
 		timer := time.NewTimer(time.Until(deadline))
 		select {
 		case <-seen:
+			left = c.emptyInboxes(timer.C)
 		case <-timer.C:
 			for _, sub := range subs {
 				if n, _, err := sub.Pending(); err == nil {
@@ -190,22 +194,58 @@ func (c *conn) drain(timeout time.Duration) (left int) {
 		}
 		timer.Stop()
 	}
-	c.closeConn()
+	return left + c.closeConn()
+}
+
+// emptyInboxes lets the intakes see what is in the inboxes until the time is over.
+// It returns how many messages are left.
+func (c *conn) emptyInboxes(timeout <-chan time.Time) (left int) {
+	list := c.inboxList()
+	for _, q := range list {
+		q.finish()
+	}
+	for _, q := range list {
+		select {
+		case <-q.done:
+			continue
+		case <-timeout:
+		}
+		return c.giveUpInboxes()
+	}
+	return 0
+}
+
+// giveUpInboxes ends the inboxes and returns how many messages were left in them.
+func (c *conn) giveUpInboxes() (left int) {
+	for _, q := range c.inboxList() {
+		left += q.giveUp()
+	}
 	return left
 }
 
-// closeConn ends the connection. What no callback has seen is lost.
-func (c *conn) closeConn() {
+// inboxList returns the inboxes there are.
+func (c *conn) inboxList() []*inbox {
+	if list := c.waiting.Load(); list != nil {
+		return *list
+	}
+	return nil
+}
+
+// closeConn ends the connection and the inboxes. What no intake has seen is lost; it
+// returns how many messages were left in the inboxes.
+func (c *conn) closeConn() (left int) {
 	c.reading.Store(nil)
 	c.health.setConnected(false)
 	c.nc.Close()
+	left = c.giveUpInboxes()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
+	return left
 }
 
-// lostMessages returns how many messages no callback will ever see. While the
-// connection is open these are what the subscriptions threw away. When it is
+// lostMessages returns how many messages no intake will ever see. While the connection
+// is open these are what the subscriptions and the inboxes threw away. When it is
 // closed, nothing waits any more: what came in and was not seen is lost.
 func (c *conn) lostMessages() uint64 {
 	if lost, open := c.thrownAway(); open {
@@ -215,7 +255,8 @@ func (c *conn) lostMessages() uint64 {
 	return in - min(in, seen)
 }
 
-// thrownAway returns what the subscriptions of an open connection threw away.
+// thrownAway returns what the subscriptions of an open connection, and their inboxes,
+// threw away.
 func (c *conn) thrownAway() (lost uint64, open bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -223,6 +264,9 @@ func (c *conn) thrownAway() (lost uint64, open bool) {
 		return 0, false
 	}
 	lost = c.countRetired()
+	for _, q := range c.inboxes {
+		lost += q.thrownAway()
+	}
 	for i := range c.wanted {
 		n, err := c.wanted[i].sub.Dropped()
 		if err != nil {

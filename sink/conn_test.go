@@ -16,22 +16,22 @@ func connectSink(t *testing.T, s *Sink) *conn {
 		t.Fatal(err)
 	}
 	s.conn.Store(c)
-	if err := c.subscribe(s.newHandler); err != nil {
+	if err := c.subscribe(s.newIntake); err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-// When the intake cannot run at all, the client's limits throw messages away,
-// and they are counted; a flood that it can take is held back instead.
-func TestMessagesBeyondTheClientsLimitAreCountedAsLost(t *testing.T) {
+// When the intake cannot run at all, messages that do not fit into the inbox are
+// thrown away and counted; a flood that it can take is held back instead.
+func TestMessagesBeyondTheLimitAreCountedAsLost(t *testing.T) {
 	b := StartBroker(t)
 	s := testSink(t, Config{URL: b.URL()})
 	c := connectSink(t, s)
-	for _, sub := range *c.reading.Load() {
-		if err := sub.SetPendingLimits(10, 1<<20); err != nil {
-			t.Fatal(err)
-		}
+	for _, q := range c.inboxList() {
+		q.mu.Lock()
+		q.limit = 10 * (messageCost + 40)
+		q.mu.Unlock()
 	}
 	s.buffer.mu.Lock() // the intake stands still
 	nc := Dial(t, b.URL())

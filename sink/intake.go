@@ -9,21 +9,16 @@ import (
 	"github.com/papyra/papyra"
 )
 
-// maxSubjects bounds the parsed subjects that an intake remembers; when they
-// are more, it begins anew.
-const maxSubjects = 4096
-
 // intake takes the messages of one subscription: it checks their lines and gives
-// them to the buffer and to the reject file. The NATS client calls it from one
-// goroutine. It does no I/O. All that it can wait for are the locks of the buffer
-// and of the reject file, once for each message and each rejected line, whatever
-// the store does.
+// them to the buffer and to the reject file. Its inbox calls it from one goroutine.
+// It does no I/O. All that it can wait for are the locks of the buffer and of the
+// reject file, once for each message, whatever the store does.
 type intake struct {
 	buffer   *buffer
 	rejects  *rejectFile
 	now      func() time.Time
 	check    lineCheck
-	subjects map[string]*messageSubject
+	subjects subjectCache
 
 	// Scratch, kept between messages so that a line costs no allocation.
 	good []acceptedLine
@@ -38,14 +33,13 @@ const maxJoined = 256
 func newIntake(c *Config, b *buffer, r *rejectFile) *intake {
 	return &intake{
 		buffer: b, rejects: r, now: c.Now,
-		check:    lineCheck{trustSeals: c.Validate == ValidateSeal},
-		subjects: map[string]*messageSubject{},
+		check: lineCheck{trustSeals: c.Validate == ValidateSeal},
 	}
 }
 
 // takeMessage takes one message: lines of one stream with newlines between.
 func (in *intake) takeMessage(m *nats.Msg) {
-	sub := in.subject(m.Subject)
+	sub := in.subjects.find(m.Subject)
 	in.good, in.bad, in.keep = in.good[:0], in.bad[:0], in.keep[:0]
 	refused := 0
 	for rest := m.Data; len(rest) > 0; {
@@ -89,14 +83,21 @@ func (in *intake) rejectLine(sub *messageSubject, b []byte, reason papyra.Reject
 	in.bad = append(in.bad, r)
 }
 
-func (in *intake) subject(name string) *messageSubject {
-	if sub := in.subjects[name]; sub != nil {
+// maxSubjects bounds the parsed subjects that are remembered; when they are more, it
+// begins anew.
+const maxSubjects = 4096
+
+// subjectCache remembers parsed subjects. It is not safe for concurrent use.
+type subjectCache map[string]*messageSubject
+
+func (c *subjectCache) find(name string) *messageSubject {
+	if sub := (*c)[name]; sub != nil {
 		return sub
 	}
 	sub := parseSubject(name)
-	if len(in.subjects) >= maxSubjects {
-		clear(in.subjects)
+	if *c == nil || len(*c) >= maxSubjects {
+		*c = subjectCache{}
 	}
-	in.subjects[name] = &sub
+	(*c)[name] = &sub
 	return &sub
 }

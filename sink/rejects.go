@@ -40,6 +40,9 @@ type rejectFile struct {
 	logger *slog.Logger
 	limit  int64
 
+	// giveOwner gives a file that was just made its owner; nil leaves it to the maker.
+	giveOwner func(made *os.File)
+
 	wake chan struct{}
 
 	mu       sync.Mutex
@@ -57,6 +60,12 @@ type rejectFile struct {
 	torn       bool // the file ends within a line
 	failureLog throttle.Single
 	rejectLog  throttle.Single
+}
+
+// ownerGiver is a store in files. What a sink makes beside it, perhaps as root, gets
+// the owner of the store.
+type ownerGiver interface {
+	GiveOwner(made *os.File)
 }
 
 // rejectEvent is what the log says of rejects: their number and the newest one.
@@ -274,7 +283,14 @@ func (r *rejectFile) openFile() error {
 		return fmt.Errorf("make the reject file's directory: %w", err)
 	}
 	// Not through a symlink, and not waiting for the reader of a FIFO.
-	f, err := os.OpenFile(r.path, os.O_RDWR|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	const flags = os.O_RDWR | os.O_APPEND | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+	f, err := os.OpenFile(r.path, flags, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		f, err = os.OpenFile(r.path, flags|os.O_CREATE|os.O_EXCL, 0o600)
+		if err == nil && r.giveOwner != nil {
+			r.giveOwner(f)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("open the reject file: %w", err)
 	}

@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/papyra/papyra"
 )
 
@@ -21,12 +19,11 @@ var ErrNotStored = errors.New("not every received record is stored")
 // and appends them to a store. Make it with [New]. Its methods are safe for
 // concurrent use.
 //
-//	NATS ─► client queue ─► intake ─► buffer ─ blocks ─► writer ─► Appender
-//	        (bounded)       check     (bounded)          batches    (store)
-//	                          └─► reject file
+//	NATS ─► inbox ─► intake ─► buffer ─ blocks ─► writer ─► Appender
+//	     (bounded)   check     (bounded)          batches    (store)
+//	                   └─► reject file
 //
-// The intake runs on the NATS client's goroutine and does no I/O; what the
-// store cannot take in time it counts and drops. The writer is the only user of
+// The intake does no I/O; what the store cannot take in time it counts and drops. The writer is the only user of
 // the Appender.
 type Sink struct {
 	config  Config
@@ -68,6 +65,9 @@ func New(c Config, b Backend) (*Sink, error) {
 	}
 	s.buffer = newBuffer(c.BufferBytes, s.drops)
 	s.rejects = newRejectFile(c.RejectFile, s.log)
+	if files, ok := b.(ownerGiver); ok && c.RejectFile == b.RejectFile() {
+		s.rejects.giveOwner = files.GiveOwner
+	}
 	s.events = newAppendEvents(s.log)
 	s.service = newService(&s.config, s.log, s.peers)
 	s.reporter = &reporter{
@@ -163,7 +163,7 @@ func (s *Sink) Run(ctx context.Context) error {
 		<-served
 	}()
 
-	err = c.subscribe(s.newHandler)
+	err = c.subscribe(s.newIntake)
 	if err == nil {
 		s.health.setState(stateRunning)
 		close(s.receives)
@@ -184,10 +184,8 @@ func (s *Sink) Run(ctx context.Context) error {
 	return errors.Join(err, s.stop(c, w, giveUp))
 }
 
-// newHandler returns what takes the messages of one subscription.
-func (s *Sink) newHandler() nats.MsgHandler {
-	return newIntake(&s.config, s.buffer, s.rejects).takeMessage
-}
+// newIntake returns what takes the messages of one subject.
+func (s *Sink) newIntake() *intake { return newIntake(&s.config, s.buffer, s.rejects) }
 
 // storeGrace is how long a store may take to come back after its time is over
 // and its context is cancelled.

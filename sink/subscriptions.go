@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -53,11 +54,11 @@ type retiredSub struct {
 	lost uint64 // messages that it threw away, as long as it told
 }
 
-// subscribe begins to receive; each subscription gets a handler of its own. It
-// returns after the server has confirmed the subscriptions.
-func (c *conn) subscribe(newHandler func() nats.MsgHandler) error {
+// subscribe begins to receive; each subject gets an intake of its own. It returns
+// after the server has confirmed the subscriptions.
+func (c *conn) subscribe(newIntake func() *intake) error {
 	cfg := c.config
-	c.newHandler = newHandler
+	c.newIntake = newIntake
 	for _, subject := range cfg.subjects() {
 		sub, err := c.queueSubscribe(subject)
 		if err != nil {
@@ -82,7 +83,7 @@ func (c *conn) subscribe(newHandler func() nats.MsgHandler) error {
 
 // queueSubscribe makes one subscription; the server has not confirmed it yet.
 func (c *conn) queueSubscribe(subject string) (*nats.Subscription, error) {
-	sub, err := c.nc.QueueSubscribe(subject, papyra.QueueGroup(c.config.Group), c.newHandler())
+	sub, err := c.nc.QueueSubscribe(subject, papyra.QueueGroup(c.config.Group), c.inbox(subject).put)
 	if err == nil {
 		err = sub.SetPendingLimits(maxPendingMessages, max(maxWaiting/len(c.config.subjects()), minBuffer))
 	}
@@ -90,6 +91,24 @@ func (c *conn) queueSubscribe(subject string) (*nats.Subscription, error) {
 		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
 	}
 	return sub, nil
+}
+
+// inbox returns the inbox of a subject. A subscription that replaces another one goes
+// on with its inbox.
+func (c *conn) inbox(subject string) *inbox {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q := c.inboxes[subject]
+	if q == nil {
+		if c.inboxes == nil {
+			c.inboxes = map[string]*inbox{}
+		}
+		q = newInbox(c.newIntake(), max(maxWaiting/len(c.config.subjects()), minBuffer))
+		c.inboxes[subject] = q
+		list := slices.Collect(maps.Values(c.inboxes))
+		c.waiting.Store(&list)
+	}
+	return q
 }
 
 // isRefusal reports whether an error of the server says that it does not serve a

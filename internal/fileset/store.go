@@ -156,6 +156,10 @@ func (s *Store) URL() string { return s.url }
 // RejectFile returns where rejected lines go by default.
 func (s *Store) RejectFile() string { return s.rejected() }
 
+// GiveOwner gives a file that somebody has just made beside the store the store's
+// owner, as far as this process may.
+func (s *Store) GiveOwner(made *os.File) { s.giveOwner(made) }
+
 // Close closes an open appender, ends what is running on the store, waits for
 // its acts, and makes every later call fail with papyra.ErrClosed. It is safe to
 // call twice.
