@@ -2,11 +2,13 @@ package natswire
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -19,6 +21,8 @@ const (
 	// maxLine bounds a line of a message or of an error: subjects and counts. A
 	// server's own bound for such lines is 4 KiB by default.
 	maxLine = 16 << 10
+	// unlimitedPayload is the largest message to a server without a limit of its own.
+	unlimitedPayload = 64 << 20
 	// maxInfo bounds what a server says of itself: some 20 bytes for each other server
 	// of its cluster.
 	maxInfo = 256 << 10
@@ -52,28 +56,37 @@ type guard struct {
 	keep int  // messages with more bytes are left out
 	tls  bool // for the words of an error
 
-	prefix  []byte // was read before; comes first
+	ready   []byte // may pass; comes first
+	prefix  []byte // was read before; comes next
 	held    []byte // the beginning of a line whose end has not come
-	info    int    // bytes of the INFO line that has begun
+	info    []byte // the same of an INFO
 	payload int    // bytes that are left of a message's payload
 	end     int    // bytes that are left of the line end behind it
 	leave   bool   // this message is left out
 	began   bool   // something has come beside the prefix
-	err     error  // why there is nothing more
+	err     error  // why nothing more passes
+	ended   error  // why nothing more comes
 }
 
 // Read reads what has passed. Its buffer must be longer than a line may be; nats.go's
 // is.
 func (g *guard) Read(b []byte) (int, error) {
 	for {
-		if g.err != nil {
+		switch {
+		case len(g.ready) > 0:
+			n := copy(b, g.ready)
+			g.ready = g.ready[n:]
+			return n, nil
+		case g.err != nil:
 			return 0, g.err
+		case g.ended != nil && len(g.prefix) == 0:
+			return 0, g.ended
 		}
 		held := copy(b, g.held)
 		g.held = g.held[:0]
 		n, err := g.read(b[held:])
 		if err != nil {
-			g.err = g.explain(err)
+			g.ended = g.explain(err)
 		}
 		if n += held; n > 0 {
 			if passed := g.check(b[:n]); passed > 0 {
@@ -120,6 +133,12 @@ func (g *guard) check(p []byte) (passed int) {
 				return passed
 			}
 			g.end--
+		case len(g.info) > 0 || p[at] == 'I' || p[at] == 'i':
+			if at += g.takeInfo(p[at:]); g.err != nil || len(g.ready) > 0 {
+				g.prefix = append(bytes.Clone(p[at:]), g.prefix...) // comes behind it
+				return passed
+			}
+			continue
 		default:
 			g.leave = false
 			if n = g.checkLine(p[at:]); n == 0 {
@@ -141,9 +160,6 @@ func (g *guard) check(p []byte) (passed int) {
 // It returns 0 if that is not complete, or must not pass.
 func (g *guard) checkLine(p []byte) int {
 	end := bytes.IndexByte(p, '\n') + 1
-	if g.info > 0 || p[0] == 'I' || p[0] == 'i' {
-		return g.checkInfo(p, end)
-	}
 	if end == 0 && len(p) <= maxLine {
 		g.held = append(g.held, p...)
 		return 0
@@ -174,20 +190,44 @@ func (g *guard) checkLine(p []byte) int {
 	return end
 }
 
-// checkInfo lets the part of an INFO line that is there pass.
-func (g *guard) checkInfo(p []byte, end int) int {
-	n := end
-	if end == 0 {
+// takeInfo takes the part of an INFO that is there and returns its length. A whole one
+// is ready.
+func (g *guard) takeInfo(p []byte) int {
+	n := bytes.IndexByte(p, '\n') + 1
+	whole := n > 0
+	if !whole {
 		n = len(p)
 	}
-	if g.info += n; g.info > maxInfo {
+	g.info = append(g.info, p[:n]...)
+	switch {
+	case len(g.info) > maxInfo:
 		g.err = &Violation{fmt.Sprintf("an INFO of more than %d bytes", maxInfo)}
-		return 0
-	}
-	if end > 0 {
-		g.info = 0
+	case whole:
+		g.ready, g.info = withMaxPayload(g.info), nil
 	}
 	return n
+}
+
+// withMaxPayload returns an INFO that says how large a message may be. A server says
+// -1 when it has no limit, for which nats.go would send nothing at all.
+func withMaxPayload(line []byte) []byte {
+	at := bytes.IndexByte(line, '{')
+	var said struct {
+		MaxPayload int64 `json:"max_payload"`
+	}
+	if at < 0 || json.Unmarshal(line[at:], &said) != nil || said.MaxPayload > 0 {
+		return line
+	}
+	var all map[string]json.RawMessage
+	if json.Unmarshal(line[at:], &all) != nil {
+		return line
+	}
+	all["max_payload"] = json.RawMessage(strconv.Itoa(unlimitedPayload))
+	text, err := json.Marshal(all)
+	if err != nil {
+		return line
+	}
+	return slices.Concat(line[:at], text, []byte("\r\n"))
 }
 
 // announced returns the number at the end of the line of a message, at most just

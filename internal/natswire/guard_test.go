@@ -55,7 +55,7 @@ func readGuarded(text string, keep, longest int) (string, error) {
 	}
 }
 
-const honest = "INFO {\"server_id\":\"x\"}\r\nPING\r\nPONG\r\n+OK\r\n" +
+const honest = "INFO {\"max_payload\":1048576}\r\nPING\r\nPONG\r\n+OK\r\n" +
 	"MSG a.b 1 5\r\nhello\r\nMSG a 2 reply 0\r\n\r\nHMSG r 3 16 16\r\nNATS/1.0 503\r\n\r\n\r\n" +
 	"-ERR 'Permissions Violation for Publish to \"x\"'\r\n-ERR 'Maximum Connections Exceeded'\r\n" +
 	"-ERR 'Authorization Violation'\r\n-ERR 'Stale Connection'\r\n-ERR 'maximum subscriptions exceeded'\r\n" +
@@ -147,6 +147,28 @@ func TestErrorsOfTheServer(t *testing.T) {
 		var told *ServerError
 		if isFatal := errors.As(err, &told); isFatal != fatal || !strings.HasPrefix(got, "PING\r\n") || fatal != (got == "PING\r\n") {
 			t.Errorf("-ERR %s: passed %q, %v", text, got, err)
+		}
+	}
+}
+
+// A server without a limit on messages is one with a large limit for nats.go, which
+// would send it nothing otherwise. All else is as it was said.
+func TestServerWithoutALimit(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]string{
+		`INFO {"server_id":"x","max_payload":-1,"headers":true,"connect_urls":["a:1"]}`: `INFO {"connect_urls":["a:1"],"headers":true,"max_payload":67108864,"server_id":"x"}`,
+		`INFO {"max_payload":0}`:          `INFO {"max_payload":67108864}`,
+		`INFO {"port":4222}`:              `INFO {"max_payload":67108864,"port":4222}`,
+		`INFO {"max_payload":1}`:          `INFO {"max_payload":1}`,
+		`INFO {"max_payload":-1`:          `INFO {"max_payload":-1`,
+		`INFO `:                           `INFO `,
+		`INFO {"max_payload":"-1"}`:       `INFO {"max_payload":"-1"}`,
+		`INFO {"max_payload":-1} {"a":1}`: `INFO {"max_payload":-1} {"a":1}`,
+	} {
+		for _, longest := range []int{0, 1, 10} {
+			if got, err := readGuarded("PING\r\n"+said+"\r\nPONG\r\n", MaxMessage, longest); got != "PING\r\n"+want+"\r\nPONG\r\n" || !errors.Is(err, io.EOF) {
+				t.Errorf("%s in parts of up to %d bytes: %q, %v, want %s", said, longest, got, err, want)
+			}
 		}
 	}
 }
