@@ -2,14 +2,13 @@ package natswire
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -21,11 +20,13 @@ const (
 	// maxLine bounds a line of a message or of an error: subjects and counts. A
 	// server's own bound for such lines is 4 KiB by default.
 	maxLine = 16 << 10
-	// unlimitedPayload is the largest message to a server without a limit of its own.
-	unlimitedPayload = 64 << 20
 	// maxInfo bounds what a server says of itself: some 20 bytes for each other server
 	// of its cluster.
 	maxInfo = 256 << 10
+	// maxErrors bounds the errors of a server within a second, in bytes and 64 more for
+	// each: nats.go keeps them until they are handled. Each message of a window that is
+	// refused is one.
+	maxErrors = 1 << 20
 )
 
 // Violation is what ends a connection whose server does not keep to the protocol.
@@ -53,19 +54,22 @@ func IsServers(err error) bool {
 // protocol and to the bounds. It is for one reader, as nats.go is.
 type guard struct {
 	net.Conn
-	keep int  // messages with more bytes are left out
-	tls  bool // for the words of an error
+	keep    int  // messages with more bytes are left out
+	tls     bool // for the words of an error
+	servers *knownServers
 
-	ready   []byte // may pass; comes first
-	prefix  []byte // was read before; comes next
-	held    []byte // the beginning of a line whose end has not come
-	info    []byte // the same of an INFO
-	payload int    // bytes that are left of a message's payload
-	end     int    // bytes that are left of the line end behind it
-	leave   bool   // this message is left out
-	began   bool   // something has come beside the prefix
-	err     error  // why nothing more passes
-	ended   error  // why nothing more comes
+	ready       []byte // may pass; comes first
+	prefix      []byte // was read before; comes next
+	held        []byte // the beginning of a line whose end has not come
+	info        []byte // the same of an INFO
+	payload     int    // bytes that are left of a message's payload
+	end         int    // bytes that are left of the line end behind it
+	leave       bool   // this message is left out
+	began       bool   // something has come beside the prefix
+	errors      int    // bytes of errors since errorsSince
+	errorsSince time.Time
+	err         error // why nothing more passes
+	ended       error // why nothing more comes
 }
 
 // Read reads what has passed. Its buffer must be longer than a line may be; nats.go's
@@ -182,6 +186,13 @@ func (g *guard) checkLine(p []byte) int {
 			g.err = &ServerError{text}
 			return 0
 		}
+		if now := time.Now(); now.Sub(g.errorsSince) > time.Second {
+			g.errors, g.errorsSince = 0, now
+		}
+		if g.errors += len(line) + 64; g.errors > maxErrors {
+			g.err = &Violation{"too many errors within a second"}
+			return 0
+		}
 	case 'P', 'p', '+':
 	default:
 		g.err = &Violation{fmt.Sprintf("it sent %.64q", line)}
@@ -203,31 +214,9 @@ func (g *guard) takeInfo(p []byte) int {
 	case len(g.info) > maxInfo:
 		g.err = &Violation{fmt.Sprintf("an INFO of more than %d bytes", maxInfo)}
 	case whole:
-		g.ready, g.info = withMaxPayload(g.info), nil
+		g.ready, g.info = g.servers.tame(g.info), nil
 	}
 	return n
-}
-
-// withMaxPayload returns an INFO that says how large a message may be. A server says
-// -1 when it has no limit, for which nats.go would send nothing at all.
-func withMaxPayload(line []byte) []byte {
-	at := bytes.IndexByte(line, '{')
-	var said struct {
-		MaxPayload int64 `json:"max_payload"`
-	}
-	if at < 0 || json.Unmarshal(line[at:], &said) != nil || said.MaxPayload > 0 {
-		return line
-	}
-	var all map[string]json.RawMessage
-	if json.Unmarshal(line[at:], &all) != nil {
-		return line
-	}
-	all["max_payload"] = json.RawMessage(strconv.Itoa(unlimitedPayload))
-	text, err := json.Marshal(all)
-	if err != nil {
-		return line
-	}
-	return slices.Concat(line[:at], text, []byte("\r\n"))
 }
 
 // announced returns the number at the end of the line of a message, at most just
