@@ -17,7 +17,7 @@ import (
 // link is the connection as the background sees it. nats.go keeps one connection
 // and reconnects; link makes another when nats.go gives one up for good, and
 // notes what the callbacks say. Only the sender calls its methods, except for
-// connectionStats. The callbacks run on a goroutine of nats.go.
+// fillStats. The callbacks run on a goroutine of nats.go.
 type link struct {
 	options nats.Options
 	dialer  *dialer
@@ -47,6 +47,7 @@ type link struct {
 	refused      map[string]int
 	inboxRefused int  // number of times that the subscription to the inbox was refused
 	noReplies    bool // it was refused on the present connection
+	noHeaders    bool // the server of the last connection has none
 	renewal      renewal
 	errors       Errors
 	outages      []papyra.Outage // since the last report; the last one may not be over
@@ -302,32 +303,38 @@ func (l *link) checkSocket(ctx context.Context, s *socket) bool {
 	}
 	l.checked = s
 	l.redials = 0
-	if l.hearsReplies() {
+	switch headers, replies := l.hearing(); {
+	case headers && replies:
 		l.noteHeard()
-	} else {
+	case headers:
 		l.notices.log(slog.LevelWarn, "the broker does not tell when nobody listens: records count as confirmed also then; allow this login to subscribe to its inbox", func() []any {
 			return []any{"inbox", l.inbox + "*"}
+		})
+	default:
+		l.notices.log(slog.LevelWarn, "the broker does not tell when nobody listens, because it has no headers: records count as confirmed also then; run a NATS server of 2.2 or later, without no_header_support", func() []any {
+			return []any{"version", l.nc.ConnectedServerVersion()}
 		})
 	}
 	return true
 }
 
-// hearsReplies reports whether the 503 answers can reach this publisher.
-func (l *link) hearsReplies() bool {
-	headers := l.nc.HeadersSupported() // waits for the connection's lock, so not under mu
+// hearing returns what the 503 answers need to reach this publisher: that the server
+// has headers, and that it serves the inbox.
+func (l *link) hearing() (headers, replies bool) {
+	headers = l.nc.HeadersSupported() // waits for the connection's lock, so not under mu
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.noReplies && headers
+	l.noHeaders = !headers
+	return headers, !l.noReplies
 }
 
-// connectionStats returns the connection's part of Stats. It may be called from
-// any goroutine.
-func (l *link) connectionStats() (e Errors, connected, noReplies bool) {
+// fillStats fills in the connection's part of s. It may be called from any goroutine.
+func (l *link) fillStats(s *Stats) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e = l.errors
-	e.Write = l.dialer.writeErrors.Load()
-	return e, l.connected, l.noReplies
+	s.Errors = l.errors
+	s.Errors.Write = l.dialer.writeErrors.Load()
+	s.Connected, s.RepliesRefused, s.NoHeaders = l.connected, l.noReplies, l.noHeaders
 }
 
 // outagesForReport returns the outages since the last report.

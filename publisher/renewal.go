@@ -138,7 +138,7 @@ func (l *link) renewRefused(ctx context.Context) bool {
 		if !l.subscribeAgain(ctx, l.inbox+"*", &l.noReplies, l.subscribeInbox) {
 			return false
 		}
-		if l.hearsReplies() {
+		if headers, replies := l.hearing(); headers && replies {
 			l.noteHeard()
 			l.notices.log(slog.LevelInfo, "the broker serves the inbox again", func() []any { return nil })
 		}

@@ -47,8 +47,9 @@ func (p *Publisher) reportState() (s reportState) {
 		}
 		l.mu.Unlock()
 	}
-	errors, _, _ := p.link.connectionStats()
-	s.outages = errors.Disconnects + errors.Reconnects
+	var st Stats
+	p.link.fillStats(&st)
+	s.outages = st.Errors.Disconnects + st.Errors.Reconnects
 	return s
 }
 

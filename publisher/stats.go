@@ -19,6 +19,11 @@ type Stats struct {
 	// listened.
 	RepliesRefused bool
 
+	// NoHeaders is a gauge: whether the broker has no headers (before 2.2, or with
+	// no_header_support). Such a broker does not tell when nobody listens, so that
+	// records count as confirmed also then.
+	NoHeaders bool
+
 	// AuditPanics counts the calls of AuditFunc that panicked.
 	AuditPanics uint64
 
@@ -95,7 +100,7 @@ func (p *Publisher) Stats() Stats {
 		Reports:     p.lanes[papyra.KindReport].stats(),
 		AuditPanics: p.auditPanics.Load(),
 	}
-	s.Errors, s.Connected, s.RepliesRefused = p.link.connectionStats()
+	p.link.fillStats(&s)
 	return s
 }
 

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -141,6 +144,34 @@ func TestHTTPHosts(t *testing.T) {
 		} else if !ok && (!strings.Contains(answer, " 421 ") || !strings.Contains(answer, "--http-host")) {
 			t.Errorf("the refusal does not say what to do: %q", answer)
 		}
+	}
+}
+
+// fullTable is a listener of a process that has no descriptor left.
+type fullTable struct{ net.Listener }
+
+func (fullTable) Accept() (net.Conn, error) {
+	return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+}
+
+// Without a descriptor for a new connection, an old one gives its own.
+func TestHTTPWithoutDescriptors(t *testing.T) {
+	t.Parallel()
+	l := newWebListener(fullTable{}, 64)
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	w := &webConn{Conn: ours, listener: l, since: time.Now()}
+	l.open[w] = struct{}{}
+	for range 2 { // and then there is none left to close
+		if _, err := l.Accept(); !errors.Is(err, syscall.EMFILE) {
+			t.Errorf("Accept: %v", err)
+		}
+		if len(l.open) != 0 {
+			t.Errorf("%d connections are open", len(l.open))
+		}
+	}
+	if _, err := theirs.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the connection is open: %v", err)
 	}
 }
 

@@ -71,6 +71,7 @@ type dialer struct {
 	plain     bool // inner does TLS itself
 	firstHost string
 	tlsConfig func(host string) (*tls.Config, error)
+	servers   knownServers
 
 	mu   sync.Mutex
 	name string // the host that was reached last by a name
@@ -110,7 +111,7 @@ func (p pipes) InProcessConn() (net.Conn, error) {
 // protect does TLS where it is to be, and puts a guard on c. It closes c when that
 // fails.
 func (d *dialer) protect(c net.Conn, host string) (net.Conn, error) {
-	g := &guard{Conn: c, keep: d.keep}
+	g := &guard{Conn: c, keep: d.keep, servers: &d.servers}
 	if !d.plain {
 		if err := d.secureGuard(g, host); err != nil {
 			_ = c.Close()

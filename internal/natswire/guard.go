@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -22,6 +23,10 @@ const (
 	// maxInfo bounds what a server says of itself: some 20 bytes for each other server
 	// of its cluster.
 	maxInfo = 256 << 10
+	// maxErrors bounds the errors of a server within a second, in bytes and 64 more for
+	// each: nats.go keeps them until they are handled. Each message of a window that is
+	// refused is one.
+	maxErrors = 1 << 20
 )
 
 // Violation is what ends a connection whose server does not keep to the protocol.
@@ -49,31 +54,43 @@ func IsServers(err error) bool {
 // protocol and to the bounds. It is for one reader, as nats.go is.
 type guard struct {
 	net.Conn
-	keep int  // messages with more bytes are left out
-	tls  bool // for the words of an error
+	keep    int  // messages with more bytes are left out
+	tls     bool // for the words of an error
+	servers *knownServers
 
-	prefix  []byte // was read before; comes first
-	held    []byte // the beginning of a line whose end has not come
-	info    int    // bytes of the INFO line that has begun
-	payload int    // bytes that are left of a message's payload
-	end     int    // bytes that are left of the line end behind it
-	leave   bool   // this message is left out
-	began   bool   // something has come beside the prefix
-	err     error  // why there is nothing more
+	ready       []byte // may pass; comes first
+	prefix      []byte // was read before; comes next
+	held        []byte // the beginning of a line whose end has not come
+	info        []byte // the same of an INFO
+	payload     int    // bytes that are left of a message's payload
+	end         int    // bytes that are left of the line end behind it
+	leave       bool   // this message is left out
+	began       bool   // something has come beside the prefix
+	errors      int    // bytes of errors since errorsSince
+	errorsSince time.Time
+	err         error // why nothing more passes
+	ended       error // why nothing more comes
 }
 
 // Read reads what has passed. Its buffer must be longer than a line may be; nats.go's
 // is.
 func (g *guard) Read(b []byte) (int, error) {
 	for {
-		if g.err != nil {
+		switch {
+		case len(g.ready) > 0:
+			n := copy(b, g.ready)
+			g.ready = g.ready[n:]
+			return n, nil
+		case g.err != nil:
 			return 0, g.err
+		case g.ended != nil && len(g.prefix) == 0:
+			return 0, g.ended
 		}
 		held := copy(b, g.held)
 		g.held = g.held[:0]
 		n, err := g.read(b[held:])
 		if err != nil {
-			g.err = g.explain(err)
+			g.ended = g.explain(err)
 		}
 		if n += held; n > 0 {
 			if passed := g.check(b[:n]); passed > 0 {
@@ -120,6 +137,12 @@ func (g *guard) check(p []byte) (passed int) {
 				return passed
 			}
 			g.end--
+		case len(g.info) > 0 || p[at] == 'I' || p[at] == 'i':
+			if at += g.takeInfo(p[at:]); g.err != nil || len(g.ready) > 0 {
+				g.prefix = append(bytes.Clone(p[at:]), g.prefix...) // comes behind it
+				return passed
+			}
+			continue
 		default:
 			g.leave = false
 			if n = g.checkLine(p[at:]); n == 0 {
@@ -141,9 +164,6 @@ func (g *guard) check(p []byte) (passed int) {
 // It returns 0 if that is not complete, or must not pass.
 func (g *guard) checkLine(p []byte) int {
 	end := bytes.IndexByte(p, '\n') + 1
-	if g.info > 0 || p[0] == 'I' || p[0] == 'i' {
-		return g.checkInfo(p, end)
-	}
 	if end == 0 && len(p) <= maxLine {
 		g.held = append(g.held, p...)
 		return 0
@@ -166,6 +186,13 @@ func (g *guard) checkLine(p []byte) int {
 			g.err = &ServerError{text}
 			return 0
 		}
+		if now := time.Now(); now.Sub(g.errorsSince) > time.Second {
+			g.errors, g.errorsSince = 0, now
+		}
+		if g.errors += len(line) + 64; g.errors > maxErrors {
+			g.err = &Violation{"too many errors within a second"}
+			return 0
+		}
 	case 'P', 'p', '+':
 	default:
 		g.err = &Violation{fmt.Sprintf("it sent %.64q", line)}
@@ -174,18 +201,20 @@ func (g *guard) checkLine(p []byte) int {
 	return end
 }
 
-// checkInfo lets the part of an INFO line that is there pass.
-func (g *guard) checkInfo(p []byte, end int) int {
-	n := end
-	if end == 0 {
+// takeInfo takes the part of an INFO that is there and returns its length. A whole one
+// is ready.
+func (g *guard) takeInfo(p []byte) int {
+	n := bytes.IndexByte(p, '\n') + 1
+	whole := n > 0
+	if !whole {
 		n = len(p)
 	}
-	if g.info += n; g.info > maxInfo {
+	g.info = append(g.info, p[:n]...)
+	switch {
+	case len(g.info) > maxInfo:
 		g.err = &Violation{fmt.Sprintf("an INFO of more than %d bytes", maxInfo)}
-		return 0
-	}
-	if end > 0 {
-		g.info = 0
+	case whole:
+		g.ready, g.info = g.servers.tame(g.info), nil
 	}
 	return n
 }

@@ -43,7 +43,7 @@ func inParts(text string, longest int) (parts [][]byte) {
 
 // readGuarded returns what passes a guard, and the error at its end.
 func readGuarded(text string, keep, longest int) (string, error) {
-	g := &guard{Conn: &chunks{parts: inParts(text, longest)}, keep: keep}
+	g := &guard{Conn: &chunks{parts: inParts(text, longest)}, keep: keep, servers: &knownServers{}}
 	var passed bytes.Buffer
 	b := make([]byte, 32<<10) // as nats.go's
 	for {
@@ -55,7 +55,7 @@ func readGuarded(text string, keep, longest int) (string, error) {
 	}
 }
 
-const honest = "INFO {\"server_id\":\"x\"}\r\nPING\r\nPONG\r\n+OK\r\n" +
+const honest = "INFO {\"max_payload\":1048576}\r\nPING\r\nPONG\r\n+OK\r\n" +
 	"MSG a.b 1 5\r\nhello\r\nMSG a 2 reply 0\r\n\r\nHMSG r 3 16 16\r\nNATS/1.0 503\r\n\r\n\r\n" +
 	"-ERR 'Permissions Violation for Publish to \"x\"'\r\n-ERR 'Maximum Connections Exceeded'\r\n" +
 	"-ERR 'Authorization Violation'\r\n-ERR 'Stale Connection'\r\n-ERR 'maximum subscriptions exceeded'\r\n" +
@@ -151,11 +151,60 @@ func TestErrorsOfTheServer(t *testing.T) {
 	}
 }
 
+// A server without a limit on messages is one with a large limit for nats.go, which
+// would send it nothing otherwise. All else is as it was said.
+func TestServerWithoutALimit(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]string{
+		`INFO {"server_id":"x","max_payload":-1,"headers":true,"connect_urls":["a:1"]}`: `INFO {"connect_urls":["a:1"],"headers":true,"max_payload":67108864,"server_id":"x"}`,
+		`INFO {"max_payload":0}`:                            `INFO {"connect_urls":null,"max_payload":67108864}`,
+		`INFO {"port":4222}`:                                `INFO {"connect_urls":null,"max_payload":67108864,"port":4222}`,
+		`INFO {"max_payload":-1,"MAX_PAYLOAD":-2,"port":1}`: `INFO {"connect_urls":null,"max_payload":67108864,"port":1}`,
+		"INFO {\"max_payload\":5,\"connect_url\u017f\":[\"a:1\"],\"connect_urls\":[\"" + strings.Repeat("a", 400) + "\"]}": `INFO {"connect_urls":null,"max_payload":5}`,
+		`INFO {"max_payload":1}`:          `INFO {"max_payload":1}`,
+		`INFO {"max_payload":-1`:          `INFO {"max_payload":-1`,
+		`INFO `:                           `INFO `,
+		`INFO {"max_payload":"-1"}`:       `INFO {"max_payload":"-1"}`,
+		`INFO {"max_payload":-1} {"a":1}`: `INFO {"max_payload":-1} {"a":1}`,
+	} {
+		for _, longest := range []int{0, 1, 10} {
+			if got, err := readGuarded("PING\r\n"+said+"\r\nPONG\r\n", MaxMessage, longest); got != "PING\r\n"+want+"\r\nPONG\r\n" || !errors.Is(err, io.EOF) {
+				t.Errorf("%s in parts of up to %d bytes: %q, %v, want %s", said, longest, got, err, want)
+			}
+		}
+	}
+}
+
+// What nats.go keeps of servers and their errors is bounded, however much is said.
+func TestMuchIsSaid(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	for i := range 100 {
+		text.WriteString(`INFO {"max_payload":1,"connect_urls":["same:1"`)
+		for j := range 100 {
+			fmt.Fprintf(&text, `,"10.0.%d.%d:4222"`, i, j)
+		}
+		text.WriteString(`,"` + strings.Repeat("a", 1000) + `"]}` + "\r\n")
+	}
+	got, err := readGuarded(text.String(), MaxMessage, 0)
+	if servers, same := strings.Count(got, "10.0."), strings.Count(got, "same:1"); servers != maxServers-1 || same != 100 || strings.Contains(got, "aaaa") || !errors.Is(err, io.EOF) {
+		t.Errorf("%d servers are told, want %d; the one that is always told %d times, %v", servers, maxServers-1, same, err)
+	}
+	refusal := "-ERR 'Permissions Violation for Publish to \"papyra.v1.records.orders.events\"'\r\n"
+	if got, err := readGuarded(strings.Repeat(refusal, 1024), MaxMessage, 0); len(got) != 1024*len(refusal) || !errors.Is(err, io.EOF) {
+		t.Errorf("the refusals of a window: %d of %d bytes, %v", len(got), 1024*len(refusal), err)
+	}
+	var broken *Violation
+	if got, err := readGuarded(strings.Repeat(refusal, 1_000_000), MaxMessage, 0); len(got) > 20*maxErrors || !errors.As(err, &broken) {
+		t.Errorf("a flood of refusals: %d bytes, %v", len(got), err)
+	}
+}
+
 func BenchmarkGuard(b *testing.B) {
 	message := "MSG papyra.v1.records.orders.events 1 _INBOX.abcdefghijklmnopqrstuv.1a2b 290\r\n" + strings.Repeat("x", 290) + "\r\n"
 	text := []byte(strings.Repeat(message, 32<<10/len(message)))
 	c := &chunks{}
-	g := &guard{Conn: c, keep: MaxMessage}
+	g := &guard{Conn: c, keep: MaxMessage, servers: &knownServers{}}
 	buf := make([]byte, 32<<10)
 	b.SetBytes(int64(len(message)))
 	b.ReportAllocs()

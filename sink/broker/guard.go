@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime/metrics"
 	"slices"
 	"strconv"
@@ -11,10 +12,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/papyra/papyra/internal/throttle"
 )
 
 const (
-	guardEvery = 20 * time.Millisecond
+	guardEvery  = 20 * time.Millisecond
+	restFactor  = 20 // of the time that a look at all clients took that were within the bounds
+	longestRest = 100 * time.Millisecond
 	// maxAllSubscriptions bounds the subscriptions of all clients of other processes.
 	maxAllSubscriptions = 32 << 10
 	heapMetric          = "/memory/classes/heap/objects:bytes"
@@ -30,14 +35,16 @@ type guard struct {
 	srv     *server.Server
 	waiting int64 // bytes that may wait for all
 	log     *slog.Logger
-	heap    []metrics.Sample
-	done    chan struct{}
-	once    sync.Once
-	ended   sync.WaitGroup
+
+	repeated throttle.Keyed // log lines, by what is too much
+	heap     []metrics.Sample
+	done     chan struct{}
+	once     sync.Once
+	ended    sync.WaitGroup
 }
 
 func startGuard(srv *server.Server, waiting int64, log *slog.Logger) *guard {
-	g := &guard{srv: srv, waiting: waiting, log: log, heap: []metrics.Sample{{Name: heapMetric}}, done: make(chan struct{})}
+	g := &guard{srv: srv, waiting: waiting, log: log, repeated: throttle.Keyed{Every: logEvery}, heap: []metrics.Sample{{Name: heapMetric}}, done: make(chan struct{})}
 	g.ended.Go(g.watch)
 	return g
 }
@@ -50,11 +57,13 @@ func (g *guard) stop() {
 func (g *guard) watch() {
 	ticker := time.NewTicker(guardEvery)
 	defer ticker.Stop()
+	var rest time.Time
 	for {
 		select {
-		case <-ticker.C:
-			if g.isSuspect() {
-				g.disconnectGreedy()
+		case now := <-ticker.C:
+			if now.After(rest) && g.isSuspect() && !g.disconnectGreedy() {
+				// Many clients take long to look at.
+				rest = time.Now().Add(min(restFactor*time.Since(now), longestRest))
 			}
 		case <-g.done:
 			return
@@ -70,62 +79,70 @@ func (g *guard) isSuspect() bool {
 }
 
 // disconnectGreedy disconnects clients until what they hold together is within the
-// bounds.
-func (g *guard) disconnectGreedy() {
+// bounds, and reports whether there was one to disconnect.
+func (g *guard) disconnectGreedy() bool {
 	list, err := g.srv.Connz(&server.ConnzOptions{State: server.ConnAll, Limit: 1 << 20})
 	if err != nil {
-		return
+		return false
 	}
 	var waiting, subscriptions int64
-	var open []*server.ConnInfo
+	var open, greedy []*server.ConnInfo
 	for _, c := range list.Conns {
 		switch {
 		case !isRemote(c):
-		case c.Stop != nil:
-			// The server has given it up, and keeps what waits for it until a write to it
-			// ends.
-			if time.Since(*c.Stop) < writeDeadline {
-				g.cut(c)
-			}
-		default:
+		case c.Stop == nil:
 			open = append(open, c)
 			waiting += int64(c.Pending)
 			subscriptions += int64(c.NumSubs)
+		case c.Reason == server.SlowConsumerPendingBytes.String() && time.Since(*c.Stop) < writeDeadline:
+			// The server has given it up, and keeps what waits for it until a write to it
+			// ends.
+			greedy = append(greedy, c)
 		}
 	}
-	g.disconnectMost(open, waiting-g.waiting, "bytes wait for it", func(c *server.ConnInfo) int64 { return int64(c.Pending) })
-	g.disconnectMost(open, subscriptions-maxAllSubscriptions, "subscriptions", func(c *server.ConnInfo) int64 { return int64(c.NumSubs) })
+	greedy = append(greedy, g.withMost(open, waiting-g.waiting, "bytes_waiting", func(c *server.ConnInfo) int64 { return int64(c.Pending) })...)
+	greedy = append(greedy, g.withMost(open, subscriptions-maxAllSubscriptions, "subscriptions", func(c *server.ConnInfo) int64 { return int64(c.NumSubs) })...)
+	return g.disconnect(greedy) > 0
 }
 
-// disconnectMost disconnects those with the most of something until so much of it
-// is gone as is too much.
-func (g *guard) disconnectMost(open []*server.ConnInfo, tooMuch int64, what string, has func(*server.ConnInfo) int64) {
+// withMost returns those with the most of something that have together what is too
+// much.
+func (g *guard) withMost(open []*server.ConnInfo, tooMuch int64, what string, has func(*server.ConnInfo) int64) (list []*server.ConnInfo) {
 	if tooMuch <= 0 {
-		return
+		return nil
 	}
 	slices.SortFunc(open, func(a, b *server.ConnInfo) int { return cmp.Compare(has(b), has(a)) })
 	for _, c := range open {
 		if tooMuch <= 0 {
-			return
+			break
 		}
 		tooMuch -= has(c)
-		g.log.Warn("a client of the embedded server was disconnected: the clients together hold too much of this process",
-			"client", c.Name, "address", net.JoinHostPort(c.IP, strconv.Itoa(c.Port)), what, has(c))
-		g.disconnect(c)
+		list = append(list, c)
+		if n, ok := g.repeated.Allow(what); ok {
+			g.log.Warn("a client of the embedded server is disconnected: all clients together hold too much of this process",
+				"client", c.Name, "address", net.JoinHostPort(c.IP, strconv.Itoa(c.Port)), what, has(c), "suppressed", n)
+		}
 	}
+	return list
 }
 
-// disconnect disconnects a client at once. The server alone would first wait for the
-// end of a write to it, and keep meanwhile what waits for it.
-func (g *guard) disconnect(c *server.ConnInfo) {
-	g.cut(c)
-	_ = g.srv.DisconnectClientByID(c.Cid) // it may be gone already
-}
-
-func (g *guard) cut(c *server.ConnInfo) {
+// disconnect disconnects clients at once and returns how many were connected. The
+// server alone would first wait for the end of a write to a client, and keep meanwhile
+// what waits for it.
+func (g *guard) disconnect(clients []*server.ConnInfo) (n int) {
 	if own, ok := g.srv.Addr().(*net.TCPAddr); ok {
-		cutSocket(uint16(own.Port), c.IP, c.Port) //nolint:gosec // a port
+		peers := map[netip.AddrPort]struct{}{}
+		for _, c := range clients {
+			if peer, ok := addrPort(c.IP, c.Port); ok {
+				peers[peer] = struct{}{}
+			}
+		}
+		n = cutSockets(uint16(own.Port), peers) //nolint:gosec // a port
 	}
+	for _, c := range clients {
+		_ = g.srv.DisconnectClientByID(c.Cid) // it may be gone already
+	}
+	return n
 }
 
 // makeRoom disconnects the youngest clients of other processes if they have taken
@@ -139,12 +156,13 @@ func (g *guard) makeRoom(maxConnections int) {
 	if err != nil {
 		return
 	}
+	var youngest []*server.ConnInfo
 	for _, c := range slices.Backward(list.Conns) {
-		if over > 0 && isRemote(c) {
-			g.disconnect(c)
-			over--
+		if len(youngest) < over && isRemote(c) {
+			youngest = append(youngest, c)
 		}
 	}
+	g.disconnect(youngest)
 }
 
 // isRemote reports whether a client is one of another process: a pipe within this

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"runtime/metrics"
 	"strconv"
@@ -72,31 +73,36 @@ func await(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// Clients that do not read cannot take the process's memory, and the client within
-// the process hears everything all the same.
+// Clients that do not read cannot take the process's memory, also not by coming again
+// and again, and the client within the process hears everything all the same.
 func TestStrangersThatDoNotRead(t *testing.T) {
-	const strangers, size, messages, bound = 30, 256 << 10, 400, 900 << 20
+	const rounds, strangers, size, messages, bound = 6, 8, 256 << 10, 120, 1000 << 20
 	b := start(t, broker.Config{Listen: "127.0.0.1:0"})
 	heard := inside(t, b)
-	for range strangers {
-		if _, refusal := rawClient(t, b, "SUB > 1\r\n"); refusal != "" {
-			t.Fatal(refusal)
-		}
-	}
+	nc := connect(t, b.URL())
 	runtime.GC()
 	before, peak := heapBytes(), watchHeap(t)
-	nc := connect(t, b.URL())
-	for range messages {
-		if err := nc.Publish("x", make([]byte, size)); err != nil {
-			t.Fatal(err)
+	for range rounds {
+		for range strangers {
+			if _, refusal := rawClient(t, b, "SUB > 1\r\n"); refusal != "" {
+				t.Fatal(refusal)
+			}
+		}
+		for i := range messages {
+			if err := nc.Publish("x", make([]byte, size)); err != nil {
+				t.Fatal(err)
+			}
+			if i%10 == 9 {
+				if err := nc.FlushTimeout(patience); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(10 * time.Millisecond) // on a busy machine the guard gets its turn
+			}
 		}
 	}
-	if err := nc.FlushTimeout(patience); err != nil {
-		t.Fatal(err)
-	}
-	await(t, "the client in the process hears all", func() bool { return heard.Load() == messages })
+	await(t, "the client in the process hears all", func() bool { return heard.Load() == rounds*messages })
 	if grown := peak() - before; grown > bound {
-		t.Errorf("%d clients that do not read made the heap grow by %d MiB, want less than %d", strangers, grown>>20, bound>>20)
+		t.Errorf("%d clients that do not read made the heap grow by %d MiB, want less than %d", rounds*strangers, grown>>20, bound>>20)
 	}
 }
 
@@ -151,7 +157,8 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 			continue
 		}
 		go func() {
-			if n, err := io.Copy(io.Discard, c); n == 0 && !errors.Is(err, net.ErrClosed) {
+			_, err := io.Copy(io.Discard, c)
+			if !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
 				cut.Add(1)
 			}
 		}()
