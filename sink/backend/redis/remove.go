@@ -142,7 +142,7 @@ func (p *pinnedStore) Reserve(int64) (shrink func(to int64), err error) { return
 // Under returns the pinned streams under another context.
 func (p *pinnedStore) Under(ctx context.Context) maintain.Held {
 	other := *p
-	other.sn = &session{p.sn.Store, ctx, p.sn.client}
+	other.sn = &session{Store: p.sn.Store, ctx: ctx, client: p.sn.client}
 	return &other
 }
 
