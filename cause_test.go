@@ -46,7 +46,7 @@ func TestClosedListsAreComplete(t *testing.T) {
 	classes := constants(t, "class.go", "Class", "RejectReason")
 	notOfLines := []Class{
 		ClassLeftover, ClassUnreadable, ClassUnexpectedFile,
-		NoticeUnknownKind, NoticeConflict, NoticeClockSkew, NoticeBlankLine, NoticeUnsealed, NoticeUnverified, NoticeInProgress,
+		NoticeUnknownKind, NoticeConflict, NoticeClockSkew, NoticeBlankLine, NoticeUnsealed, NoticeUnverified, NoticeNotRead, NoticeInProgress,
 	}
 	classes = slices.DeleteFunc(classes, func(c string) bool { return slices.Contains(notOfLines, Class(c)) })
 	for name, lists := range map[string][2][]string{

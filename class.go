@@ -28,6 +28,7 @@ const (
 	NoticeBlankLine   Class = "blank_line"   // nothing between two newlines
 	NoticeUnsealed    Class = "unsealed"     // valid, without a seal
 	NoticeUnverified  Class = "unverified"   // rewritten by the Python implementation, and no form of it verifies
+	NoticeNotRead     Class = "not_read"     // a stream under the prefix of a store on Redis that is none of it
 	NoticeInProgress  Class = "in_progress"  // an unfinished last line while a writer holds the lock
 )
 

@@ -88,6 +88,7 @@ type RecoverReport struct {
 	After      *ScanReport `json:"after,omitempty"` // absent with DryRun
 	Moved      int64       `json:"moved"`           // damaged places
 	MovedBytes int64       `json:"moved_bytes"`     // without inserted newlines
+	Ended      int64       `json:"ended,omitempty"` // files whose last line got its newline
 	// Quarantine is the act's directory, as text as File of an Anomaly is, or stream;
 	// empty when nothing moved.
 	Quarantine string `json:"quarantine,omitempty"`

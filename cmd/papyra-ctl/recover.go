@@ -194,7 +194,7 @@ func (c *call) showRecovery(r *papyra.RecoverReport) {
 	places := human.Plural(r.Moved, "damaged place", "damaged places")
 	switch {
 	case r.Moved == 0 && (r.Before == nil || r.Before.Clean()):
-		s.printf("%s  %s: nothing to recover\n", s.paint(green, "clean"), r.Backend)
+		s.printf("%s  %s: nothing to recover%s\n", s.paint(green, "clean"), r.Backend, human.EndedLines(r.Ended))
 	case r.DryRun:
 		s.printf("%s  %s: would move %s, %s; nothing was changed\n", s.paint(yellow, "dry run"), r.Backend, places, human.Plural(r.MovedBytes, "byte", "bytes"))
 	case r.After != nil && r.After.Clean():

@@ -167,7 +167,7 @@ func TestStreamsPapyraRecoversWhatPythonWrote(t *testing.T) {
 		}
 		got = append(got, o["data"].(string))
 	}
-	if want := append([]string{"not-json", `{"kind": "event", "system_id": "orders"`}, append(late, "")...); !reflect.DeepEqual(got, want) {
+	if want := append([]string{`{"kind": "event", "system_id": "orders"`, "not-json"}, append(late, "")...); !reflect.DeepEqual(got, want) {
 		t.Errorf("the Python side reads in the quarantine\ngot:  %q\nwant: %q", got, want)
 	}
 	s.reads("orders", "orders", ofKind(t, wrote))

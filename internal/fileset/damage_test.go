@@ -351,11 +351,12 @@ func TestLeftovers(t *testing.T) {
 	dir := filepath.Dir(f.path)
 	ours := []string{
 		".records.ndjson.tmp-0123456789abcdef", ".records.ndjson.dropping-0123456789abcdef",
-		"records.ndjson.compact.tmp", "records.ndjson.recovered.tmp", "records.ndjson.quarantine.1700000000000",
+		"records.ndjson.compact.tmp", "records.ndjson.recovered.tmp",
 	}
 	neighbours := []string{
 		"records.ndjson.1", "records.ndjson.bak", "records.ndjson2", "records.ndjson.compact.tmp.old", ".records.ndjson.tmp-xyz",
-		".records.ndjson.tmp-0123456789ABCDEF", "records.ndjson.quarantine.x", ".records.ndjson.rejected", "records.ndjson.7.compact.tmp",
+		".records.ndjson.tmp-0123456789ABCDEF", "records.ndjson.quarantine.x", "records.ndjson.quarantine.1700000000000", // the latter of a finished act
+		".records.ndjson.rejected", "records.ndjson.7.compact.tmp",
 	}
 	for _, name := range slices.Concat(ours, neighbours) {
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte("bytes of "+name), 0o600))

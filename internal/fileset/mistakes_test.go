@@ -58,14 +58,15 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
-// A complete last record without its newline is no damage, and stays.
+// A complete last record without its newline is no damage, and stays; a recovery
+// gives it one.
 func TestLastNewlineMissing(t *testing.T) {
 	f := newFixture(t)
 	l := testrecord.New(1).Events(3)
 	whole := bytes.TrimSuffix(testrecord.Join(l...), []byte("\n"))
 	f.write(whole)
 	r := f.recover(papyra.RecoverOptions{})
-	if !r.Before.Clean() || r.Moved != 0 || !bytes.Equal(f.bytes(), whole) {
+	if !r.Before.Clean() || r.Moved != 0 || !bytes.Equal(f.bytes(), append(bytes.Clone(whole), '\n')) {
 		t.Errorf("recover: %+v", r)
 	}
 	f.write(append([]byte("junk\n"), whole...))

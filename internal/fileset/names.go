@@ -59,7 +59,8 @@ func (n names) isTemporary(base string) bool  { return hexBehind(base, "."+n.nam
 func (n names) isDropping(base string) bool   { return hexBehind(base, "."+n.name+".dropping-") }
 
 // isForeignRest reports whether base is a file that an interrupted act of the
-// Python implementation leaves beside a member of this set.
+// Python implementation leaves beside a member of this set. NAME.quarantine.<ms> is
+// none: that is the result of a finished act.
 func (n names) isForeignRest(base string) bool {
 	rest, ok := strings.CutPrefix(base, n.name+".")
 	if !ok {
@@ -68,11 +69,7 @@ func (n names) isForeignRest(base string) bool {
 	if digits, tail, ok := strings.Cut(rest, "."); ok && n.numbered && isDigits(digits) {
 		rest = tail
 	}
-	if rest == "compact.tmp" || rest == "recovered.tmp" {
-		return true
-	}
-	digits, ok := strings.CutPrefix(rest, "quarantine.")
-	return ok && isDigits(digits)
+	return rest == "compact.tmp" || rest == "recovered.tmp"
 }
 
 func isDigits(s string) bool {

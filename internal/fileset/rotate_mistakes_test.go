@@ -121,14 +121,14 @@ func TestOrphansGoOnce(t *testing.T) {
 	f := newBound(t, 1500, 20)
 	f.store(testrecord.New(1).Events(20)...)
 	for _, base := range []string{
-		".records.ndjson.tmp-0123456789abcdef", "records.ndjson.compact.tmp", "records.ndjson.2.recovered.tmp", "records.ndjson.quarantine.1700000000000",
+		".records.ndjson.tmp-0123456789abcdef", "records.ndjson.compact.tmp", "records.ndjson.2.recovered.tmp",
 	} {
 		must(t, os.WriteFile(filepath.Join(filepath.Dir(f.path), base), []byte("rest of "+base), 0o600))
 	}
-	if n := f.scan(papyra.ScanOptions{}).AnomalyCounts[papyra.ClassLeftover]; n != 4 {
-		t.Errorf("scan finds %d leftovers, want 4", n)
+	if n := f.scan(papyra.ScanOptions{}).AnomalyCounts[papyra.ClassLeftover]; n != 3 {
+		t.Errorf("scan finds %d leftovers, want 3", n)
 	}
-	if r := f.recover(papyra.RecoverOptions{}); r.Moved != 4 || !r.After.Clean() {
+	if r := f.recover(papyra.RecoverOptions{}); r.Moved != 3 || !r.After.Clean() {
 		t.Errorf("recovery moved %d and left %v", r.Moved, r.After.AnomalyCounts)
 	}
 	for range 3 {

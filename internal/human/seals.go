@@ -9,3 +9,12 @@ func Seals(sealed, unsealed, unverified int64) string {
 	}
 	return text
 }
+
+// EndedLines says of how many files the last line got its newline: "; the last line of
+// 1 file got its newline". For none it is empty.
+func EndedLines(files int64) string {
+	if files == 0 {
+		return ""
+	}
+	return "; the last line of " + Plural(files, "file", "files") + " got its newline"
+}

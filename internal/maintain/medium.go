@@ -109,6 +109,10 @@ type Held interface {
 	// them durable.
 	Announce(lines ...[]byte) error
 
+	// EndLines ends the last line of each file with a newline where it has none, or
+	// with dryRun only counts these files. A medium without files has none.
+	EndLines(dryRun bool) (files int64, err error)
+
 	// TouchedGroups returns the consumer groups that lose entries when a part of the
 	// marked lines goes.
 	TouchedGroups(marks Marks, part Part) ([]papyra.RemovedGroup, error)

@@ -9,12 +9,14 @@ import (
 
 // Recover moves damage into quarantine and conserves every byte:
 //
-//  1. scan: every line in full; without damage nothing is written
+//  1. scan: every line in full; without damage the next four steps are left out
 //  2. salvage: bring into quarantine what must be safe before anything is removed
 //  3. announce: append the RemovalReport and make it durable
 //  4. move: take the damage out of the store
 //  5. end: append how it ended
-//  6. scan again: what could not be moved, because it is no line and no file, is in
+//  6. end lines: a last line without a newline gets one, so that it is safe from
+//     every reader and writer that takes such a line for torn
+//  7. scan again: what could not be moved, because it is no line and no file, is in
 //     the report's After
 //
 // A crash leaves every byte in the store, in quarantine or in both, and the next
@@ -52,26 +54,28 @@ func (r *recovering) run() (*papyra.RecoverReport, error) {
 		return nil, err
 	}
 	report := &papyra.RecoverReport{Backend: r.m.URL(), DryRun: o.DryRun, Before: before}
-	if before.Clean() {
-		if !o.DryRun {
-			report.After = before
-		}
-		r.progress.finish()
-		return report, nil
-	}
-	if before.Incomplete {
+	if before.Incomplete && !before.Clean() {
 		return nil, r.held.Incomplete("recover")
 	}
-	report.Doubt = papyra.RecoverDoubt(before)
-	if o.Approve != nil && !o.DryRun {
-		if err := o.Approve(report); err != nil {
+	if !before.Clean() {
+		report.Doubt = papyra.RecoverDoubt(before)
+		if o.Approve != nil && !o.DryRun {
+			if err := o.Approve(report); err != nil {
+				return nil, err
+			}
+		}
+		if err := r.salvage(report); err != nil {
 			return nil, err
 		}
 	}
-	if err := r.salvage(report); err != nil {
+	if report.Ended, err = r.held.EndLines(o.DryRun); err != nil {
 		return nil, err
 	}
-	if !o.DryRun {
+	switch {
+	case o.DryRun:
+	case before.Clean() && report.Ended == 0:
+		report.After = before
+	default:
 		if report.After, err = r.held.ScanAgain(papyra.ScanOptions{Full: true, Now: o.Now}); err != nil {
 			return nil, err
 		}

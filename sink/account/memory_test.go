@@ -2,6 +2,7 @@ package account_test
 
 import (
 	"fmt"
+	"github.com/papyra/papyra/internal/testkit"
 	"os"
 	"runtime"
 	"strings"
@@ -155,7 +156,7 @@ func TestFloodOfSystems(t *testing.T) {
 
 // More systems than are told apart are named as a fact.
 func TestMoreSystemsThanAreToldApart(t *testing.T) {
-	if raceDetector {
+	if testkit.Race {
 		t.Skip("slow, and nothing is concurrent")
 	}
 	t.Parallel()

@@ -72,8 +72,8 @@ def fact_of(row, strict):
     return cls(**values)
 
 
-def dump(row):
-    return json.dumps(row, ensure_ascii=False, default=as_json) + "\n"
+def dump(row, ascii=False):
+    return json.dumps(row, ensure_ascii=ascii, default=as_json) + "\n"
 
 
 def line_of(values, layout):

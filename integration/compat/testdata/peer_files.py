@@ -6,9 +6,12 @@ matters to us beside peer.py's list:
 * Every name in the directory that begins with NAME and is no member is an orphan.
 * Rotation renames a file only to a name that is free: when the oldest number is
   taken the active file grows without bound.
-* compact and recover load the objects of the whole set and write it anew: into
-  MEMBER.compact.tmp or MEMBER.recovered.tmp, then the old members go, then the new
-  ones take their names. Damaged files are moved to NAME.quarantine.<ms> before.
+* compact loads the objects of the whole set and writes it anew: into
+  MEMBER.compact.tmp, then the old members go, then the new ones take their names.
+* recover does so only where a scan finds something, into MEMBER.recovered.tmp, each of
+  which takes its name at once. Old members that are not replaced stay. In mode
+  "quarantine" all members are moved to MEMBER.quarantine.<ms> before.
+* A set is written anew with non-ASCII escaped, a file of its own with it raw.
 * Nothing of it is one step: --crash says where it ends too early.
 """
 
@@ -95,10 +98,10 @@ class Files:
         return {"before_records": len(rows), "after_records": len(kept)}
 
     def recover(self, mode, quarantine_dir):
-        rows, damaged = [], []
+        rows, quarantined = [], []
+        if not self.scan():
+            return {"kept": 0, "quarantined": quarantined}
         for member in self.members():
-            if self.scan_file(member):
-                damaged.append(member)
             with open(member, mode="r", encoding="utf-8") as file:
                 for line in file:
                     if not line.endswith("\n"):
@@ -106,29 +109,29 @@ class Files:
                     row = row_of(line)
                     if row is not None:
                         rows.append(row)
-        quarantined = []
         if mode == "quarantine":
             folder = quarantine_dir or self.path.parent
             folder.mkdir(parents=True, exist_ok=True)
-            for member in damaged:
-                aside = folder / f"{member.name}.quarantine.{int(time.time() * 1000)}"
+            stamp = int(time.time() * 1000)
+            for member in self.members():
+                aside = folder / f"{member.name}.quarantine.{stamp}"
                 os.replace(member, aside)
                 quarantined.append(str(aside))
         self.replace(rows, ".recovered.tmp")
         return {"kept": len(rows), "quarantined": quarantined}
 
     def replace(self, rows, suffix):
-        """Write the whole set anew."""
+        """Write the whole set anew, and, unless it is a recovery, remove the old one."""
         files, size = [[]], 0
         for row in rows:
-            line = dump(row)
+            line = dump(row, ascii=self.max_files is not None)
             if self.max_files and files[-1] and size + len(line.encode()) > self.max_bytes:
                 files.append([])
                 size = 0
             files[-1].append(line)
             size += len(line.encode())
         files = files[-(self.max_files or 1):]
-        old = self.members()
+        old = [] if suffix == ".recovered.tmp" else self.members()
         new = []
         for number, lines in zip(range(len(files) - 1, -1, -1), files):
             member = self.member(number)

@@ -3,9 +3,9 @@
 * A record is an entry with the one field "data" in PREFIX:SYSTEM:CATEGORY, ids
   are the server's. Systems stand in keys as they are.
 * scan and recover look at the newest thousand entries of each stream.
-* recover deletes what does not parse, in mode "quarantine" after it was added to
-  PREFIX:SYSTEM:quarantine:KEY, with ":" in KEY written "_", as the fields source,
-  data and timestamp.
+* recover deletes what does not parse, all of a stream at once, in mode "quarantine"
+  after it was added, the newest first, to PREFIX:SYSTEM:quarantine:KEY, with ":" in
+  KEY written "_", as the fields source, data and timestamp.
 * compact is XTRIM MAXLEN.
 * rewrite stands for what a migration does: each object loaded, and dumped into a
   new stream under the old key.
@@ -89,8 +89,8 @@ class Streams:
         return facts_in((r for r in rows if r is not None), kind)
 
     def damaged(self, category):
-        """The ids and data of the newest entries that do not parse."""
-        for id, fields in reversed(self.call("XREVRANGE", self.key(category), "+", "-", "COUNT", LOOKED_AT)):
+        """The ids and data of the newest entries that do not parse, the newest first."""
+        for id, fields in self.call("XREVRANGE", self.key(category), "+", "-", "COUNT", LOOKED_AT):
             data = self.data(fields)
             try:
                 if data is not None and row_of(data.decode()) is not None:
@@ -110,11 +110,14 @@ class Streams:
         moved = 0
         for category in CATEGORIES:
             key = self.key(category)
-            for id, data in self.damaged(category):
-                if mode == "quarantine":
+            damaged = list(self.damaged(category))
+            if not damaged:
+                continue
+            if mode == "quarantine":
+                for _, data in damaged:
                     self.call("XADD", self.quarantine(key), "*", "source", key, "data", data or b"", "timestamp", time.time())
-                self.call("XDEL", key, id)
-                moved += 1
+            self.call("XDEL", key, *(id for id, _ in damaged))
+            moved += len(damaged)
         return {"moved": moved}
 
     def compact(self, max_records, _):

@@ -156,6 +156,9 @@ func (p *pinned) Announce(lines ...[]byte) error {
 	return nil
 }
 
+// EndLines does nothing: a line has no newline here.
+func (p *pinned) EndLines(bool) (int64, error) { return 0, nil }
+
 // TouchedGroups returns nothing.
 func (p *pinned) TouchedGroups(maintain.Marks, maintain.Part) ([]papyra.RemovedGroup, error) {
 	return nil, nil

@@ -32,8 +32,8 @@
 // quarantine and the fences of a key are in its slot. A record stands under its
 // own system's and category's key; one of an unknown kind may stand under any key
 // of its system, and the Python implementation's spelling of the key, which does
-// not escape, is read too (but for ids with a colon, which that spelling cannot
-// tell from a longer prefix). Streams are found by looking through all keys with
+// not escape, is read too. For an id with a colon, whose key could be one of a longer
+// prefix, the newest records tell. Streams are found by looking through all keys with
 // SCAN on every master, except where a query names its systems.
 //
 // # Entries

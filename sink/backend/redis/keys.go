@@ -95,22 +95,31 @@ type streamKey struct {
 	kind  papyra.Kind
 }
 
-// parse reports whether a key is one of a stream of this store. Keys that only
-// share the prefix, as those of another store PREFIX:MORE do, are not.
+// parse reports whether a key may be one of a stream of this store. Where the token
+// holds a colon only the records tell: then it is that of the Python implementation,
+// which does not escape, or a key of another store with the prefix PREFIX:MORE.
 func (k keyspace) parse(name string) (streamKey, bool) {
 	rest, ok := strings.CutPrefix(name, k.prefix+":")
 	if !ok {
 		return streamKey{}, false
 	}
-	token, category, ok := strings.Cut(rest, ":")
-	if !ok || token == "" {
+	end := strings.LastIndexByte(rest, ':')
+	if end <= 0 {
 		return streamKey{}, false
 	}
+	token, category := rest[:end], rest[end+1:]
 	kind := papyra.ParseCategory(category)
 	if kind == papyra.KindUnknown && category != papyra.KindUnknown.Category() {
 		return streamKey{}, false
 	}
 	return streamKey{name: name, token: token, kind: kind}, true
+}
+
+// isStranger reports whether a key under the prefix is none of those that this version
+// uses.
+func (k keyspace) isStranger(name string) bool {
+	_, stream := k.parse(name)
+	return !stream && name != k.marker() && !strings.Contains(name, ":quarantine:")
 }
 
 // streamsOf returns the keys in which records of a system and kind may stand:
@@ -127,10 +136,28 @@ func (k keyspace) streamsOf(s papyra.Stream) []streamKey {
 	return out
 }
 
-// holds reports whether a record may stand in the key.
+// holds reports whether a record may stand in the key: it is one of this store, or of
+// another one whose prefix ends elsewhere and that has the same key. With the prefix
+// papyra, papyra:eu:shop:events is the Python implementation's key of eu:shop; with
+// the prefix papyra:eu it is everybody's key of shop.
 func (key streamKey) holds(rec *papyra.Record) bool {
 	if rec.Kind != key.kind && rec.Kind != papyra.KindUnknown {
 		return false
 	}
-	return string(rec.System) == key.token || escapeSystem(string(rec.System)) == key.token
+	return key.names(string(rec.System)) || key.endsIn(string(rec.System))
 }
+
+// names reports whether the key is one of a system in this store.
+func (key streamKey) names(system string) bool {
+	return system == key.token || escapeSystem(system) == key.token
+}
+
+// endsIn reports whether the key is one of a system in some store.
+func (key streamKey) endsIn(system string) bool {
+	category := ":" + key.kind.Category()
+	return strings.HasSuffix(key.name, ":"+system+category) || strings.HasSuffix(key.name, ":"+escapeSystem(system)+category)
+}
+
+// isUnsure reports whether only the records tell whether the key is one of this
+// store.
+func (key streamKey) isUnsure() bool { return strings.IndexByte(key.token, ':') >= 0 }

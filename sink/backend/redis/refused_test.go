@@ -150,7 +150,7 @@ func TestBoundedMemory(t *testing.T) {
 	}{
 		{"scan", func() error {
 			r, err := store.Scan(ctx, papyra.ScanOptions{Progress: progress})
-			if err == nil && (r.Records != records || r.AnomalyCounts[papyra.ClassOversize] != 1) {
+			if err == nil && (r.Records != records || r.AnomalyCounts[papyra.ClassCorrupted] != 1) {
 				err = fmt.Errorf("scan: %+v", r)
 			}
 			return err

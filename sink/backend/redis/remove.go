@@ -86,6 +86,9 @@ func (r *removal) nextHolds(id entryID) bool {
 	return len(r.steps) > 0 && id.compare(r.steps[len(r.steps)-1].first) >= 0
 }
 
+// EndLines does nothing: an entry has no newline.
+func (p *pinnedStore) EndLines(bool) (int64, error) { return 0, nil }
+
 // TouchedGroups returns the consumer groups that lose entries of a part.
 func (p *pinnedStore) TouchedGroups(all maintain.Marks, which maintain.Part) ([]papyra.RemovedGroup, error) {
 	going := map[*pinned][]part{}
@@ -145,7 +148,7 @@ func (p *pinnedStore) Reserve(int64) (shrink func(to int64), err error) { return
 // Under returns the pinned streams under another context.
 func (p *pinnedStore) Under(ctx context.Context) maintain.Held {
 	other := *p
-	other.sn = &session{p.sn.Store, ctx, p.sn.client}
+	other.sn = &session{Store: p.sn.Store, ctx: ctx, client: p.sn.client}
 	return &other
 }
 

@@ -127,6 +127,13 @@ func (sc *scanning) run() (*papyra.ScanReport, error) {
 	for _, a := range sc.snap.odd {
 		sc.findings.Damage(a)
 	}
+	strangers, err := sc.sn.findStrangers()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range append(sc.snap.unread, strangers...) {
+		sc.findings.Notice(a)
+	}
 	r := judge.Report(sc.sn.URL(), &sc.tally, sc.findings)
 	r.Bytes = sc.bytes
 	r.Incomplete = !sc.snap.readable()

@@ -30,6 +30,7 @@ type pinned struct {
 type snapshot struct {
 	streams []*pinned
 	odd     []papyra.Anomaly // keys that should be streams and cannot be read as such
+	unread  []papyra.Anomaly // streams that are not read, because nothing says that they are of this store
 }
 
 func (sn *snapshot) length() (n int64) {
@@ -97,13 +98,15 @@ func mayHold(q *papyra.Query, key streamKey) bool {
 		return false
 	}
 	return len(q.Systems) == 0 || slices.ContainsFunc(q.Systems, func(system string) bool {
-		return system == key.token || escapeSystem(system) == key.token
+		return key.names(system) || key.endsIn(system)
 	})
 }
 
-// find looks through the names of all keys for those of streams.
+// find looks through the names of all keys for those of streams, and notes the
+// strangers.
 func (sn *session) find() ([]streamKey, error) {
 	found := map[string]streamKey{}
+	sn.strangers = nil
 	err := sn.eachMaster(func(ctx context.Context, c *goredis.Client) error {
 		cursor := uint64(0)
 		for {
@@ -114,6 +117,8 @@ func (sn *session) find() ([]streamKey, error) {
 			for _, name := range names {
 				if key, ok := sn.keys.parse(name); ok {
 					found[name] = key
+				} else if sn.keys.isStranger(name) && len(sn.strangers) < maxStrangers {
+					sn.strangers = append(sn.strangers, name)
 				}
 			}
 			if cursor = next; cursor == 0 {
@@ -142,7 +147,11 @@ func (sn *session) pinKeys(keys []streamKey) (*snapshot, error) {
 			return nil, sn.failed("read the ends of streams of", sn.URL(), err)
 		}
 		for i, key := range group {
-			if err := snap.add(key, cmds[3*i].(*goredis.StatusCmd), cmds[3*i+1].(*goredis.IntCmd), cmds[3*i+2].(*goredis.Cmd)); err != nil {
+			add := snap.add
+			if key.isUnsure() {
+				add = sn.addUnsure(snap)
+			}
+			if err := add(key, cmds[3*i].(*goredis.StatusCmd), cmds[3*i+1].(*goredis.IntCmd), cmds[3*i+2].(*goredis.Cmd)); err != nil {
 				return nil, sn.failed("read the end of", key.name, err)
 			}
 		}

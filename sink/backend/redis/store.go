@@ -121,6 +121,8 @@ type session struct {
 	*Store
 	ctx    context.Context
 	client goredis.UniversalClient // for reads and acts
+
+	strangers []string // keys under the prefix that are none of this version's
 }
 
 // begin begins a call. The caller calls end when it is over.
@@ -144,7 +146,7 @@ func (s *Store) newSession(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{s, ctx, client}, nil
+	return &session{Store: s, ctx: ctx, client: client}, nil
 }
 
 // ended returns why the call has to end, or nil.
