@@ -39,6 +39,7 @@ type conn struct {
 	newIntake   func() *intake
 	renewals    chan struct{} // one slot: the server refuses a subscription
 	reconnected chan struct{} // one slot: there is another connection
+	served      chan struct{} // closed when the server has served all subscriptions at one time
 	receiving   atomic.Bool   // the subscriptions stand: refusals are logged
 	refusals    atomic.Uint64 // subscriptions that the server refused; each time counts
 	lastError   atomic.Pointer[error]
@@ -62,7 +63,7 @@ type conn struct {
 func connect(ctx context.Context, cfg *Config, log *slog.Logger, b *buffer, h *health) (*conn, error) {
 	c := &conn{
 		config: cfg, log: log, buffer: b, health: h,
-		renewals: make(chan struct{}, 1), reconnected: make(chan struct{}, 1),
+		renewals: make(chan struct{}, 1), reconnected: make(chan struct{}, 1), served: make(chan struct{}),
 	}
 	opts, err := c.connOptions()
 	if err != nil {

@@ -45,7 +45,7 @@ type Sink struct {
 
 	ran      atomic.Bool
 	conn     atomic.Pointer[conn] // nil until Run has connected
-	receives chan struct{}        // closed when the subscriptions stand
+	receives chan struct{}        // closed when the subscriptions stand for the first time
 }
 
 // New returns a sink that receives as c says and stores into b, which stays the
@@ -80,8 +80,9 @@ func New(c Config, b Backend) (*Sink, error) {
 // Config returns the configuration with its defaults filled in.
 func (s *Sink) Config() Config { return s.config }
 
-// Receiving is closed when the subscriptions stand: what is published from then
-// on reaches the group. It stays open if Run fails before.
+// Receiving is closed when the subscriptions stand for the first time: what is
+// published from then on reaches the group. It stays open if Run fails before, and as
+// long as the server refuses one of them: the sink is then not ready and tries again.
 func (s *Sink) Receiving() <-chan struct{} { return s.receives }
 
 // Run checks the store, opens it, connects, and receives until ctx is done;
@@ -166,14 +167,19 @@ func (s *Sink) Run(ctx context.Context) error {
 	err = c.subscribe(s.newIntake)
 	if err == nil {
 		s.health.setState(stateRunning)
-		close(s.receives)
-		s.log.Debug("subscribed", "store", s.backend.URL(), "subjects", len(s.config.subjects()))
 		receiving, endReceiving := context.WithCancel(ctx)
 		kept := make(chan struct{})
 		go func() {
 			defer close(kept)
 			c.keepSubscribed(receiving)
 		}()
+		select {
+		case <-ctx.Done():
+		case <-w.lost:
+		case <-c.served:
+			close(s.receives)
+			s.log.Debug("subscribed", "store", s.backend.URL(), "subjects", len(s.config.subjects()))
+		}
 		select {
 		case <-ctx.Done():
 		case <-w.lost:

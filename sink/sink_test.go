@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/sink"
 )
@@ -212,19 +210,6 @@ func TestRunRefuses(t *testing.T) {
 				t.Errorf("second Run() = %v, want ErrUsage", err)
 			}
 		})
-	}
-}
-
-func TestSubscriptionThatIsRefusedEndsTheStart(t *testing.T) {
-	url := startServerWithUsers(t, `
-		{ user: sink, password: pw, permissions: { subscribe: { allow: ["other.>", "_INBOX.>"] } } }`)
-	store := &fakeStore{}
-	w := startSink(t, sink.Config{URL: url, NATS: []nats.Option{nats.UserInfo("sink", "pw")}}, store)
-	if err := w.wait(); !errors.Is(err, papyra.ErrUnavailable) || !strings.Contains(err.Error(), "papyra-default") {
-		t.Errorf("Run() = %v, want ErrUnavailable that names the queue", err)
-	}
-	if store.closes != 1 {
-		t.Errorf("the store was closed %d times", store.closes)
 	}
 }
 

@@ -55,29 +55,38 @@ type retiredSub struct {
 }
 
 // subscribe begins to receive; each subject gets an intake of its own. It returns
-// after the server has confirmed the subscriptions.
+// after the server has answered. A subscription that it refused is made again by
+// keepSubscribed, and served is closed when it serves all of them.
 func (c *conn) subscribe(newIntake func() *intake) error {
 	cfg := c.config
 	c.newIntake = newIntake
-	for _, subject := range cfg.subjects() {
+	c.receiving.Store(true)
+	for i, subject := range cfg.subjects() {
+		c.mu.Lock()
+		c.wanted = append(c.wanted, subscription{subject: subject}) // a refusal finds it
+		c.mu.Unlock()
 		sub, err := c.queueSubscribe(subject)
 		if err != nil {
 			return err
 		}
 		c.mu.Lock()
-		c.wanted = append(c.wanted, subscription{subject: subject, sub: sub})
+		c.wanted[i].sub = sub
 		c.showReading()
 		c.mu.Unlock()
 	}
 	if err := c.nc.FlushTimeout(cfg.ConnectTimeout); err != nil {
 		return fmt.Errorf("%w: subscribe: %w", papyra.ErrUnavailable, err)
 	}
-	// A refused subscription is an error that arrives before the answer to the
-	// flush.
-	if err := c.nc.LastError(); isRefusal(err) {
-		return fmt.Errorf("%w: subscribe: %w: %s", papyra.ErrUnavailable, err, c.refusalHint(err))
+	// A refused subscription is an error that arrives before the answer to the flush.
+	// The client hands it over a moment later, and then the renewals begin.
+	err := c.nc.LastError()
+	if !isRefusal(err) {
+		close(c.served)
+		return nil
 	}
-	c.receiving.Store(true)
+	if c.awaitErrors(); !c.isRefused() {
+		c.health.setRefused(fmt.Errorf("the NATS server refuses a subscription: %w: %s", err, c.refusalHint(err)))
+	}
 	return nil
 }
 
@@ -201,6 +210,7 @@ func (c *conn) showRefused() {
 // keepSubscribed renews refused subscriptions until ctx ends.
 func (c *conn) keepSubscribed(ctx context.Context) {
 	defer c.receiving.Store(false)
+	served := c.served
 	wait := firstRenewal
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -230,8 +240,15 @@ func (c *conn) keepSubscribed(ctx context.Context) {
 			wait = min(2*wait, lastRenewal)
 			timer.Reset(wait/2 + rand.N(wait/2+1))
 			waiting = true
-		} else {
-			wait = firstRenewal
+			continue
+		}
+		wait = firstRenewal
+		select {
+		case <-served:
+		default:
+			if !c.isRefused() {
+				close(served)
+			}
 		}
 	}
 }
@@ -338,7 +355,9 @@ func (c *conn) countRetired() (lost uint64) {
 func (c *conn) showReading() {
 	subs := make([]*nats.Subscription, 0, len(c.wanted)+len(c.retired))
 	for i := range c.wanted {
-		subs = append(subs, c.wanted[i].sub)
+		if sub := c.wanted[i].sub; sub != nil {
+			subs = append(subs, sub)
+		}
 	}
 	for i := range c.retired {
 		subs = append(subs, c.retired[i].sub)
@@ -357,7 +376,7 @@ func (c *conn) awaitErrors() {
 	limit := errors.Is(last, nats.ErrMaxSubscriptionsExceeded)
 	for until := time.Now().Add(refusalWithin); time.Now().Before(until); time.Sleep(time.Millisecond) {
 		c.mu.Lock()
-		refused := c.renewalRefused
+		refused := c.renewalRefused || c.renewing == "" && limit && c.wanted[0].refused != nil
 		c.mu.Unlock()
 		if seen := c.lastError.Load(); refused || !limit && seen != nil && sameError(*seen, last) {
 			return

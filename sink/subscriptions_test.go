@@ -1,7 +1,6 @@
 package sink_test
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -172,6 +171,70 @@ func TestSubscriptionThatIsRefusedLaterIsMadeAgain(t *testing.T) {
 	}
 }
 
+// A sink that may not subscribe at its start is not ready, says why and counts it, and
+// receives as soon as it may.
+func TestSubscriptionThatIsRefusedAtTheStartIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	for name, systems := range map[string][]string{"everything": nil, "some systems": {"orders", "shop"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLimitedServer(t, mayNotSubscribe)
+			log := &syncBuffer{}
+			c := l.sinkConfig()
+			c.Systems, c.Logger = systems, slog.New(slog.NewTextHandler(log, nil))
+			w := runSink(t, c, &fakeStore{})
+			eventually(t, "the sink says why it is not ready", func() bool {
+				err := w.Ready()
+				return err != nil && strings.Contains(err.Error(), "papyra-default") && strings.Contains(err.Error(), "papyra.v1.records.")
+			})
+			eventually(t, "the log says it", func() bool { return strings.Contains(log.String(), "refuses a subscription") })
+			if n := w.Stats().RefusedSubscriptions; n == 0 {
+				t.Error("the refusal is not counted")
+			}
+			select {
+			case <-w.Receiving():
+				t.Error("it is said to receive")
+			default:
+			}
+			l.reload(maySubscribe)
+			eventually(t, "it receives", func() bool {
+				select {
+				case <-w.Receiving():
+					return w.Ready() == nil
+				default:
+					return false
+				}
+			})
+			nc := l.publisher()
+			storesAgain(t, w, nc, "orders")
+			if systems != nil {
+				storesAgain(t, w, nc, "shop")
+			}
+			if err := w.stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A sink that was never served stops as any other.
+func TestStopWhileTheStartIsRefused(t *testing.T) {
+	t.Parallel()
+	l := newLimitedServer(t, mayNotSubscribe)
+	store := &fakeStore{}
+	w := runSink(t, l.sinkConfig(), store)
+	if err := w.Ready(); err == nil {
+		t.Error("the sink runs, is refused, and says that it is ready")
+	}
+	eventually(t, "it is refused", func() bool { return w.Stats().RefusedSubscriptions > 0 })
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+	if store.closes != 1 {
+		t.Errorf("the store was closed %d times", store.closes)
+	}
+}
+
 // A record is received once, also after subscriptions were made again.
 func TestRenewedSubscriptionReceivesOnce(t *testing.T) {
 	l := newLimitedServer(t, maySubscribe)
@@ -207,9 +270,19 @@ func TestSubscriptionsBeyondALimit(t *testing.T) {
 		l := newLimitedServer(t, limit(2))
 		c := l.sinkConfig()
 		c.Systems = []string{"orders", "shop"}
-		w := startSink(t, c, &fakeStore{})
-		if err := w.wait(); !errors.Is(err, papyra.ErrUnavailable) || !strings.Contains(err.Error(), "needs 7 subscriptions") {
-			t.Errorf("Run() = %v, want ErrUnavailable that names the number", err)
+		w := runSink(t, c, &fakeStore{})
+		eventually(t, "the sink is not ready and says why", func() bool {
+			err := w.Ready()
+			return err != nil && strings.Contains(err.Error(), "needs 7 subscriptions")
+		})
+		l.restart(logins)
+		eventually(t, "the sink is ready", func() bool { return w.Ready() == nil })
+		nc := l.publisher()
+		storesAgain(t, w, nc, "orders")
+		storesAgain(t, w, nc, "shop")
+		<-w.Receiving()
+		if err := w.stop(); err != nil {
+			t.Error(err)
 		}
 	})
 	t.Run("on reconnect", func(t *testing.T) {
