@@ -128,7 +128,7 @@ func (e *Examination) addScan(r *papyra.ScanReport) {
 		e.addCheck("leftovers", papyra.StatusOK, "none", "")
 	}
 	if skew := r.NoticeCounts[papyra.NoticeClockSkew]; skew > 0 {
-		e.addCheck("clock", papyra.StatusWarn, human.Plural(skew, "record is", "records are")+" more than a day ahead of this clock", "check the clocks of the nodes: papyra-ctl scan names the records")
+		e.addCheck("clock", papyra.StatusWarn, human.Plural(skew, "timestamp is", "timestamps are")+" no date, or more than a day ahead of this clock", "check the clocks of the nodes: papyra-ctl scan --output json names the records")
 	}
 }
 

@@ -104,7 +104,7 @@ func TestExamine(t *testing.T) {
 			[]string{
 				"ok url: json:/srv/a b", "fail damage: 3 places: 2 truncated, 1 corrupted" + recoverHint,
 				"fail leftovers: 1 file of an act that did not finish" + recoverHint,
-				"warn clock: 1 record is more than a day ahead of this clock | check the clocks of the nodes: papyra-ctl scan names the records",
+				"warn clock: 1 timestamp is no date, or more than a day ahead of this clock | check the clocks of the nodes: papyra-ctl scan --output json names the records",
 				"warn settings: w1", "warn settings: w2",
 			},
 		},
