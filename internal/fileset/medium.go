@@ -134,12 +134,16 @@ type pinnedSet struct {
 	writer  string    // why somebody else may be writing to the set; "" if nobody is
 	release func()
 
-	unread error // the first part that could not be read
-	line   setLine
+	unread   error        // the first part that could not be read
+	prepared *replacement // by Prepare, and not placed yet
+	line     setLine
 }
 
 // Release closes the files and lets the lock go.
 func (p *pinnedSet) Release() {
+	if p.prepared != nil {
+		p.prepared.abandon()
+	}
 	p.close()
 	p.release()
 }

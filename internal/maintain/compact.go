@@ -13,9 +13,10 @@ import (
 //  1. survey: only with a retention of reports, see which of them the account needs
 //  2. look: from the newest line back, mark what is outside the view
 //  3. look again: only if identities occur twice, mark copies among what stays
-//  4. announce: append the RemovalReports and make them durable
-//  5. remove: exactly the marked lines
-//  6. end: append how it ended
+//  4. prepare: write the first of the new files, where the store has files
+//  5. announce: append the RemovalReports and make them durable
+//  6. remove: exactly the marked lines
+//  7. end: append how it ended
 //
 // Nothing is removed before the announcement is durable, and a crash after it
 // leaves a store of which the same command removes the rest. An act that fails or
@@ -171,7 +172,7 @@ func (c *compacting) remove(report *papyra.CompactReport) error {
 	if err != nil {
 		return err
 	}
-	e, err := announce(c.m, c.held, lines)
+	e, err := announce(c.m, c.held, lines, func() error { return c.held.Prepare(c.marks, c.progress.addBytes) })
 	if err != nil {
 		return err
 	}
