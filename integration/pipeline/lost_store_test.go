@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/papyra/papyra/internal/faultdisk"
 	"github.com/papyra/papyra/internal/redistest"
 	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/publisher"
@@ -87,5 +88,27 @@ func TestRedisServerThatForgot(t *testing.T) {
 				t.Errorf("the account does not name the cause:\n%s", out)
 			}
 		})
+	}
+}
+
+// With --sync none a power cut takes what nobody has synced: the account says so.
+func TestRootPowerCutWithoutSync(t *testing.T) {
+	disk := faultdisk.NewPowerDisk(t, 64<<20, t.TempDir())
+	url := broker(t)
+	path := filepath.Join(disk.Dir, "records.ndjson")
+	args := []string{"--server", url, "--backend", "json:" + path, "--sync", "none"}
+	sink := startSink(t, t.TempDir(), args...)
+	p := connect(t, url, publisher.Config{})
+	confirmMore(t, p, 2000)
+	disk.Cut()
+	sink.kill()
+	disk.Restore()
+	sink = startSink(t, t.TempDir(), args...)
+	confirmMore(t, p, 100)
+	finish(t, p)
+	sink.terminate()
+	out := ctl(t, 2, "account", "--settle", "0s", "--backend", "json:"+path)
+	if !bytes.Contains(out, []byte("STARTS LATE")) && !bytes.Contains(out, []byte("MISSING")) {
+		t.Errorf("the account does not say that something was lost:\n%s", out)
 	}
 }
