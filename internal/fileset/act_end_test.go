@@ -75,19 +75,20 @@ func lose(t *testing.T, f *fixture, lines ...[]byte) {
 	f.write(data)
 }
 
-// An act that failed after it announced itself removes nothing and explains
-// nothing: not when it failed, and not when what it announced is lost later.
+// An act whose first new file cannot be written was never begun. One that failed after
+// it announced itself removes nothing and explains nothing: not when it failed, and not when what it announced is lost later.
 func TestFailedActsAreTakenBack(t *testing.T) {
 	keep := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 100}}, At: testrecord.Start}
 	for _, c := range []struct {
 		name  string
 		fault faultdisk.Fault
+		begun int // acts of three that announced themselves
 	}{
-		{"no room for the new file", faultdisk.Fault{Op: faultdisk.Open, Path: ".records.ndjson.tmp-*", Err: unix.ENOSPC}},
-		{"no room in the new file", faultdisk.Fault{Op: faultdisk.Write, Path: ".records.ndjson.tmp-*", Err: unix.ENOSPC, Part: 3000}},
-		{"the new file cannot be synced", faultdisk.Fault{Op: faultdisk.Sync, Path: ".records.ndjson.tmp-*", Err: unix.EIO}},
-		{"the file is a mount point", faultdisk.Fault{Op: faultdisk.Rename, Err: unix.EBUSY}},
-		{"no right to rename", faultdisk.Fault{Op: faultdisk.Rename, Err: unix.EACCES}},
+		{"no room for the new file", faultdisk.Fault{Op: faultdisk.Open, Path: ".records.ndjson.tmp-*", Err: unix.ENOSPC}, 0},
+		{"no room in the new file", faultdisk.Fault{Op: faultdisk.Write, Path: ".records.ndjson.tmp-*", Err: unix.ENOSPC, Part: 3000}, 0},
+		{"the new file cannot be synced", faultdisk.Fault{Op: faultdisk.Sync, Path: ".records.ndjson.tmp-*", Err: unix.EIO}, 0},
+		{"the file is a mount point", faultdisk.Fault{Op: faultdisk.Rename, Err: unix.EBUSY}, 3},
+		{"no right to rename", faultdisk.Fault{Op: faultdisk.Rename, Err: unix.EACCES}, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t)
@@ -102,8 +103,8 @@ func TestFailedActsAreTakenBack(t *testing.T) {
 			}
 			f.disk.Heal()
 			all := toldBy(t, f.Store)
-			if len(all.announced) != 3 || len(all.ended) != 3 {
-				t.Fatalf("%d announcements and %d ends, want 3 of each", len(all.announced), len(all.ended))
+			if len(all.announced) != c.begun || len(all.ended) != c.begun {
+				t.Fatalf("%d announcements and %d ends, want %d of each", len(all.announced), len(all.ended), c.begun)
 			}
 			for i, end := range all.ended {
 				if end.End != papyra.EndWithdrawn || end.ID != all.announced[i].ID || end.Cause == "" || end.RecordsAfter != end.RecordsBefore {
@@ -139,32 +140,49 @@ func TestFailedActsAreTakenBack(t *testing.T) {
 	}
 }
 
-// An act that is interrupted before it removes anything is withdrawn.
+// An act that is interrupted while it writes its new file was never begun; one that is
+// interrupted behind its announcement is withdrawn.
 func TestInterruptedActIsTakenBack(t *testing.T) {
-	f := newFixture(t)
-	src := testrecord.New(1)
 	var events [][]byte
-	for len(events) < 6000 {
+	for src := testrecord.New(1); len(events) < 6000; {
 		events = append(events, src.Events(1000)...)
 	}
-	f.write(testrecord.Join(events...))
-	ctx, cancel := context.WithCancelCause(context.Background())
 	why := errors.New("somebody pressed ^C")
-	o := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 100}}, At: testrecord.Start}
-	o.Progress = func(done, total int64) {
-		if done > total/2+total/8 { // behind the look: the new file is written
-			cancel(why)
+	for _, announced := range []bool{false, true} {
+		f := fastFixture(t)
+		f.write(testrecord.Join(events...))
+		ctx, cancel := context.WithCancelCause(context.Background())
+		o := papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 100}}, At: testrecord.Start}
+		if announced {
+			f.disk.Before(func(_ int, op faultdisk.Op, path string) {
+				if op == faultdisk.Sync && path == f.path {
+					cancel(why)
+				}
+			})
+		} else {
+			o.Progress = func(done, total int64) {
+				if done > total/2+total/8 { // behind the look: the new file is written
+					cancel(why)
+				}
+			}
 		}
-	}
-	if _, err := f.Compact(ctx, o); !errors.Is(err, why) {
-		t.Fatalf("compact: %v, want %v", err, why)
-	}
-	all := toldBy(t, f.Store)
-	if len(all.announced) == 0 || len(all.ended) != 1 || all.ended[0].End != papyra.EndWithdrawn {
-		t.Fatalf("%+v, want one act that is withdrawn", all)
-	}
-	if got := countsOf(t, f.Store); got.Stored != 6000 || got.RemovedTotal() != 0 || got.Missing != 0 {
-		t.Errorf("account: %+v, want everything stored", got)
+		if _, err := f.Compact(ctx, o); !errors.Is(err, why) {
+			t.Fatalf("compact: %v, want %v", err, why)
+		}
+		f.disk.Before(nil)
+		all := toldBy(t, f.Store)
+		if !announced && len(all.announced)+len(all.ended) > 0 {
+			t.Errorf("%+v, want nothing: the act was never begun", all)
+		}
+		if announced && (len(all.announced) == 0 || len(all.ended) != 1 || all.ended[0].End != papyra.EndWithdrawn) {
+			t.Fatalf("%+v, want one act that is withdrawn", all)
+		}
+		if got := countsOf(t, f.Store); got.Stored != 6000 || got.RemovedTotal() != 0 || got.Missing != 0 {
+			t.Errorf("account: %+v, want everything stored", got)
+		}
+		if beside := f.beside(); !slices.Equal(beside, []string{".records.ndjson.lock"}) {
+			t.Errorf("beside the store lies %v", beside)
+		}
 	}
 }
 

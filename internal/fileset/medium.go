@@ -134,8 +134,9 @@ type pinnedSet struct {
 	writer  string    // why somebody else may be writing to the set; "" if nobody is
 	release func()
 
-	unread error // the first part that could not be read
-	line   setLine
+	unread   error        // the first part that could not be read
+	prepared *replacement // by Prepare, and not placed yet
+	line     setLine
 }
 
 // Alone is true: an act holds the lock.
@@ -143,6 +144,9 @@ func (p *pinnedSet) Alone() bool { return true }
 
 // Release closes the files and lets the lock go.
 func (p *pinnedSet) Release() {
+	if p.prepared != nil {
+		p.prepared.abandon()
+	}
 	p.close()
 	p.release()
 }

@@ -248,8 +248,8 @@ func TestSyncsAroundTheSwap(t *testing.T) {
 	f.disk.Before(record(&ops))
 	f.compact(keepLast(1))
 	want := []string{
-		"write records.ndjson", "sync records.ndjson", // the RemovalReport, before the first byte goes
 		"write .tmp", "sync .tmp", // what stays
+		"write records.ndjson", "sync records.ndjson", // the RemovalReport, before the first byte goes
 		"write .tmp", "sync .tmp", // what was appended since: the RemovalReport
 		"rename .tmp", "sync dir",
 		"write records.ndjson", "sync records.ndjson", // CompactionPerformed

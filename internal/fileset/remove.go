@@ -12,6 +12,30 @@ import (
 	"github.com/papyra/papyra/internal/maintain"
 )
 
+// Prepare writes the new file that will replace the first one with marked lines.
+func (p *pinnedSet) Prepare(all maintain.Marks, advance func(int64)) error {
+	m, _ := all.(marks)
+	for _, f := range p.files {
+		if m[f].lines.IsEmpty() {
+			continue
+		}
+		rp, err := p.withoutLines(f, m[f], advance)
+		p.prepared = rp
+		return err
+	}
+	return nil
+}
+
+// takePrepared returns the new file that was prepared for a pinned one, or nil.
+func (p *pinnedSet) takePrepared(f *pinnedFile) *replacement {
+	rp := p.prepared
+	if rp == nil || rp.f != f {
+		return nil
+	}
+	p.prepared = nil
+	return rp
+}
+
 // Remove rewrites each file that has marked lines without these, from the oldest
 // file on.
 func (p *pinnedSet) Remove(all maintain.Marks, advance func(int64)) (pause time.Duration, changed bool, err error) {
@@ -37,11 +61,22 @@ func (p *pinnedSet) Remove(all maintain.Marks, advance func(int64)) (pause time.
 
 // removeLines replaces a file by one with the lines that stay.
 func (p *pinnedSet) removeLines(f *pinnedFile, m *fileMarks, advance func(int64)) (pause time.Duration, placed bool, err error) {
+	rp := p.takePrepared(f)
+	if rp == nil {
+		if rp, err = p.withoutLines(f, m, advance); err != nil {
+			return 0, false, err
+		}
+	}
+	return rp.place(p.ctx)
+}
+
+// withoutLines writes a new file with the lines of a pinned one that stay.
+func (p *pinnedSet) withoutLines(f *pinnedFile, m *fileMarks, advance func(int64)) (*replacement, error) {
 	tail := f.size
 	if m.endless {
 		tail++ // the newline that ended the line afterwards goes with it
 	}
-	return p.s.rewriteFile(p.ctx, f, tail, func(w io.Writer) error {
+	return p.s.prepareFile(f, tail, func(w io.Writer) error {
 		r := lines.NewForward(p.disk, f.f, f.size)
 		for number := m.all - 1; number >= 0; number-- {
 			l, err := r.Next()

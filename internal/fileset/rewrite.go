@@ -32,38 +32,51 @@ const (
 // replace.
 var errGone = errors.New("the file is no longer part of the store")
 
-// rewriteFile replaces one pinned file by a new one with its owner and mode. fill
-// writes what stays of the pinned bytes. Of the active file, what was appended
-// behind offset tail meanwhile is copied too, and the writer goes on in the new
-// file. pause is the longest time for which appends waited; placed says that the
-// name leads to the new file.
+// prepareFile writes and syncs a new file that is to replace a pinned one, with its
+// owner and mode. fill writes what stays of the pinned bytes. Of the active file, what
+// is appended behind offset tail until the replacement is placed follows then. The
+// caller places it or abandons it.
+func (s *Store) prepareFile(f *pinnedFile, tail int64, fill func(io.Writer) error) (*replacement, error) {
+	path := s.temporary()
+	to, err := s.makeLike(path, f)
+	if err != nil {
+		return nil, err
+	}
+	rp := &replacement{s: s, f: f, path: path, to: to, out: disk.SparseWriter{Disk: s.disk, File: to}, tail: tail}
+	buffered := bufio.NewWriterSize(rp, int(min(fillBuffer, max(f.size, 4096))))
+	err = fill(buffered)
+	if err == nil {
+		if err = buffered.Flush(); err != nil {
+			err = rp.wrapError("write", err)
+		}
+	}
+	if err == nil {
+		err = rp.syncNew()
+	}
+	if err != nil {
+		rp.abandon()
+		return nil, err
+	}
+	return rp, nil
+}
+
+// abandon removes a new file that was not placed.
+func (rp *replacement) abandon() {
+	if !rp.placed {
+		rp.to.Close()
+		_ = rp.s.disk.Remove(rp.path)
+	}
+}
+
+// place gives the new file the name, where the writer goes on in it. pause is the
+// longest time for which appends waited; placed says that the name leads to the new
+// file.
 //
 // The new file is durable before it takes the name. After an error the name leads
 // to the old file, whole, or, where only the sync of the directory or opening the
 // new file failed, to the new one.
-func (s *Store) rewriteFile(ctx context.Context, f *pinnedFile, tail int64, fill func(io.Writer) error) (pause time.Duration, placed bool, err error) {
-	path := s.temporary()
-	to, err := s.makeLike(path, f)
-	if err != nil {
-		return 0, false, err
-	}
-	rp := &replacement{s: s, f: f, path: path, to: to, out: disk.SparseWriter{Disk: s.disk, File: to}, tail: tail}
-	defer func() {
-		if !rp.placed {
-			to.Close()
-			_ = s.disk.Remove(path)
-		}
-	}()
-	buffered := bufio.NewWriterSize(rp, int(min(fillBuffer, max(f.size, 4096))))
-	if err := fill(buffered); err != nil {
-		return 0, false, err
-	}
-	if err := buffered.Flush(); err != nil {
-		return 0, false, rp.wrapError("write", err)
-	}
-	if err := rp.syncNew(); err != nil {
-		return 0, false, err
-	}
+func (rp *replacement) place(ctx context.Context) (pause time.Duration, placed bool, err error) {
+	defer rp.abandon()
 	err = rp.takeName(ctx)
 	return rp.pause, rp.placed, err
 }
@@ -75,7 +88,7 @@ type replacement struct {
 	path string
 	to   *os.File // the new one, durable
 	out  disk.SparseWriter
-	tail int64    // what f has before it is copied, or not to be copied
+	tail int64 // what f has before it is copied, or not to be copied
 
 	unsynced int           // bytes of the new file since its last sync
 	pause    time.Duration // the longest for which appends waited

@@ -80,6 +80,14 @@ func (sv *salvage) Close() {
 	}
 }
 
+// Prepare writes the new file that will replace the first damaged one.
+func (sv *salvage) Prepare() (err error) {
+	if len(sv.damaged) > 0 {
+		sv.p.prepared, err = sv.withoutDamage(sv.damaged[0])
+	}
+	return err
+}
+
 // Move rewrites the damaged files without what the quarantine holds, and removes
 // the leftovers.
 func (sv *salvage) Move() (moved maintain.Removal, err error) {
@@ -215,15 +223,27 @@ func (sv *salvage) visitLeftover(left leftover, visit visitor) error {
 	return visit(escape.EncodeName(left.base), f, damagedPlace{length: left.size, anomaly: papyra.Anomaly{Class: papyra.ClassLeftover}})
 }
 
-// rewriteDamaged replaces a file by one without the damaged places. It reads these
-// from the index of the quarantine.
+// rewriteDamaged replaces a file by one without the damaged places.
 func (sv *salvage) rewriteDamaged(f *pinnedFile) (placed bool, err error) {
+	rp := sv.p.takePrepared(f)
+	if rp == nil {
+		if rp, err = sv.withoutDamage(f); err != nil {
+			return false, err
+		}
+	}
+	_, placed, err = rp.place(sv.p.ctx)
+	return placed, err
+}
+
+// withoutDamage writes a new file without the damaged places of a pinned one. It reads
+// these from the index of the quarantine.
+func (sv *salvage) withoutDamage(f *pinnedFile) (*replacement, error) {
 	s := sv.p.s
 	tail := f.size
 	if f.number == 0 && sv.endless {
 		tail++ // the newline that ended the fragment afterwards goes with it
 	}
-	_, placed, err = s.rewriteFile(sv.p.ctx, f, tail, func(w io.Writer) error {
+	return s.prepareFile(f, tail, func(w io.Writer) error {
 		w = &countingWriter{w: w, advance: sv.advance}
 		at := int64(0)
 		err := sv.q.eachEntry(func(e *Saved) error {
@@ -245,7 +265,6 @@ func (sv *salvage) rewriteDamaged(f *pinnedFile) (placed bool, err error) {
 		}
 		return disk.CopyRange(sv.p.ctx, s.disk, w, f.f, at, f.size)
 	})
-	return placed, err
 }
 
 // countingWriter calls advance with the bytes that it has written.

@@ -14,9 +14,10 @@ import (
 //  1. survey: only with a retention of reports, see which of them the account needs
 //  2. look: from the newest line back, mark what is outside the view
 //  3. look again: only if identities occur twice, mark copies among what stays
-//  4. announce: append the RemovalReports and make them durable
-//  5. remove: exactly the marked lines
-//  6. end: append how it ended
+//  4. prepare: write the first of the new files, where the store has files
+//  5. announce: append the RemovalReports and make them durable
+//  6. remove: exactly the marked lines
+//  7. end: append how it ended
 //
 // An earlier compaction that never said how it ended is ended between 3 and 4, by
 // what is left of its announcement.
@@ -184,7 +185,7 @@ func (c *compacting) remove(report *papyra.CompactReport) error {
 	if err != nil {
 		return err
 	}
-	e, err := announce(c.m, c.held, lines)
+	e, err := announce(c.m, c.held, lines, func() error { return c.held.Prepare(c.marks, c.progress.addBytes) })
 	if err != nil {
 		return err
 	}

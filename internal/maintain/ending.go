@@ -15,10 +15,10 @@ const endRoom = 16 << 10
 
 // ending is an act between its announcement and its end.
 //
-//	reserve ──► announce ──► remove ──► end: done
-//	   │            │           └ fails: end: withdrawn, or partial with what is gone
-//	   │            └ fails: end: withdrawn (a part of the announcement may be stored)
-//	   └ fails: nothing is written
+//	reserve ──► prepare ──► announce ──► remove ──► end: done
+//	   │           │            │           └ fails: end: withdrawn, or partial with what is gone
+//	   │           │            └ fails: end: withdrawn (a part of the announcement may be stored)
+//	   └───────────┴ fails: nothing of the act is stored
 type ending struct {
 	m    Medium
 	held Held
@@ -35,10 +35,10 @@ func (e *ending) free() {
 	}
 }
 
-// announce reserves room for an act's reports and appends its announcement. An
-// error means that nothing was written; what failed afterwards is in err of the
-// result.
-func announce(m Medium, held Held, lines [][]byte) (*ending, error) {
+// announce reserves room for an act's reports, prepares its first step, and appends
+// its announcement. An error means that nothing of the act is stored; what failed
+// afterwards is in err of the result.
+func announce(m Medium, held Held, lines [][]byte, prepare func() error) (*ending, error) {
 	size := int64(endRoom)
 	for _, line := range lines {
 		size += int64(len(line))
@@ -47,6 +47,10 @@ func announce(m Medium, held Held, lines [][]byte) (*ending, error) {
 	shrink, err := held.Reserve(2 * size)
 	if err != nil {
 		return nil, fmt.Errorf("nothing was changed: %w", err)
+	}
+	if err := prepare(); err != nil {
+		shrink(0)
+		return nil, err
 	}
 	e := &ending{m: m, held: held, shrink: shrink}
 	shrink(size)

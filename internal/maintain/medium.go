@@ -117,6 +117,11 @@ type Held interface {
 	// marked lines goes.
 	TouchedGroups(marks Marks, part Part) ([]papyra.RemovedGroup, error)
 
+	// Prepare does, before the announcement, of Remove what is likely to fail and changes
+	// nothing of the store: on files it writes and syncs the first new file. An error
+	// ends the act, of which nothing is stored then. What was prepared goes with Release.
+	Prepare(marks Marks, advance func(bytes int64)) error
+
 	// Remove removes the marked lines, part by part or all at once, so that each
 	// moment leaves a valid store. It calls advance with the bytes that it has
 	// worked on, and returns the longest time for which appends waited. After an
@@ -149,6 +154,8 @@ type Salvage interface {
 	Removal() *Removal
 	// Quarantine is where it goes.
 	Quarantine() string
+	// Prepare is that of Held.
+	Prepare() error
 	// Move takes the damage out of the store. It may be interrupted at any moment:
 	// every byte is then in the store, in quarantine, or in both. After an error
 	// moved is what is known to be gone from the store.

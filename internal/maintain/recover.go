@@ -9,14 +9,15 @@ import (
 
 // Recover moves damage into quarantine and conserves every byte:
 //
-//  1. scan: every line in full; without damage the next four steps are left out
+//  1. scan: every line in full; without damage the next five steps are left out
 //  2. salvage: bring into quarantine what must be safe before anything is removed
-//  3. announce: append the RemovalReport and make it durable
-//  4. move: take the damage out of the store
-//  5. end: append how it ended
-//  6. end lines: a last line without a newline gets one, so that it is safe from
+//  3. prepare: write the first of the new files, where the store has files
+//  4. announce: append the RemovalReport and make it durable
+//  5. move: take the damage out of the store
+//  6. end: append how it ended
+//  7. end lines: a last line without a newline gets one, so that it is safe from
 //     every reader and writer that takes such a line for torn
-//  7. scan again: what could not be moved, because it is no line and no file, is in
+//  8. scan again: what could not be moved, because it is no line and no file, is in
 //     the report's After
 //
 // A crash leaves every byte in the store, in quarantine or in both, and the next
@@ -117,7 +118,7 @@ func (r *recovering) salvage(report *papyra.RecoverReport) error {
 	if err := endOthers(r.ctx, r.m, r.held, &others); err != nil {
 		return err
 	}
-	e, err := announce(r.m, r.held, lines)
+	e, err := announce(r.m, r.held, lines, s.Prepare)
 	if err != nil {
 		return err
 	}

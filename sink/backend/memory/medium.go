@@ -164,6 +164,9 @@ func (p *pinned) TouchedGroups(maintain.Marks, maintain.Part) ([]papyra.RemovedG
 	return nil, nil
 }
 
+// Prepare has nothing to prepare.
+func (p *pinned) Prepare(maintain.Marks, func(int64)) error { return nil }
+
 // Remove puts what stays in the place of the pinned entries.
 func (p *pinned) Remove(all maintain.Marks, advance func(int64)) (pause time.Duration, changed bool, err error) {
 	marks, _ := all.([]bool)

@@ -40,6 +40,9 @@ func (sv *salvage) Removal() *maintain.Removal { return &sv.removal }
 // Quarantine names the act in the memory.
 func (sv *salvage) Quarantine() string { return sv.p.s.quarantine(sv.id) }
 
+// Prepare has nothing to prepare.
+func (sv *salvage) Prepare() error { return nil }
+
 // Move puts the damaged entries into the quarantine, in one step.
 func (sv *salvage) Move() (moved maintain.Removal, err error) {
 	sv.p.swap(func(i int) bool { return sv.goes[i] }, sv.moved, sv.advance)

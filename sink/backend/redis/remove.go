@@ -100,6 +100,9 @@ func (p *pinnedStore) TouchedGroups(all maintain.Marks, which maintain.Part) ([]
 	return p.sn.touched(going)
 }
 
+// Prepare has nothing to prepare: what is deleted needs no room.
+func (p *pinnedStore) Prepare(maintain.Marks, func(int64)) error { return nil }
+
 // Remove deletes the marked entries, part by part, stream by stream, from the
 // oldest on. Appends wait for no more than one step.
 func (p *pinnedStore) Remove(all maintain.Marks, advance func(int64)) (pause time.Duration, changed bool, err error) {

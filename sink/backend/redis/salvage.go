@@ -88,6 +88,9 @@ func (sv *salvage) Removal() *maintain.Removal { return &sv.removal }
 // Close has nothing to close.
 func (sv *salvage) Close() {}
 
+// Prepare has nothing to prepare: each entry is copied before it is deleted.
+func (sv *salvage) Prepare() error { return nil }
+
 // Move moves the damaged entries, many in one round trip. It may be interrupted:
 // every entry is then either where it was or in quarantine.
 func (sv *salvage) Move() (moved maintain.Removal, err error) {
