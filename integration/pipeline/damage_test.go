@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/testkit"
 )
 
 // sealedLines returns n sealed events, each with its newline.
@@ -47,9 +48,9 @@ func flip(line []byte, i int) []byte {
 // find each place, change nothing while they look, and move exactly the damage.
 func TestDamageIsFoundAndMovedAway(t *testing.T) {
 	good := sealedLines(t, 12)
-	huge := 100 << 20
-	if testing.Short() {
-		huge = 2 << 20
+	huge := 20 << 20 // many times the longest line, over several blocks of a scan
+	if testkit.Long() {
+		huge = 100 << 20
 	}
 	cut := func(b []byte, n int) []byte { return b[:n] }
 	type piece struct {

@@ -20,7 +20,7 @@ func TestGroupsAndWorkers(t *testing.T) {
 	}
 	p := connect(t, url, publisher.Config{})
 	stop := stream(p)
-	testkit.Await(t, "a stream", func() bool { return confirmed(p) > 20_000 })
+	testkit.Await(t, "a stream", func() bool { return confirmed(p) > 8_000 })
 	accepted := stop()
 	finish(t, p)
 	for _, s := range sinks {

@@ -32,7 +32,7 @@ func TestCutAtEveryByte(t *testing.T) {
 	whole := testrecord.Join(lines...)
 	next := testrecord.New(2).Event()
 	step := 1
-	if testing.Short() {
+	if testing.Short() || strings.HasPrefix(t.Name(), onASet) { // there the same code behind the list of files
 		step = 7
 	}
 	dir := testkit.FastDir(t)
@@ -145,7 +145,7 @@ func TestFlippedBits(t *testing.T) {
 	for n, round := 0, 0; n < flips; round++ {
 		// Each scan tries several lines, with others between them.
 		data, flipped := bytes.Clone(whole), map[int]int{}
-		for i := rng.IntN(2); i < len(lines); i += []int{2, 3, 5, 8}[round%4] {
+		for i := rng.IntN(2); i < len(lines); i += []int{2, 2, 3, 5}[round%4] {
 			start := len(testrecord.Join(lines[:i]...))
 			bit := 8*start + rng.IntN(8*(len(lines[i])+1))
 			data[bit/8] ^= 1 << (bit % 8)

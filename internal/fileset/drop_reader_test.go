@@ -152,6 +152,7 @@ func TestRotateAheadFails(t *testing.T) {
 // What was read ahead is reported as if it had been read when it was dropped,
 // whatever acts, other processes and somebody's editor did meanwhile.
 func TestRotateAheadTellsTheSame(t *testing.T) {
+	t.Parallel()
 	drops, ahead := 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		must := func(err error) {

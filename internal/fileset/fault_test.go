@@ -492,12 +492,12 @@ func TestCancelledActsLeaveNothing(t *testing.T) {
 	src := testrecord.New(1)
 	var content []byte
 	for range 60 {
-		content = append(append(content, testrecord.Join(src.Events(120)...)...), "junk\n"...)
+		content = append(append(content, testrecord.Join(src.Events(40)...)...), "junk\n"...)
 	}
-	content = append(append(content, make([]byte, 16<<20)...), '\n') // several blocks
+	content = append(append(content, make([]byte, 9<<20)...), '\n') // several blocks
 	for name, act := range map[string]func(context.Context, papyra.Progress) error{
 		"compact": func(ctx context.Context, p papyra.Progress) error {
-			_, err := f.Compact(ctx, papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 5000}}, At: testrecord.Start, Progress: p})
+			_, err := f.Compact(ctx, papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 1700}}, At: testrecord.Start, Progress: p})
 			return err
 		},
 		"recover": func(ctx context.Context, p papyra.Progress) error {

@@ -275,6 +275,7 @@ func appendThrough(t *testing.T, f *fixture, src *testrecord.Source, batches, li
 // later, the act can be done again, and nothing is lost, stored twice or
 // unexplained.
 func TestRootFuseSweep(t *testing.T) {
+	t.Parallel()
 	fs := faultfs.Mount(t)
 	plain := func(t *testing.T, path string) *fixture { return openFixture(t, path, fileset.SyncInterval) }
 	set := func(t *testing.T, path string) *fixture { return bound(t, path, childMaxBytes, childMaxFiles) }

@@ -37,6 +37,8 @@ type fixture struct {
 	path  string
 	disk  *faultdisk.Disk
 	clock *clock
+
+	decoded map[string]papyra.RemovalReport // by their lines
 }
 
 // clock is a clock that only moves when it is told to.

@@ -263,10 +263,14 @@ func TestSyncsAroundTheSwap(t *testing.T) {
 func TestBoundedMemory(t *testing.T) {
 	f := openFixture(t, filepath.Join(testkit.FastDir(t), "records.ndjson"), fileset.SyncInterval)
 	block := testrecord.Join(testrecord.New(1).Events(10_000)...)
+	blocks := 8
+	if strings.HasPrefix(t.Name(), onASet) {
+		blocks = 1 // a line as long all the same
+	}
 	file, err := os.Create(f.path)
 	must(t, err)
 	defer file.Close()
-	for range 8 {
+	for range blocks {
 		_, err := file.Write(block)
 		must(t, err)
 	}
@@ -280,7 +284,7 @@ func TestBoundedMemory(t *testing.T) {
 		"dry recovery": func() { f.recover(papyra.RecoverOptions{DryRun: true}) },
 	} {
 		if grown := allocated(work); grown > 32<<20 {
-			t.Errorf("%s allocated %d MiB in all on a file of %d MiB", name, grown>>20, (8*len(block))>>20+60)
+			t.Errorf("%s allocated %d MiB in all on a file of %d MiB", name, grown>>20, (blocks*len(block))>>20+60)
 		}
 	}
 }

@@ -159,7 +159,7 @@ func powerCutsOf(t *testing.T, points int, open func(path string) *fixture, prep
 		must(t, os.Mkdir(filepath.Dir(path), 0o700))
 		f = open(path)
 		prepare(f)
-		unix.Sync()
+		syncAll(t, p.Dir)
 		f.disk.Before(func(n int, _ faultdisk.Op, _ string) {
 			if total = n; n == cutAt {
 				p.Cut()
@@ -174,6 +174,9 @@ func powerCutsOf(t *testing.T, points int, open func(path string) *fixture, prep
 		return f, total
 	}
 	_, total := run("baseline", 0)
+	if strings.HasPrefix(t.Name(), onASet) {
+		points /= 3 // the same act, which was cut at all of them in one file
+	}
 	var cuts []int
 	for n := 1; n <= total; n++ {
 		cuts = append(cuts, n)
@@ -197,6 +200,15 @@ func powerCutsOf(t *testing.T, points int, open func(path string) *fixture, prep
 			t.Fatalf("power cut before operation %d", n)
 		}
 	}
+}
+
+// syncAll syncs the file system on which a directory lies, and no other.
+func syncAll(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.Open(dir)
+	must(t, err)
+	defer f.Close()
+	must(t, unix.Syncfs(int(f.Fd())))
 }
 
 // After a power cut everything that was synced is there, what was not does at

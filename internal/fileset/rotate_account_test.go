@@ -21,6 +21,7 @@ import (
 // number as one of a store that drops nothing, but that some of what was stored
 // is removed.
 func TestRotateKeepsTheAccount(t *testing.T) {
+	t.Parallel()
 	dropped, worlds := int64(0), 0
 	rapid.Check(t, func(rt *rapid.T) {
 		dir := testkit.FastDir(t)

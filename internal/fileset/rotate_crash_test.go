@@ -373,8 +373,9 @@ func (d *dyingDisk) Remove(path string) error {
 // model: the newest events are stored, in order and once, what is not was
 // dropped and told, and nothing was dropped that had a place.
 func TestRotateAgainstModel(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &rotateModel{t: t, rt: rt, path: filepath.Join(testkit.FastDir(t), "records.ndjson"), src: testrecord.New(1), maxBytes: 1500, maxFiles: 3}
+		m := &rotateModel{t: t, rt: rt, path: filepath.Join(testkit.FastDir(t), "records.ndjson"), src: testrecord.New(1), maxBytes: 1500, maxFiles: 3, decoded: map[string]papyra.RemovalReport{}}
 		m.open(1 << 30)
 		defer func() { _ = m.store.Close() }()
 		rt.Repeat(map[string]func(*rapid.T){
@@ -397,6 +398,7 @@ type rotateModel struct {
 	disk     *dyingDisk
 	store    *fileset.Store
 	appender papyra.Appender
+	decoded  map[string]papyra.RemovalReport
 
 	made  int // events, by their number
 	known int // of them these are surely stored, or dropped
@@ -456,7 +458,7 @@ func (m *rotateModel) die(rt *rapid.T) {
 	_ = m.store.Close() // lets the lock go and can do nothing else
 	m.open(1 << 30)
 	// What was lost with the process comes again, as a publisher's new records.
-	f := &fixture{Store: m.store, t: rtb{m.t, rt}, path: m.path}
+	f := &fixture{Store: m.store, t: rtb{m.t, rt}, path: m.path, decoded: m.decoded}
 	stored := f.seqs(m.src.Run())
 	last := uint64(0)
 	if len(stored) > 0 {
@@ -475,7 +477,7 @@ func (m *rotateModel) check(rt *rapid.T) {
 	if m.made == 0 {
 		return
 	}
-	f := &fixture{Store: m.store, t: rtb{m.t, rt}, path: m.path}
+	f := &fixture{Store: m.store, t: rtb{m.t, rt}, path: m.path, decoded: m.decoded}
 	f.checkAccount(m.src.Run(), m.made)
 }
 

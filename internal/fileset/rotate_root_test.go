@@ -67,13 +67,14 @@ func TestRootRotateOnFullDisk(t *testing.T) {
 func fill(t *testing.T, dir string) {
 	t.Helper()
 	must(t, os.Mkdir(dir, 0o700))
+	ballast := make([]byte, 512<<10)
 	for i := range 1000 {
 		f, err := os.Create(filepath.Join(dir, strconv.Itoa(i)))
 		if errors.Is(err, unix.ENOSPC) {
 			return
 		}
 		must(t, err)
-		_, err = f.Write(make([]byte, 512<<10))
+		_, err = f.Write(ballast)
 		f.Close()
 		if err != nil && !errors.Is(err, unix.ENOSPC) {
 			t.Fatal(err)

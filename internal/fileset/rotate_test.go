@@ -21,6 +21,7 @@ import (
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/faultdisk"
 	"github.com/papyra/papyra/internal/fileset"
+	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 )
 
@@ -41,7 +42,7 @@ func bound(t testing.TB, path string, maxBytes int64, maxFiles int) *fixture {
 
 func newBound(t testing.TB, maxBytes int64, maxFiles int) *fixture {
 	t.Helper()
-	return bound(t, filepath.Join(t.TempDir(), "records.ndjson"), maxBytes, maxFiles)
+	return bound(t, filepath.Join(testkit.FastDir(t), "records.ndjson"), maxBytes, maxFiles)
 }
 
 // member is one file of a set.
@@ -96,24 +97,41 @@ func (f *fixture) removals() (out []papyra.RemovalReport) {
 	f.t.Helper()
 	q := papyra.Query{Kinds: []papyra.Kind{papyra.KindReport}, Types: []string{papyra.ReportRemoval}}
 	_, err := f.Read(context.Background(), q, func(r *papyra.Record, _ papyra.Place) error {
-		if !r.Sealed {
-			f.t.Errorf("not sealed: %s", r.Line)
-		}
-		var p papyra.RemovalReport
-		must(f.t, json.Unmarshal(r.Payload, &p))
-		out = append(out, p)
+		out = append(out, f.removal(r))
 		return nil
 	})
 	must(f.t, err)
 	return out
 }
 
+// removal returns what a RemovalReport says. The same line is decoded once.
+func (f *fixture) removal(r *papyra.Record) papyra.RemovalReport {
+	f.t.Helper()
+	if p, ok := f.decoded[string(r.Line)]; ok {
+		return p
+	}
+	if !r.Sealed {
+		f.t.Errorf("not sealed: %s", r.Line)
+	}
+	var p papyra.RemovalReport
+	must(f.t, json.Unmarshal(r.Payload, &p))
+	if f.decoded == nil {
+		f.decoded = map[string]papyra.RemovalReport{}
+	}
+	f.decoded[string(r.Line)] = p
+	return p
+}
+
 // removed returns the numbers of a run's events that the reports name, and the
 // sum of what they count.
 func (f *fixture) removed(run string) (seqs map[uint64]bool, records, size int64) {
 	f.t.Helper()
+	return named(f.removals(), run)
+}
+
+func named(reports []papyra.RemovalReport, run string) (seqs map[uint64]bool, records, size int64) {
 	seqs = map[uint64]bool{}
-	for _, r := range f.removals() {
+	for _, r := range reports {
 		events := r.Categories["events"]
 		records += events.Records
 		size += events.Bytes
@@ -130,24 +148,37 @@ func (f *fixture) removed(run string) (seqs map[uint64]bool, records, size int64
 
 // seqs returns the numbers of the records of a run that are stored, in append
 // order.
-func (f *fixture) seqs(run string) (out []uint64) {
+func (f *fixture) seqs(run string) []uint64 {
 	f.t.Helper()
-	_, err := f.Read(context.Background(), papyra.Query{Kinds: []papyra.Kind{papyra.KindEvent}, Duplicates: true},
-		func(r *papyra.Record, _ papyra.Place) error {
-			if string(r.Run) == run {
-				out = append(out, r.Seq)
-			}
-			return nil
-		})
+	stored, _ := f.account(run, papyra.KindEvent)
+	return stored
+}
+
+// account returns, from one reading of the set, the numbers of the events of a
+// run that are stored, in append order, and the RemovalReports, each once. Only
+// these kinds are read.
+func (f *fixture) account(run string, kinds ...papyra.Kind) (stored []uint64, reports []papyra.RemovalReport) {
+	f.t.Helper()
+	seen := map[string]bool{}
+	_, err := f.Read(context.Background(), papyra.Query{Kinds: kinds, Duplicates: true}, func(r *papyra.Record, _ papyra.Place) error {
+		switch {
+		case r.Kind == papyra.KindEvent && string(r.Run) == run:
+			stored = append(stored, r.Seq)
+		case r.Kind == papyra.KindReport && string(r.Type) == papyra.ReportRemoval && !seen[string(r.Line)]:
+			seen[string(r.Line)] = true
+			reports = append(reports, f.removal(r))
+		}
+		return nil
+	})
 	must(f.t, err)
-	return out
+	return stored, reports
 }
 
 // checkAccount makes sure that the events 1 to n of a run are stored at the end
 // of the set, in order and once, and that reports explain the others.
 func (f *fixture) checkAccount(run string, n int) {
 	f.t.Helper()
-	stored := f.seqs(run)
+	stored, reports := f.account(run, papyra.KindEvent, papyra.KindReport)
 	if len(stored) == 0 || stored[len(stored)-1] != uint64(n) {
 		f.t.Fatalf("stored are %v, want them to end at %d", stored, n)
 	}
@@ -156,10 +187,10 @@ func (f *fixture) checkAccount(run string, n int) {
 			f.t.Fatalf("stored are %v, want no gap and none twice", stored)
 		}
 	}
-	seqs, records, _ := f.removed(run)
+	seqs, records, _ := named(reports, run)
 	for seq := uint64(1); seq < stored[0]; seq++ {
 		if !seqs[seq] {
-			f.t.Errorf("%d is not stored, and no report tells why: %v", seq, f.removals())
+			f.t.Errorf("%d is not stored, and no report tells why: %v", seq, reports)
 		}
 	}
 	if gone := int(stored[0] - 1); len(seqs) != gone || records != int64(gone) {
@@ -553,6 +584,7 @@ func TestRotateLimits(t *testing.T) {
 // occurrences: what is appended again afterwards is complete, and nothing is
 // stored twice or unexplained.
 func TestRotateFaults(t *testing.T) {
+	t.Parallel()
 	const maxBytes, maxFiles = 1500, 3
 	ops := []faultdisk.Op{faultdisk.Open, faultdisk.ReadAt, faultdisk.Write, faultdisk.Truncate, faultdisk.Sync, faultdisk.Rename, faultdisk.Remove}
 	work := func(t *testing.T, f *fixture, a papyra.Appender, src *testrecord.Source) (failed bool) {

@@ -8,7 +8,7 @@ import (
 
 // unsyncedBlock is the size of the pieces in which unsynced bytes are kept. A piece
 // is filled once and used again, so that to keep a byte costs one copy of it.
-const unsyncedBlock = 1 << 20
+const unsyncedBlock = 64 << 10
 
 // unsynced holds the bytes that were written since the last good sync. They are
 // written again should the next sync fail.
