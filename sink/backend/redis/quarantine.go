@@ -84,8 +84,13 @@ func (s *Store) eachQuarantined(ctx context.Context, dir string, visit func(*qua
 		return err
 	}
 	defer end()
-	if _, err := sn.pin(nil); err != nil {
+	snap, err := sn.pin(nil)
+	if err != nil {
 		return err // there is no such store, or no way to it
+	}
+	ours := map[string]bool{}
+	for _, p := range snap.streams {
+		ours[p.key.name] = true
 	}
 	names, err := sn.quarantineStreams()
 	if err != nil {
@@ -106,7 +111,7 @@ func (s *Store) eachQuarantined(ctx context.Context, dir string, visit func(*qua
 				return sn.failed("read", name, err)
 			}
 			for i := range page {
-				q, ok := sn.keys.decodeQuarantined(&j, &page[i])
+				q, ok := sn.keys.decodeQuarantined(&j, &page[i], ours)
 				if !ok {
 					continue // of another store, or of nobody
 				}
@@ -153,8 +158,9 @@ func (sn *session) quarantineStreams() ([]string, error) {
 }
 
 // decodeQuarantined reads an entry of a quarantine stream. It is none of this store's
-// if its source is no stream of it.
-func (k keyspace) decodeQuarantined(j *entryJudge, e *entry) (*quarantined, bool) {
+// if its source is no stream of it: where the key alone does not tell, the stream must
+// be among those with these names, or the entry hold a record of it.
+func (k keyspace) decodeQuarantined(j *entryJudge, e *entry, ours map[string]bool) (*quarantined, bool) {
 	fields := map[string]string{}
 	for i := len(e.fields) - 2; i >= 0; i -= 2 {
 		fields[e.field(i)] = e.field(i + 1)
@@ -166,6 +172,9 @@ func (k keyspace) decodeQuarantined(j *entryJudge, e *entry) (*quarantined, bool
 	moved := entry{id: e.id, fields: []any{dataField, fields[dataField]}}
 	if whole, err := decodeFields(fields["fields"]); err == nil && fields["fields"] != "" {
 		moved.fields = whole
+	}
+	if key.isUnsure() && !ours[key.name] && key.claim([]entry{moved}) != claimOurs {
+		return nil, false
 	}
 	q := &quarantined{act: cmp.Or(fields["act"], unnamedAct)}
 	q.piece.Stream, q.piece.ID, q.piece.Length = key.name, cmp.Or(fields["id"], e.id.String()), int64(len(fields[dataField]))
