@@ -20,7 +20,7 @@ type Backward struct {
 	start, end int
 	pos        int64
 	long       long
-	hole Line // comes next, if it has a length
+	hole       Line // comes next, if it has a length
 }
 
 // NewBackward returns a reader of the first size bytes of f. What is appended
