@@ -19,10 +19,11 @@ type tool struct {
 }
 
 const appDescription = `Papyra is the flight recorder of a fleet of actor runtimes. papyra-ctl works
-on the storage itself. It finds damage (scan), moves damage into quarantine
-(recover), removes what is no longer wanted (compact), copies a store into another
-of any kind (copy), shows what was moved away and puts it back (quarantine), shows what was recorded (inspect), says what became of every
-record (account), and whether a store can be written to (startup-check, doctor).
+on the storage itself. It finds damage (scan), moves it into quarantine (recover),
+shows what was moved and puts it back (quarantine), removes what is no longer
+wanted (compact), copies a store into another of any kind (copy), shows what was
+recorded (inspect), says what became of every record (account), and whether a
+store can be written to (startup-check, doctor).
 
 accept-start says once that a store may begin late.
 

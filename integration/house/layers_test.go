@@ -50,7 +50,7 @@ var layers = []struct {
 	{"sink/backend/rotating", []string{".", "internal/fileset", "internal/escape"}},
 	{"sink/backend/redis", []string{".", "internal/judge", "internal/maintain", "internal/escape", "internal/redact"}},
 	{"sink/backend", []string{".", "sink/backend/memory", "sink/backend/jsonfile", "sink/backend/rotating", "sink/backend/redis", "internal/human", "internal/redact", "internal/escape"}},
-	{"sink/quarantine", []string{".", "internal/judge"}},
+	{"sink/quarantine", []string{".", "internal/judge", "internal/terminal"}},
 	{"sink/backend/backendtest", []string{".", "internal/testrecord", "sink/quarantine"}},
 
 	{"sink/account", []string{".", "internal/numset", "internal/doubt", "internal/unended"}},

@@ -2,10 +2,10 @@ package quarantine
 
 import (
 	"context"
-	"fmt"
 	"io"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/terminal"
 )
 
 // excerptBytes is how much of a piece is shown.
@@ -18,8 +18,8 @@ type Shown struct {
 	Pieces []Piece `json:"pieces"` // the first of them
 }
 
-// Piece is a piece and its beginning, written as in a string of Go, so that nothing of
-// it reaches a terminal as it is.
+// Piece is a piece and its beginning. Bytes that are no visible text are written as
+// escapes, so that none of them reaches a terminal as it is.
 type Piece struct {
 	papyra.QuarantinePiece
 	Excerpt string `json:"excerpt"`
@@ -33,8 +33,7 @@ func Show(ctx context.Context, store papyra.QuarantineReader, dir, act string, l
 			return nil
 		}
 		b, err := io.ReadAll(io.LimitReader(p.Content, excerptBytes))
-		text := fmt.Sprintf("%+q", b)
-		s.Pieces = append(s.Pieces, Piece{*p, text[1 : len(text)-1]})
+		s.Pieces = append(s.Pieces, Piece{*p, terminal.Escape(string(b))})
 		return err
 	})
 	return s, err
