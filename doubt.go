@@ -9,10 +9,6 @@ import (
 // compaction by age before that moment, or the store, is perhaps the wrong one.
 const doubtBeyond = 24 * time.Hour
 
-// firstDate is the lowest timestamp, in microseconds, that is taken for a date. What
-// is below is the time since the start of some machine.
-const firstDate = 1_000_000_000 * 1_000_000
-
 // RecoverDoubt returns why a recovery is perhaps meant for another file, or "": no
 // line of what was scanned is a record, and the damage is not only what a crash leaves
 // of a store that had just begun.
@@ -41,7 +37,7 @@ type NewestRecord struct {
 // Look notes the next older record and whether the view of the retention keeps it.
 // Only what is offered first counts.
 func (n *NewestRecord) Look(rec *Record, r Retention, keep bool) {
-	if n.time == 0 && rec.Time >= firstDate {
+	if n.time == 0 && rec.HasDate() {
 		n.time = rec.Time
 	}
 	if !n.limited && !r.For(rec.Kind).IsZero() {
