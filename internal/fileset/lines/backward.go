@@ -94,9 +94,10 @@ func (r *Backward) Next() (Line, error) {
 	if ended {
 		newline = 1
 	}
-	for {
+	for searched := 0; ; {
 		body := r.buf[r.start : r.end-newline]
-		i := bytes.LastIndexByte(body, '\n')
+		i := bytes.LastIndexByte(body[:len(body)-searched], '\n')
+		searched = len(body)
 		if i < 0 && r.pos > 0 {
 			if len(body)+1 > papyra.MaxStoredLine {
 				return r.tooLong(ended)
