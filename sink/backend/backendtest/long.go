@@ -27,10 +27,7 @@ func longLines(t *testing.T, m Medium) {
 	at := testrecord.Start
 	long := func(size int) []byte { return longEvent(size, at) }
 	lines := [][]byte{l[0], long(papyra.MaxLine - 1), long(papyra.MaxLine), l[1], long(papyra.MaxStoredLine - 1), l[2]}
-	for range 3 {
-		lines = append(lines, long(2_314_494))
-	}
-	lines = append(lines, l[3])
+	lines = append(lines, long(2_314_494), l[3])
 	store(t, b, testrecord.Batch(lines[:5]...))
 	for _, line := range lines[5:] {
 		store(t, b, testrecord.Batch(line))

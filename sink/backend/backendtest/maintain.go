@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -331,8 +332,11 @@ type damaged struct {
 	line  []byte
 }
 
-// damage returns one line of each class that a line can have.
-func damage() []damaged {
+// damage returns one line of each class that a line can have. They must not be
+// changed.
+var damage = sync.OnceValue(makeDamage)
+
+func makeDamage() []damaged {
 	whole := testrecord.New(9).Events(3)
 	flipped := bytes.Clone(whole[0])
 	flipped[bytes.Index(flipped, []byte("text"))] ^= 0x01
