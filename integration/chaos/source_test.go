@@ -83,12 +83,12 @@ func (s *source) record(kind papyra.Kind, r *rand.Rand) {
 			return
 		case <-rest.C:
 		}
-		burst := 1 + r.IntN(60)
+		burst := 1 + r.IntN(16)
 		switch {
 		case kind == papyra.KindAudit:
 			burst = 1 + r.IntN(3)
 		case r.IntN(30) == 0:
-			burst = 600
+			burst = 200
 		}
 		pause := between(r, 4*time.Millisecond, 25*time.Millisecond)
 		flood := kind == papyra.KindEvent && (s.flood.Load() || s.storm.Load())
@@ -127,7 +127,7 @@ func (s *source) one(kind papyra.Kind, r *rand.Rand, long bool) {
 	}
 	var payload any
 	if kind != papyra.KindAudit {
-		switch r.IntN(400) {
+		switch r.IntN(200) {
 		case 0:
 			s.bad[kind][n] = true
 			payload, fields = hostile(r), nil
