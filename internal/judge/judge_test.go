@@ -92,7 +92,7 @@ func TestSplitIsBounded(t *testing.T) {
 		if len(pieces) != 1 || pieces[0].Damage == nil || pieces[0].End != len(line) {
 			t.Errorf("%s: %d pieces, want the whole line", name, len(pieces))
 		}
-		if took := time.Since(began); took > 20*time.Second {
+		if took := time.Since(began); took > time.Minute {
 			t.Errorf("%s took %v", name, took)
 		}
 	}
