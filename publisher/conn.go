@@ -158,21 +158,6 @@ func (d *dialer) cutAll() {
 	}
 }
 
-// inProcess makes sockets of the connections to a server in the same process.
-type inProcess struct {
-	provider nats.InProcessConnProvider
-	dialer   *dialer
-}
-
-// InProcessConn makes a connection for nats.go.
-func (p inProcess) InProcessConn() (net.Conn, error) {
-	c, err := p.provider.InProcessConn()
-	if err != nil {
-		return nil, err
-	}
-	return p.dialer.trackSocket(c)
-}
-
 var errNoDial = errors.New("no dialing while options are checked")
 
 // noDialer fails every dial.

@@ -92,7 +92,7 @@ func newLink(o nats.Options, c Config, n *notices, asked func()) *link {
 	o.NoCallbacksAfterClientClose = false
 	o.Name = "papyra-publisher " + c.System + "/" + c.Node
 	if o.InProcessServer != nil {
-		o.InProcessServer = inProcess{o.InProcessServer, l.dialer}
+		o.InProcessServer = natswire.InProcess{Provider: o.InProcessServer, Wrap: l.dialer.trackSocket}
 	}
 	o.CustomDialer = l.dialer
 	natswire.Protect(&o, maxHeard)

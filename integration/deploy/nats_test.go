@@ -18,12 +18,21 @@ import (
 	"github.com/papyra/papyra/sink/backend"
 )
 
+const shippedConfig = "../../deploy/nats/papyra.conf"
+
 // startShipped starts a server with the shipped configuration on a free port.
 func startShipped(t *testing.T) string {
 	t.Helper()
+	return startConfig(t, shippedConfig)
+}
+
+// startConfig starts a server with the shipped configuration, or one made of it, on a
+// free port.
+func startConfig(t *testing.T, path string) string {
+	t.Helper()
 	t.Setenv("PAPYRA_ORDERS_PASSWORD", "orders-secret")
 	t.Setenv("PAPYRA_SINK_PASSWORD", "sink-secret")
-	opts, err := server.ProcessConfigFile("../../deploy/nats/papyra.conf")
+	opts, err := server.ProcessConfigFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

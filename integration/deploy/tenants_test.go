@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/papyra/papyra"
@@ -27,9 +26,7 @@ import (
 // orders is copied for the system evil, as the file says.
 func startWithTenant(t *testing.T) string {
 	t.Helper()
-	t.Setenv("PAPYRA_ORDERS_PASSWORD", "orders-secret")
-	t.Setenv("PAPYRA_SINK_PASSWORD", "sink-secret")
-	shipped, err := os.ReadFile("../../deploy/nats/papyra.conf")
+	shipped, err := os.ReadFile(shippedConfig)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,21 +40,7 @@ func startWithTenant(t *testing.T) string {
 	if err := os.WriteFile(conf, []byte(string(shipped[:end])+user+string(shipped[end:])), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	opts, err := server.ProcessConfigFile(conf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	opts.Port, opts.NoLog, opts.NoSigs = -1, true, true
-	s, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("server does not accept connections")
-	}
-	return s.ClientURL()
+	return startConfig(t, conf)
 }
 
 // The run of the tenant whose account is judged, and that of the other one.

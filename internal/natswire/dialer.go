@@ -56,7 +56,7 @@ func Protect(o *nats.Options, keep int) {
 	options := *o
 	d.tlsConfig = func(host string) (*tls.Config, error) { return tlsConfig(&options, host) }
 	if o.InProcessServer != nil {
-		o.InProcessServer = pipes{o.InProcessServer, d}
+		o.InProcessServer = InProcess{o.InProcessServer, func(c net.Conn) (net.Conn, error) { return d.protect(c, d.firstHost) }}
 	}
 	o.CustomDialer, o.SkipHostLookup = d, true
 }
@@ -93,19 +93,19 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 // SkipTLSHandshake says that nats.go is not to do TLS.
 func (d *dialer) SkipTLSHandshake() bool { return true }
 
-// pipes guards the connections to a server in the same process.
-type pipes struct {
-	provider nats.InProcessConnProvider
-	dialer   *dialer
+// InProcess wraps the connections to a server in the same process.
+type InProcess struct {
+	Provider nats.InProcessConnProvider
+	Wrap     func(net.Conn) (net.Conn, error)
 }
 
 // InProcessConn makes a connection for nats.go.
-func (p pipes) InProcessConn() (net.Conn, error) {
-	c, err := p.provider.InProcessConn()
+func (p InProcess) InProcessConn() (net.Conn, error) {
+	c, err := p.Provider.InProcessConn()
 	if err != nil {
 		return nil, err
 	}
-	return p.dialer.protect(c, p.dialer.firstHost)
+	return p.Wrap(c)
 }
 
 // protect does TLS where it is to be, and puts a guard on c. It closes c when that

@@ -3,6 +3,8 @@ package account
 import (
 	"cmp"
 	"maps"
+
+	"github.com/papyra/papyra"
 )
 
 // absorb adds what the book of another store of the group says. Parts of other
@@ -64,17 +66,22 @@ func absorbEach[K comparable, V any](to, other map[K]V, absorb func(known, from 
 	}
 }
 
-func (r *run) absorb(from *run) {
-	r.node = cmp.Or(r.node, from.node)
-	for kind, s := range from.series {
+// absorbKinds adds what other has of each kind, by absorb where both have it.
+func absorbKinds[V any](to, other *[papyra.KindCount]*V, absorb func(known, from *V)) {
+	for kind, from := range other {
 		switch {
-		case s == nil:
-		case r.series[kind] == nil:
-			r.series[kind] = s
+		case from == nil:
+		case to[kind] == nil:
+			to[kind] = from
 		default:
-			r.series[kind].absorb(s)
+			absorb(to[kind], from)
 		}
 	}
+}
+
+func (r *run) absorb(from *run) {
+	r.node = cmp.Or(r.node, from.node)
+	absorbKinds(&r.series, &from.series, (*series).absorb)
 	r.first, r.last, r.started = min(r.first, from.first), max(r.last, from.last), min(r.started, from.started)
 	r.reports += from.reports
 	r.final = r.final || from.final
@@ -118,15 +125,7 @@ func (s *series) absorb(from *series) {
 func (r *removals) absorb(from *removals) {
 	r.node = cmp.Or(r.node, from.node)
 	r.latest = max(r.latest, from.latest)
-	for kind, more := range from.kinds {
-		switch {
-		case more == nil:
-		case r.kinds[kind] == nil:
-			r.kinds[kind] = more
-		default:
-			r.kinds[kind].absorb(more)
-		}
-	}
+	absorbKinds(&r.kinds, &from.kinds, (*removedKind).absorb)
 }
 
 func (r *removedKind) absorb(from *removedKind) {

@@ -107,15 +107,7 @@ func (x *Directory) Open(name string, flag int, perm fs.FileMode) (*os.File, err
 // MakeFile is [MakeFile] of a name in it.
 func (x *Directory) MakeFile(name string, flag int, perm fs.FileMode) (*os.File, error) {
 	f, err := x.Open(name, flag|os.O_CREATE|os.O_EXCL, perm)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Chmod(perm); err != nil { // the umask may have taken bits away
-		f.Close()
-		_ = x.Remove(name)
-		return nil, err
-	}
-	return f, nil
+	return withMode(f, err, perm, func() error { return x.Remove(name) })
 }
 
 // Rename renames a file in it.

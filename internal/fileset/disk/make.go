@@ -20,12 +20,17 @@ const OpenSafely = unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 // durable only after [SyncDirectory].
 func MakeFile(d Disk, path string, flag int, perm fs.FileMode) (*os.File, error) {
 	f, err := d.Open(path, flag|os.O_CREATE|os.O_EXCL|OpenSafely, perm)
+	return withMode(f, err, perm, func() error { return d.Remove(path) })
+}
+
+// withMode gives a file that was just made exactly this mode, or removes it.
+func withMode(f *os.File, err error, perm fs.FileMode, remove func() error) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
 	if err := f.Chmod(perm); err != nil { // the umask may have taken bits away
 		f.Close()
-		_ = d.Remove(path)
+		_ = remove()
 		return nil, err
 	}
 	return f, nil
