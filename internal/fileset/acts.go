@@ -3,6 +3,7 @@ package fileset
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -152,7 +153,7 @@ func (s *Store) QuarantinePieces(ctx context.Context, dir, act string, yield fun
 
 // openAct opens the two files of a complete act.
 func (s *Store) openAct(dir, act string) (index, saved *os.File, err error) {
-	path := filepath.Join(orElse(dir, s.saved()), act)
+	path := filepath.Join(cmp.Or(dir, s.saved()), act)
 	none := &papyra.StoreError{Op: "open quarantine", Path: path, Offset: -1, Err: papyra.ErrNotFound, Hint: "papyra-ctl quarantine list names the acts that are complete"}
 	name := escape.DecodeName(act)
 	if name == "" || name != filepath.Base(name) || name == "." || name == ".." {

@@ -107,7 +107,7 @@ func (s *Store) removeTemporaries(sn *snapshot) error {
 		}
 		path := s.beside(left.base)
 		if err := s.disk.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return &papyra.StoreError{Op: "remove leftover", Path: path, Offset: -1, Err: err, Hint: orElse(hintFor(err), "remove it: the store has all of it")}
+			return &papyra.StoreError{Op: "remove leftover", Path: path, Offset: -1, Err: err, Hint: cmp.Or(hintFor(err), "remove it: the store has all of it")}
 		}
 		removed = true
 	}

@@ -2,6 +2,7 @@ package fileset
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -230,15 +231,7 @@ func (q *quarantine) wrapError(err error) error {
 	if errors.As(err, &se) && se.Op == "read" {
 		return err // it is the store that cannot be read
 	}
-	return &papyra.StoreError{Op: "write quarantine", Path: q.dir, Offset: -1, Err: err, Hint: "the store is unchanged; " + orElse(hintFor(err), "name another place with --quarantine-dir")}
-}
-
-// orElse returns s, or the other text if s is empty.
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
+	return &papyra.StoreError{Op: "write quarantine", Path: q.dir, Offset: -1, Err: err, Hint: "the store is unchanged; " + cmp.Or(hintFor(err), "name another place with --quarantine-dir")}
 }
 
 // close closes the files of a complete act.

@@ -1,6 +1,7 @@
 package fileset
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -140,7 +141,7 @@ func (s *Store) moveFile(from, to string) error {
 		return &papyra.StoreError{Op: "rotate", Path: from, Offset: -1, Err: err, Hint: to + " has just appeared; find out who made it"}
 	}
 	if err != nil {
-		return &papyra.StoreError{Op: "rotate", Path: from, Offset: -1, Err: err, Hint: orElse(hintFor(err), "its directory must be writable")}
+		return &papyra.StoreError{Op: "rotate", Path: from, Offset: -1, Err: err, Hint: cmp.Or(hintFor(err), "its directory must be writable")}
 	}
 	return nil
 }
