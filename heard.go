@@ -95,7 +95,9 @@ func HeardSubject(system, run string, n uint64) string {
 }
 
 // HeardByRun returns the wildcard for the answers to all messages of a run.
-func HeardByRun(system, run string) string { return heardPrefix + EncodeToken(system) + "." + run + ".*" }
+func HeardByRun(system, run string) string {
+	return heardPrefix + EncodeToken(system) + "." + run + ".*"
+}
 
 // ParseHeardSubject is the reverse of [HeardSubject]. It returns an error for any
 // subject that HeardSubject cannot have made.
