@@ -43,6 +43,10 @@ type Config struct {
 	// changes; otherwise it is six times as long. Default: 10 s.
 	ReportEvery time.Duration
 
+	// CloseTimeout is the time of a [Publisher.Close] whose context has no
+	// deadline. Default: 5 s.
+	CloseTimeout time.Duration
+
 	// NATS are options for the connection: credentials, TLS, extra servers. The
 	// publisher then sets what the confirmation of records depends on, endless
 	// reconnecting without a reconnect buffer. Callbacks given here are called too,
@@ -50,8 +54,8 @@ type Config struct {
 	NATS []nats.Option
 
 	// Logger gets what happens to the connection, at most one line with the same
-	// message in ten seconds. Only the background calls it. Default: nothing is
-	// logged.
+	// message in ten seconds, and what Close leaves behind. Only the background calls
+	// it. Default: [slog.Default] gets each warning once and nothing else.
 	Logger *slog.Logger
 
 	// Now stamps facts that carry no time. It must be safe for concurrent use.
@@ -120,8 +124,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("%w: system id %q is reserved for the pipeline's own reports: choose another",
 			papyra.ErrConfig, c.System)
 	}
-	if c.AuditEvery < 0 || c.ReportEvery < 0 {
-		return c, fmt.Errorf("%w: AuditEvery and ReportEvery must not be negative", papyra.ErrConfig)
+	if c.AuditEvery < 0 || c.ReportEvery < 0 || c.CloseTimeout < 0 {
+		return c, fmt.Errorf("%w: AuditEvery, ReportEvery and CloseTimeout must not be negative", papyra.ErrConfig)
 	}
 	if c.AuditEvery > 0 && c.AuditFunc == nil {
 		return c, fmt.Errorf("%w: AuditEvery needs an AuditFunc that counts the actors", papyra.ErrConfig)
@@ -136,8 +140,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.ReportEvery == 0 {
 		c.ReportEvery = 10 * time.Second
 	}
+	if c.CloseTimeout == 0 {
+		c.CloseTimeout = 5 * time.Second
+	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = slog.New(new(warnOnce))
 	}
 	if c.Now == nil {
 		c.Now = time.Now

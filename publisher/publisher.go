@@ -59,12 +59,14 @@ type Publisher struct {
 	auditAsked  chan struct{}
 	auditPanics atomic.Uint64
 
-	closeOnce sync.Once
-	closing   chan struct{}
-	hard      context.Context // Close's; set before closing is closed
-	soft      context.Context // ends a little before hard, so that time is left for the final report
-	endSoft   context.CancelFunc
-	left      leftBehind // set before done is closed
+	closeTimeout time.Duration
+	closeOnce    sync.Once
+	closing      chan struct{}
+	hard         context.Context // Close's; set before closing is closed
+	soft         context.Context // ends a little before hard, so that time is left for the final report
+	endSoft      context.CancelFunc
+	beforeCut    atomic.Pointer[Stats] // of the connection, before Close cut it
+	closeError   error                 // set before done is closed
 
 	done        chan struct{} // the sender has ended
 	auditorDone chan struct{}
@@ -126,6 +128,7 @@ func newPublisher(url string, c Config) (*Publisher, error) {
 	}
 	c.Node = p.id.Node()
 	p.auditEvery, p.auditFunc = c.AuditEvery, c.AuditFunc
+	p.closeTimeout = c.CloseTimeout
 	p.notices = newNotices(c.Logger)
 	p.link = newLink(options, c, p.notices, p.askAudit)
 	p.sender = newSender(p)
@@ -246,116 +249,4 @@ func (p *Publisher) accepted() (n uint64) {
 		n += l.accepted()
 	}
 	return n
-}
-
-// leftBehind counts what Close could not deliver.
-type leftBehind struct {
-	closed, unconfirmed uint64
-}
-
-func (n *leftBehind) addLane(closed, unconfirmed uint64) {
-	n.closed += closed
-	n.unconfirmed += unconfirmed
-}
-
-// Close ends the intake, sends what is buffered until everything is confirmed
-// or ctx is done, then sends a final report, ends the connection and returns.
-// It keeps the deadline whatever the broker does; a little of the time before
-// it is left to the final report. Without a deadline it waits for as long as it
-// takes, also for a sink that never comes.
-//
-// The error says how many records were left behind and wraps the cause of ctx;
-// they are counted as DroppedClosed, or as Unconfirmed when a broker may have
-// them. Records that come later are Refused. Close may be called more than once
-// and while others record; a second call waits for the first and returns the
-// same.
-//
-// When it returns, every goroutine of the publisher's has ended, except one
-// that hangs in the user's AuditFunc, Logger or callbacks.
-func (p *Publisher) Close(ctx context.Context) error {
-	first := false
-	p.closeOnce.Do(func() {
-		first = true
-		p.beginClose(ctx)
-	})
-	if !first {
-		select {
-		case <-p.done:
-			return p.closeError()
-		case <-ctx.Done():
-			return fmt.Errorf("wait for publisher to close: %w", context.Cause(ctx))
-		}
-	}
-	// Nothing but this ends a write to a stopped broker.
-	stopCut := context.AfterFunc(ctx, p.link.dialer.cutAll)
-	defer stopCut()
-	stopSoft := context.AfterFunc(ctx, p.endSoft)
-	defer stopSoft()
-	defer p.endSoft()
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		// The sender ends within moments now, whatever is buffered. The exception
-		// is a callback of the user that nats.go calls while it connects and that
-		// hangs.
-		select {
-		case <-p.done:
-		case <-time.After(closeGrace):
-			return fmt.Errorf("close publisher: its connection did not end within %v after the deadline, probably because a callback of the NATS options hangs: %w", closeGrace, context.Cause(ctx))
-		}
-	}
-	<-p.feederDone
-	p.awaitUser(ctx, p.auditorDone, p.notices.done)
-	return p.closeError()
-}
-
-// closeGrace is how long Close waits beyond its deadline for the user's code to
-// return: AuditFunc, Logger and callbacks.
-const closeGrace = 2 * time.Second
-
-// beginClose ends the intake and then tells the background. The order matters:
-// once closing is closed, record calls add no record to any lane.
-func (p *Publisher) beginClose(ctx context.Context) {
-	for _, l := range p.background {
-		if l.kind != papyra.KindReport {
-			l.closeIntake()
-		}
-	}
-	p.hard = ctx
-	if deadline, ok := ctx.Deadline(); ok {
-		left := time.Until(deadline)
-		timer := time.AfterFunc(left-min(left/10, 500*time.Millisecond), p.endSoft)
-		context.AfterFunc(p.soft, func() { timer.Stop() })
-	}
-	close(p.closing)
-}
-
-// awaitUser waits for goroutines that run the user's code: until ctx ends, and no
-// longer than closeGrace.
-func (p *Publisher) awaitUser(ctx context.Context, ended ...<-chan struct{}) {
-	limit := time.NewTimer(closeGrace)
-	defer limit.Stop()
-	for _, c := range ended {
-		select {
-		case <-c:
-			continue
-		default:
-		}
-		select {
-		case <-c:
-		case <-ctx.Done():
-		case <-limit.C:
-		}
-	}
-}
-
-// closeError returns the error of Close: what was left behind. The sender has
-// ended.
-func (p *Publisher) closeError() error {
-	n := p.left
-	if n == (leftBehind{}) {
-		return nil
-	}
-	return fmt.Errorf("close publisher: %d records left behind, %d of them never handed over and %d without an answer from the broker: %w",
-		n.closed+n.unconfirmed, n.closed, n.unconfirmed, context.Cause(p.hard))
 }

@@ -22,7 +22,7 @@ import (
 // closeNow ends a publisher whose records nobody waits for.
 func closeNow(p *Publisher) {
 	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
+	go func() { <-p.closing; cancel() }() // before Close a cancelled context would get a grace
 	_ = p.Close(ctx)
 }
 
@@ -80,6 +80,7 @@ func TestConnectRefusesWrongConfiguration(t *testing.T) {
 		{"negative AuditEvery", "", Config{System: "s", AuditEvery: -1, AuditFunc: audit}},
 		{"AuditEvery without AuditFunc", "", Config{System: "s", AuditEvery: time.Second}},
 		{"negative ReportEvery", "", Config{System: "s", ReportEvery: -1}},
+		{"negative CloseTimeout", "", Config{System: "s", CloseTimeout: -1}},
 		{"URL with a broken password", "nats://user:" + canary + "/x@127.0.0.1:4222", Config{System: "s"}},
 		{"URL with a broken port", "nats://user:" + canary + "@127.0.0.1:port", Config{System: "s"}},
 		{"option that fails", "", Config{System: "s", NATS: []nats.Option{nats.RootCAs("/does/not/exist")}}},

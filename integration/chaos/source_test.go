@@ -180,8 +180,8 @@ func (s *source) close(within time.Duration) error {
 func (s *source) abandon() {
 	s.proxy.Refuse(true)
 	s.proxy.CutAll()
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
 	_ = s.p.Close(ctx)
 	s.end()
 	s.stats = s.p.Stats()
