@@ -4,13 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/natswire"
 )
 
 // Config says who publishes and how much memory that may take. Only System is
@@ -162,11 +161,7 @@ func natsOptions(servers string, user []nats.Option) (nats.Options, error) {
 	o.FlusherTimeout = writeTimeout
 	o.PingInterval = pingInterval
 	o.MaxPingsOut = 2
-	for s := range strings.SplitSeq(servers, ",") {
-		if s = strings.TrimSpace(s); s != "" {
-			o.Servers = append(o.Servers, s)
-		}
-	}
+	o.Servers = natswire.ServersOf(servers)
 	for _, opt := range user {
 		if opt == nil {
 			continue
@@ -174,6 +169,9 @@ func natsOptions(servers string, user []nats.Option) (nats.Options, error) {
 		if err := opt(&o); err != nil {
 			return o, fmt.Errorf("%w: apply NATS option: %w", papyra.ErrConfig, err)
 		}
+	}
+	if err := natswire.CheckServers(append(natswire.ServersOf(o.Url), o.Servers...)); err != nil {
+		return o, fmt.Errorf("%w: %w", papyra.ErrConfig, err)
 	}
 	if o.FlusherTimeout <= 0 {
 		o.FlusherTimeout = writeTimeout // without one a stopped broker blocks a write for ever
@@ -202,13 +200,8 @@ func tryOptions(o nats.Options) error {
 	if nc != nil {
 		nc.Close()
 	}
-	var bad *url.Error
-	switch {
-	case err == nil, errors.Is(err, errNoDial), errors.Is(err, nats.ErrNoServers):
+	if err == nil || errors.Is(err, errNoDial) || errors.Is(err, nats.ErrNoServers) {
 		return nil
-	case errors.As(err, &bad):
-		// The error's text repeats the URL, which may hold a password.
-		return fmt.Errorf("%w: a broker URL cannot be parsed: write nats://host:port", papyra.ErrConfig)
 	}
 	return fmt.Errorf("%w: check NATS options: %w", papyra.ErrConfig, err)
 }

@@ -83,6 +83,14 @@ func TestConnectRefusesWrongConfiguration(t *testing.T) {
 		{"negative CloseTimeout", "", Config{System: "s", CloseTimeout: -1}},
 		{"URL with a broken password", "nats://user:" + canary + "/x@127.0.0.1:4222", Config{System: "s"}},
 		{"URL with a broken port", "nats://user:" + canary + "@127.0.0.1:port", Config{System: "s"}},
+		{"URL of another protocol", "http://127.0.0.1:4222", Config{System: "s"}},
+		{"port that is none", "nats://user:" + canary + "@127.0.0.1:99999", Config{System: "s"}},
+		{"port that is none, without a scheme", "nats://127.0.0.1:4222,127.0.0.1:0", Config{System: "s"}},
+		{"another protocol in an option", "", Config{System: "s", NATS: []nats.Option{
+			func(o *nats.Options) error { o.Servers = []string{"redis://" + canary + "@h"}; return nil }}}},
+		{"another protocol in the option Url", "", Config{System: "s", NATS: []nats.Option{
+			func(o *nats.Options) error { o.Url = "https://" + canary + "@h"; return nil }}}},
+		{"websockets beside others", "ws://127.0.0.1:1,nats://127.0.0.1:1", Config{System: "s"}},
 		{"option that fails", "", Config{System: "s", NATS: []nats.Option{nats.RootCAs("/does/not/exist")}}},
 		{"options that contradict", "", Config{System: "s", NATS: []nats.Option{
 			nats.UserJWT(func() (string, error) { return "", nil }, nil), nats.Nkey("U", nil)}}},
