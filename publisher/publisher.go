@@ -75,9 +75,10 @@ type Publisher struct {
 
 // scratch is the memory that one record call uses alone.
 type scratch struct {
-	enc    papyra.Encoder
-	clock  recordClock
-	fields []slog.Attr // of Crashed, which adds one to the caller's
+	enc      papyra.Encoder
+	clock    recordClock
+	fields   []slog.Attr // of Crashed, which adds one to the caller's
+	replaced uint64      // 1 if the payload of the record in enc was replaced
 }
 
 // Connect makes a publisher for the broker at url, which may list several
@@ -150,15 +151,31 @@ func (p *Publisher) Run() string { return p.id.Run() }
 
 // Event records an event with fields of its payload. What is passed is encoded
 // before the call returns and not kept; the fields stay on the caller's stack.
+//
+// A payload that cannot be encoded is replaced by an object with the one member
+// [papyra.PayloadError], and counted as PayloadReplaced: a value that JSON cannot
+// show, that nests too deep, or whose own method fails or panics. If the event does
+// not fit even so, it is dropped as "encode". One that is too large is dropped as
+// "too_large".
 func (p *Publisher) Event(e papyra.Event, fields ...slog.Attr) {
 	s := p.scratch.Get().(*scratch)
-	p.record(papyra.KindEvent, s, s.enc.Event(p.id, p.system, &e, fields, p.stamp(s, e.Time)))
+	at := p.stamp(s, e.Time)
+	err := s.enc.Event(p.id, p.system, &e, fields, at)
+	if err != nil {
+		err = p.replaceEventPayload(s, &e, at, err)
+	}
+	p.record(papyra.KindEvent, s, err)
 }
 
 // DeadLetter records a message that reached nobody, as Event does.
 func (p *Publisher) DeadLetter(d papyra.DeadLetter, fields ...slog.Attr) {
 	s := p.scratch.Get().(*scratch)
-	p.record(papyra.KindDeadLetter, s, s.enc.DeadLetter(p.id, p.system, &d, fields, p.stamp(s, d.Time)))
+	at := p.stamp(s, d.Time)
+	err := s.enc.DeadLetter(p.id, p.system, &d, fields, at)
+	if err != nil {
+		err = p.replaceDeadLetterPayload(s, &d, at, err)
+	}
+	p.record(papyra.KindDeadLetter, s, err)
 }
 
 // Audit records a count of the system's actors.
@@ -185,29 +202,35 @@ func (p *Publisher) Restarted(a papyra.Address, fields ...slog.Attr) {
 
 // Crashed records that an actor crashed now. The payload is the error's text as
 // "error", null without one, followed by fields. An error whose Error method
-// panics is dropped as "encode".
+// panics is a payload that cannot be encoded.
 func (p *Publisher) Crashed(a papyra.Address, err error, fields ...slog.Attr) {
 	s := p.scratch.Get().(*scratch)
-	text, ok := errorText(err)
-	if !ok {
-		p.record(papyra.KindEvent, s, papyra.ErrEncode)
-		return
-	}
-	s.fields = append(append(s.fields[:0], slog.Attr{Key: "error", Value: text}), fields...)
 	e := papyra.Event{Actor: a, Type: papyra.ActorCrashed}
-	bad := s.enc.Event(p.id, p.system, &e, s.fields, p.stamp(s, e.Time))
-	clear(s.fields) // scratch must not keep what the caller gave alive
+	at := p.stamp(s, e.Time)
+	text, bad := errorText(err)
+	if bad == nil {
+		s.fields = append(append(s.fields[:0], slog.Attr{Key: "error", Value: text}), fields...)
+		bad = s.enc.Event(p.id, p.system, &e, s.fields, at)
+		clear(s.fields) // scratch must not keep what the caller gave alive
+	}
+	if bad != nil {
+		bad = p.replaceEventPayload(s, &e, at, bad)
+	}
 	p.record(papyra.KindEvent, s, bad)
 }
 
-// errorText returns the text of err, or false if its Error method panics. That
-// method is the caller's own, so it is called before any lock is taken.
-func errorText(err error) (text slog.Value, ok bool) {
+// errorText returns the text of err, or that its Error method panics. That method
+// is the caller's own, so it is called before any lock is taken.
+func errorText(err error) (text slog.Value, bad error) {
 	if err == nil {
-		return slog.AnyValue(nil), true
+		return slog.AnyValue(nil), nil
 	}
-	defer func() { ok = recover() == nil }()
-	return slog.StringValue(err.Error()), true
+	defer func() {
+		if recover() != nil {
+			bad = fmt.Errorf("%w: the Error method of %T panicked", papyra.ErrEncode, err)
+		}
+	}()
+	return slog.StringValue(err.Error()), nil
 }
 
 // stamp returns the time of a fact: its own, or now if it has none.
@@ -225,7 +248,8 @@ func (p *Publisher) stamp(s *scratch, t time.Time) time.Time {
 // record gives the record that s has encoded to its lane. err is what the encoder
 // returned. record wakes the background if it sleeps and there is work for it.
 func (p *Publisher) record(kind papyra.Kind, s *scratch, err error) {
-	a := p.lanes[kind].record(&s.enc, err)
+	a := p.lanes[kind].admit(&s.enc, err, s.replaced)
+	s.replaced = 0
 	p.scratch.Put(s)
 	if a.wantsMemory && !p.feeding.Load() && p.feeding.CompareAndSwap(false, true) {
 		wake(p.hungry)
