@@ -51,6 +51,9 @@ type PublisherCategory struct {
 	Buffered    uint64                `json:"buffered"`
 	Unconfirmed uint64                `json:"unconfirmed,omitempty"` // handed over, fate unknown; only in a final report
 	Dropped     map[DropReason]*Drops `json:"dropped,omitempty"`
+	// PayloadReplaced counts the records that were taken into the buffer with a
+	// PayloadError in the place of their payload.
+	PayloadReplaced uint64 `json:"payload_replaced,omitempty"`
 }
 
 // SinkReport is what a sink says of itself, in its own store.

@@ -32,7 +32,7 @@ type lane struct {
 type laneCounts struct {
 	accepted, confirmed, unconfirmed, buffered uint64
 	resent, unheard, denied, refused           uint64
-	sanitized                                  uint64
+	sanitized, replaced                        uint64
 }
 
 // laneHold says why a lane waits although there is a connection.
@@ -79,9 +79,10 @@ type admission struct {
 	wantsMemory bool // the feeder should make chunks
 }
 
-// record gives the encoder's record a number and copies it into the open chunk,
-// or counts why it could not. err is what the encoder returned.
-func (l *lane) record(enc *papyra.Encoder, err error) admission {
+// admit gives the encoder's record a number and copies it into the open chunk,
+// or counts why it could not. err is what the encoder returned; replaced is 1 if the
+// record's payload was replaced, otherwise 0.
+func (l *lane) admit(enc *papyra.Encoder, err error, replaced uint64) admission {
 	l.lock()
 	if err == nil {
 		l.provideChunk(enc)
@@ -91,13 +92,15 @@ func (l *lane) record(enc *papyra.Encoder, err error) admission {
 		l.mu.Unlock()
 		return admission{}
 	}
-	l.addRecord(enc, err)
+	if l.addRecord(enc, err) {
+		l.count.replaced += replaced
+	}
 	a := admission{numbered: true, wantsMemory: l.mem.wantedChunks() > 0}
 	l.mu.Unlock()
 	return a
 }
 
-// recordOwn is record for the background's own reports, which are taken also
+// recordOwn is admit for the background's own reports, which are taken also
 // after closeIntake. It reports whether the record is in the buffer.
 func (l *lane) recordOwn(enc *papyra.Encoder, err error) bool {
 	l.lock()
@@ -122,7 +125,7 @@ func (l *lane) provideChunk(enc *papyra.Encoder) {
 	}
 }
 
-// addRecord is record without its checks. The caller holds the mutex. addRecord
+// addRecord is admit without its checks. The caller holds the mutex. addRecord
 // reports whether the record is in the buffer. It takes the number first, before
 // anything can drop the record, so that a gap in the numbers is evidence of a
 // loss.

@@ -144,7 +144,9 @@ func (l *link) setCallbacks(o *nats.Options) {
 		if natswire.IsServers(err) {
 			l.countError(err, func(e *Errors) *uint64 { return &e.Other })
 		}
-		l.notices.log(slog.LevelWarn, "disconnected from broker: records are kept while the buffer lasts", errorArgs(err))
+		if !l.dialer.isCut() { // Close has not done that itself
+			l.notices.log(slog.LevelWarn, "disconnected from broker: records are kept while the buffer lasts", errorArgs(err))
+		}
 		if user.DisconnectedErrCB != nil {
 			l.notices.do(func() { user.DisconnectedErrCB(nc, err) })
 		} else {
@@ -161,7 +163,9 @@ func (l *link) setCallbacks(o *nats.Options) {
 	}
 	o.ReconnectErrCB = func(nc *nats.Conn, err error) {
 		l.countError(err, func(e *Errors) *uint64 { return &e.Connect })
-		l.notices.log(slog.LevelWarn, "broker cannot be reached: check its address and that it runs", errorArgs(err))
+		if !l.dialer.isCut() {
+			l.notices.log(slog.LevelWarn, "broker cannot be reached: check its address and that it runs", errorArgs(err))
+		}
 		if user.ReconnectErrCB != nil {
 			l.notices.do(func() { user.ReconnectErrCB(nc, err) })
 		}

@@ -143,6 +143,8 @@ func (l *lane) categoryReport() papyra.PublisherCategory {
 		Resent:      count.resent,
 		Buffered:    count.buffered,
 		Unconfirmed: count.unconfirmed,
+
+		PayloadReplaced: count.replaced,
 	}
 	for i := range drops {
 		if drops[i].N > 0 {

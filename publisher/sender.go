@@ -168,7 +168,7 @@ func (s *sender) retryHolds() {
 func (s *sender) endRun() {
 	var left leftBehind
 	for _, l := range s.lanes[1:] {
-		left.addLane(l.abandon())
+		left.giveUp(l)
 	}
 	reports := s.lanes[0]
 	if s.p.accepted() > 0 { // of a run without any record there is nothing to say
@@ -180,8 +180,8 @@ func (s *sender) endRun() {
 			}
 		}
 	}
-	left.addLane(reports.abandon())
-	s.p.left = left
+	left.giveUp(reports)
+	s.p.endClose(left)
 	s.link.closeConnection()
 	s.p.notices.close()
 }

@@ -44,7 +44,7 @@ type CategoryStats struct {
 
 	DroppedQueueFull uint64 // the buffer was full
 	DroppedTooLarge  uint64 // longer than papyra.MaxPublishedLine or than the broker takes
-	DroppedEncode    uint64 // a value that cannot be written
+	DroppedEncode    uint64 // a payload that cannot be encoded, of a record that does not fit even without it
 	DroppedClosed    uint64 // no server can have it, and Close's time was up
 
 	Refused   uint64 // calls after Close; they take no number
@@ -52,6 +52,10 @@ type CategoryStats struct {
 	Unheard   uint64 // handed over while nobody listened; counted each time
 	Denied    uint64 // handed over and not permitted by the broker; counted each time
 	Sanitized uint64 // invalid UTF-8 bytes that were replaced
+
+	// PayloadReplaced counts records that were taken into the buffer with the reason
+	// in the place of their payload, because that cannot be encoded.
+	PayloadReplaced uint64
 
 	// BufferBytes is a gauge: memory held for records, used or free. It never
 	// exceeds the configured bound.
@@ -123,6 +127,7 @@ func (l *lane) stats() CategoryStats {
 		Unheard:          n.unheard,
 		Denied:           n.denied,
 		Sanitized:        n.sanitized,
+		PayloadReplaced:  n.replaced,
 		BufferBytes:      l.mem.held,
 		Hold:             l.hold.reason,
 	}

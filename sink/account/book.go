@@ -68,7 +68,7 @@ type reportFacts struct {
 
 // reportedCategory is a papyra.PublisherCategory without its drops.
 type reportedCategory struct {
-	accepted, confirmed, resent, buffered, unconfirmed uint64
+	accepted, confirmed, resent, buffered, unconfirmed, replaced uint64
 }
 
 // of returns what a report said of a category, nothing if there is no report.
@@ -416,7 +416,7 @@ func (b *book) publisherReport(r *run, rec *papyra.Record, p *papyra.PublisherRe
 				s.quiet[i] = max(s.quiet[i], c.Accepted)
 			}
 		}
-		facts.categories[kind] = reportedCategory{c.Accepted, c.Confirmed, c.Resent, c.Buffered, c.Unconfirmed}
+		facts.categories[kind] = reportedCategory{c.Accepted, c.Confirmed, c.Resent, c.Buffered, c.Unconfirmed, c.PayloadReplaced}
 	}
 	if r.earliest == nil || rec.Seq < r.earliest.seq {
 		r.earliest = facts

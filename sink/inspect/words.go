@@ -99,6 +99,9 @@ func publisherWords(r *papyra.PublisherReport) string {
 		if c.Unconfirmed > 0 {
 			said = append(said, human.Count(c.Unconfirmed)+" of unknown fate")
 		}
+		if c.PayloadReplaced > 0 {
+			said = append(said, human.Count(c.PayloadReplaced)+" with the payload replaced")
+		}
 		parts = append(parts, strings.Join(said, ", "))
 	}
 	return strings.Join(parts, "; ")
