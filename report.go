@@ -51,6 +51,13 @@ type PublisherCategory struct {
 	Buffered    uint64                `json:"buffered"`
 	Unconfirmed uint64                `json:"unconfirmed,omitempty"` // handed over, fate unknown; only in a final report
 	Dropped     map[DropReason]*Drops `json:"dropped,omitempty"`
+	// ConfirmedBy counts, for each group of sinks that answers the publisher, the
+	// records for which it has answered. UnheardBy counts those of which the publisher
+	// had to let go without an answer of that group, with their new ranges as Dropped
+	// has them. For the stores of other groups the two mean nothing; Confirmed counts
+	// these records too.
+	ConfirmedBy map[string]uint64 `json:"confirmed_by,omitempty"`
+	UnheardBy   map[string]*Drops `json:"unheard_by,omitempty"`
 }
 
 // SinkReport is what a sink says of itself, in its own store.
