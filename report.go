@@ -86,6 +86,12 @@ type SinkReport struct {
 	DroppedLines uint64 `json:"dropped_lines"`
 	// LostMessages were thrown away by the NATS client before they were read.
 	LostMessages uint64 `json:"lost_messages"`
+	// Answered are the messages whose publishers were told that their records are stored,
+	// AnsweredEarly those of them that waited for the store too long and were told before,
+	// AnswersRefused the answers that the broker refused.
+	Answered       uint64 `json:"answered,omitempty"`
+	AnsweredEarly  uint64 `json:"answered_early,omitempty"`
+	AnswersRefused uint64 `json:"answers_refused,omitempty"`
 	// Unread were left when the sink's time to stop was over: it had received them
 	// and not read them. LostMessages counts them too.
 	Unread uint64 `json:"unread,omitempty"`
