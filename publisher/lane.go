@@ -28,7 +28,7 @@ type lane struct {
 
 	// What waits for the answers of sinks; see waiting.go.
 	waiting     chunkRing // by the time of handing over
-	packed      chunkRing // the same, older than answers take
+	packed      chunkRing // the same, of which only groups that are away are missing
 	expect      expectation
 	confirmedBy [maxGroups]uint64  // records that each group has answered for
 	unheardBy   [maxGroups]dropLog // records that were given up without its answer

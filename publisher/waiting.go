@@ -13,8 +13,8 @@ import (
 //	             │  ▲
 //	             │  └──── sent again ◄─ front of the lane ◄─┐
 //	             ▼                                          │ for a group that
-//	           packed (older than answers take; small       │ answers again, or
-//	             │     chunks are joined)  ─────────────────┘ as a probe
+//	           packed (only groups that are away            │ answers again, or
+//	             │     are missing; small ones are joined) ─┘ as a probe
 //	             │
 //	             └─ a record needs the place, or Close ──► confirmed, and named as
 //	                                                       unheard by who is missing
@@ -252,16 +252,16 @@ func (l *lane) takeDue(i int, before time.Time, n int) (messages []uint64, taken
 	return messages, taken
 }
 
-// packOld moves what was handed over before a time, and waits only for groups that are
-// away, to the packed chunks. Small chunks become one, because each takes the memory of
-// a full one. It moves at most a bite in one call, and reports whether there may be
-// more.
-func (l *lane) packOld(away groupSet, before time.Time) (more bool) {
+// packCopies moves what waits only for groups that are away to the packed chunks: what
+// another group has, and what was handed over before a time. Small chunks become one,
+// because each takes the memory of a full one. It moves at most a bite in one call, and
+// reports whether there may be more.
+func (l *lane) packCopies(away groupSet, before time.Time) (more bool) {
 	l.lock()
 	defer l.mu.Unlock()
 	for range bite {
 		c := l.waiting.head
-		if c == nil || !c.sent.Before(before) || l.expect.missing(c)&^away != 0 {
+		if c == nil || c.heard == 0 && !c.sent.Before(before) || l.expect.missing(c)&^away != 0 {
 			return false
 		}
 		l.leave(c)
