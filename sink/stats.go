@@ -38,6 +38,15 @@ type Stats struct {
 	// ready then, and subscribes again until the server takes it.
 	RefusedSubscriptions uint64
 
+	// Answered counts the messages whose publishers were told that their records are
+	// stored, or rejected and counted. AnsweredEarly of these waited for the store for so
+	// long that they were told before: what of them is not stored when the sink is killed
+	// is lost. AnswersRefused counts how often the server refused an answer for the
+	// sink's permissions; it then answers nobody until there is another connection.
+	Answered       uint64
+	AnsweredEarly  uint64
+	AnswersRefused uint64
+
 	// ServiceErrors counts failures to announce the sink or to look for the others
 	// of its group. They cost no record.
 	ServiceErrors uint64
@@ -99,6 +108,7 @@ func (s *Sink) Stats() Stats {
 	s.health.fillStats(&st)
 	s.buffer.fillStats(&st)
 	st.RefusedSubscriptions = s.refusedSubscriptions()
+	s.answers.fillStats(&st)
 	st.ServiceErrors = s.service.failures.Load()
 	st.Files = s.events.latestCounts()
 	st.Acts = s.acts.snapshot()
