@@ -158,7 +158,7 @@ func TestAnswersAreThoseOfStoredMessages(t *testing.T) {
 				}
 			},
 		})
-		for i := 0; i < 1000; i++ {
+		for range 1000 {
 			if lines, _ := s.buffer.pending(); lines == 0 {
 				break
 			}
