@@ -22,7 +22,7 @@ const (
 	earlyStep = 25 * time.Millisecond
 	// answerWrite bounds how long a server that does not read can hold up whoever
 	// writes to it: the answers, and what the client itself has to say.
-	answerWrite = time.Second
+	answerWrite = 2 * time.Second
 	// hiddenPrefix begins the reply subjects of messages that come from another account
 	// through a service: they show neither the run nor the number.
 	hiddenPrefix = "_R_."
@@ -97,7 +97,6 @@ func (a *answers) run(stop <-chan struct{}) {
 			timer.Reset(max(next, earlyStep))
 		}
 	}
-	a.sendSettled() // what was stored since
 }
 
 // sendSettled answers what is to be answered now. It returns how long it is until

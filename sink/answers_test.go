@@ -3,7 +3,11 @@ package sink_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
+	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,10 +31,15 @@ type asker struct {
 	answers []papyra.HeardAnswer
 }
 
-// newAsker connects; everything that comes below the subjects of answers is read.
 func newAsker(t *testing.T, url string) *asker {
 	t.Helper()
-	a := &asker{t: t, nc: dial(t, url), run: newRun(t, "orders", runA), heard: map[uint64]int{}}
+	return newAskerOn(t, dial(t, url))
+}
+
+// newAskerOn uses a connection; everything that comes below the subjects of answers is read.
+func newAskerOn(t *testing.T, nc *nats.Conn) *asker {
+	t.Helper()
+	a := &asker{t: t, nc: nc, run: newRun(t, "orders", runA), heard: map[uint64]int{}}
 	if _, err := a.nc.Subscribe(papyra.SubjectAllHeard, func(m *nats.Msg) {
 		answer, err := papyra.ParseHeardAnswer(m.Data)
 		_, _, n, subjectErr := papyra.ParseHeardSubject(m.Subject)
@@ -276,6 +285,116 @@ func TestStoppingSinkAnswersWhatItStores(t *testing.T) {
 	a.await(1, 2, 3)
 	if st := w.Stats(); st.Answered != 3 || st.AnsweredEarly != 0 {
 		t.Errorf("%d answered, %d early", st.Answered, st.AnsweredEarly)
+	}
+}
+
+// A server with an older configuration does not let a sink answer: it stores as before,
+// says so once, and tries again on its next connection.
+func TestSinkThatMayNotAnswer(t *testing.T) {
+	mayNotAnswer := strings.ReplaceAll(maySubscribe, `publish: { allow: [">"] }`, `publish: { deny: ["papyra.v1.heard.>", "_R_.>"] }`)
+	srv := newLimitedServer(t, mayNotAnswer)
+	var log syncBuffer
+	store := &fakeStore{}
+	c := srv.sinkConfig()
+	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	w := runSink(t, c, store)
+	a := newAskerOn(t, srv.publisher())
+	for i := range 20 {
+		a.send(1)
+		eventually(t, "it is stored", func() bool { return w.Stats().Stored == uint64(i+1) })
+		eventually(t, "the first answer is refused", func() bool { return w.Stats().AnswersRefused > 0 })
+	}
+	refused := w.Stats().AnswersRefused
+	if refused > 1 {
+		t.Errorf("it has tried %d times on one connection", refused)
+	}
+	if notes := w.Notes(); len(notes) != 1 || !strings.Contains(notes[0], "papyra.v1.heard.>") {
+		t.Errorf("it notes %q", notes)
+	}
+	if err := w.Ready(); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+	srv.restart(mayNotAnswer)
+	eventually(t, "the sink is back", func() bool { return w.Ready() == nil })
+	a = newAskerOn(t, srv.publisher())
+	a.send(1)
+	eventually(t, "it tries once more", func() bool { return w.Stats().AnswersRefused == refused+1 })
+	srv.restart(maySubscribe)
+	eventually(t, "the sink is back", func() bool { return w.Ready() == nil && w.Notes() == nil })
+	a = newAskerOn(t, srv.publisher())
+	a.await(a.send(1))
+	if n := strings.Count(log.String(), "answer publishers"); n != 1 {
+		t.Errorf("it has said so %d times:\n%s", n, log.String())
+	}
+}
+
+// smallDialer makes connections that hold little of what is written.
+type smallDialer struct{}
+
+func (smallDialer) Dial(network, address string) (net.Conn, error) {
+	c, err := net.Dial(network, address)
+	if err == nil {
+		err = c.(*net.TCPConn).SetWriteBuffer(4096)
+	}
+	return c, err
+}
+
+// A server that does not read holds up no record.
+func TestServerThatDoesNotReadHoldsUpNothing(t *testing.T) {
+	b := startBroker(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	deaf := make(chan struct{})
+	go func() { // it passes on what the server says, and from a moment on nothing to it
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			to, err := net.Dial("tcp", strings.TrimPrefix(b.URL(), "nats://"))
+			if err != nil {
+				c.Close()
+				return
+			}
+			_ = c.(*net.TCPConn).SetReadBuffer(4096)
+			go func() { _, _ = io.Copy(c, to); c.Close() }()
+			go func() {
+				defer to.Close()
+				buf := make([]byte, 4096)
+				for {
+					n, err := c.Read(buf)
+					if err != nil {
+						return
+					}
+					if _, err := to.Write(buf[:n]); err != nil {
+						return
+					}
+					select {
+					case <-deaf:
+						<-t.Context().Done()
+						return
+					default:
+					}
+				}
+			}()
+		}
+	}()
+	store := &fakeStore{}
+	w := runSink(t, sink.Config{URL: l.Addr().String(), NATS: []nats.Option{nats.SetCustomDialer(smallDialer{})}}, store)
+	a := newAsker(t, b.URL())
+	close(deaf)
+	const messages = 10_000
+	for range messages {
+		a.n += 2 // so that the answers do not join
+		a.sendData("orders", papyra.HeardSubject("orders", runA, a.n), []byte(plainEvent("orders", 1)))
+	}
+	flush(t, a.nc)
+	eventually(t, "everything is stored", func() bool { return w.Stats().Stored == messages })
+	if st := w.Stats(); st.Answered == messages {
+		t.Error("the server has read all answers: it held up nobody")
 	}
 }
 

@@ -72,7 +72,6 @@ func (q *backlog) takeOldest() *block {
 
 // reuseBlock takes an empty block back.
 func (q *backlog) reuseBlock(b *block) {
-	b.forgetHeard()
 	if len(q.free) < freeBlocks {
 		q.free = append(q.free, b)
 	}

@@ -1,6 +1,10 @@
 package sink
 
-import "github.com/papyra/papyra"
+import (
+	"fmt"
+
+	"github.com/papyra/papyra"
+)
 
 // Stats are a sink's numbers since its start. At every moment
 //
@@ -119,3 +123,12 @@ func (s *Sink) Stats() Stats {
 // otherwise an error that tells a person why not. It is quick: it asks neither
 // the store nor the server.
 func (s *Sink) Ready() error { return s.health.notReady() }
+
+// Notes returns, in a sentence each, what an operator should know of a sink that is
+// ready. It is as quick as Ready.
+func (s *Sink) Notes() []string {
+	if err := s.answers.refused.Load(); err != nil {
+		return []string{fmt.Sprintf("the NATS server does not let this sink answer publishers (%v): allow this login to publish %s", *err, papyra.SubjectAllHeard)}
+	}
+	return nil
+}
