@@ -70,7 +70,7 @@ func describe(text string, examples []string, codes ...exit) string {
 	for _, e := range examples {
 		b.WriteString("   " + e + "\n")
 	}
-	b.WriteString("\nExit codes (if several apply: the first of 64, 78, 69, 4, 3, 5, 2, 1):\n")
+	b.WriteString("\nExit codes (if several apply: the first of 64, 78, 77, 69, 4, 3, 5, 2, 1):\n")
 	for _, every := range []exit{
 		{"64", "wrong usage"},
 		{"69", "the backend cannot be reached"},
