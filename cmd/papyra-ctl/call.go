@@ -221,6 +221,8 @@ func conditionName(code int) string {
 		return "usage"
 	case cli.CodeUnavailable:
 		return "unavailable"
+	case cli.CodeDenied:
+		return "denied"
 	case cli.CodeConfig:
 		return "config"
 	case 128 + int(syscall.SIGINT), 128 + int(syscall.SIGTERM), 128 + int(syscall.SIGHUP):

@@ -50,6 +50,7 @@ func (t *tool) app() *urfave.App {
 			t.acceptStartCommand(),
 			t.startupCheckCommand(),
 			t.doctorCommand(),
+			t.checkCommand(),
 			t.completionCommand(),
 		},
 	}
@@ -70,7 +71,7 @@ func describe(text string, examples []string, codes ...exit) string {
 	for _, e := range examples {
 		b.WriteString("   " + e + "\n")
 	}
-	b.WriteString("\nExit codes (if several apply: the first of 64, 78, 69, 4, 3, 5, 2, 1):\n")
+	b.WriteString("\nExit codes (if several apply: the first of 64, 78, 77, 69, 4, 3, 5, 2, 1):\n")
 	for _, every := range []exit{
 		{"64", "wrong usage"},
 		{"69", "the backend cannot be reached"},
