@@ -293,6 +293,9 @@ func (w *writer) finish(ctx context.Context) error {
 	if cause == nil {
 		cause = w.health.lastAppendErr()
 	}
+	if cause == nil {
+		cause = context.Cause(ctx)
+	}
 
 	left := w.abandon()
 
