@@ -82,6 +82,14 @@ func stateOf(rec *papyra.Record) (st state, ok bool) {
 				}
 			}
 		}
+		for category, c := range p.Categories {
+			for group, d := range c.UnheardBy {
+				if d != nil && d.N > 0 {
+					counts = append(counts, fmt.Sprintf("%q by %q %d", category, group, d.N))
+					st.names = st.names || len(d.Ranges) > 0
+				}
+			}
+		}
 		slices.Sort(counts)
 		st.counts, st.names = strings.Join(counts, ","), st.names || len(p.Outages) > 0
 	case papyra.ReportSink:
