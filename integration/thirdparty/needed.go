@@ -82,12 +82,9 @@ func stateOf(rec *papyra.Record) (st state, ok bool) {
 				}
 			}
 		}
-		for category, c := range p.Categories {
-			for group, d := range c.UnheardBy {
-				if d != nil && d.N > 0 {
-					counts = append(counts, fmt.Sprintf("%q by %q %d", category, group, d.N))
-					st.names = st.names || len(d.Ranges) > 0
-				}
+		for _, c := range p.Categories {
+			for _, d := range c.UnheardBy {
+				st.names = st.names || d != nil && len(d.Ranges) > 0
 			}
 		}
 		slices.Sort(counts)

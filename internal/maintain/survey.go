@@ -47,16 +47,13 @@ type surveyedRun struct {
 // troubles are the counts of a report that only ever grow.
 type troubles struct {
 	Categories map[string]struct {
-		Dropped   map[string]troubleCount `json:"dropped"`
-		UnheardBy map[string]troubleCount `json:"unheard_by"`
+		Dropped map[string]struct {
+			N uint64 `json:"n"`
+		} `json:"dropped"`
 	} `json:"categories"`
 	Peers        []json.RawMessage `json:"peers"`
 	LostMessages uint64            `json:"lost_messages"`
 	Disconnects  uint64            `json:"disconnects"`
-}
-
-type troubleCount struct {
-	N uint64 `json:"n"`
 }
 
 // isRunReport reports whether rec is a report that says how a run goes.
@@ -136,12 +133,6 @@ func (t *troubles) fingerprint() [sha256.Size]byte {
 		for _, reason := range slices.Sorted(maps.Keys(dropped)) {
 			if n := dropped[reason].N; n > 0 {
 				text = fmt.Appendf(text, " %q %q %d", category, reason, n)
-			}
-		}
-		unheard := t.Categories[category].UnheardBy
-		for _, group := range slices.Sorted(maps.Keys(unheard)) {
-			if n := unheard[group].N; n > 0 {
-				text = fmt.Appendf(text, " %q by %q %d", category, group, n)
 			}
 		}
 	}

@@ -67,6 +67,14 @@ func TestUnheardByIsAReasonOfTheGroup(t *testing.T) {
 			},
 			want: account.Counts{Accepted: 9, Stored: 5, Dropped: m{"unheard_by": 3}, Unnamed: 3, Missing: 1},
 		}, {
+			name: "counted only, and let go of long after it was taken", stores: 1,
+			write: func(w *world) {
+				w.events(0, p, 4, 9)
+				w.published(0, p, 1, late, false, unheard(papyra.PublisherCategory{Accepted: 5}, map[string]*papyra.Drops{"archive": {N: 1}}))
+				w.published(0, p, 2, late, true, unheard(papyra.PublisherCategory{Accepted: 9}, map[string]*papyra.Drops{"archive": {N: 3}}))
+			},
+			want: account.Counts{Accepted: 9, Stored: 6, Dropped: m{"unheard_by": 3}, Unnamed: 3},
+		}, {
 			name: "a reason of a sink says more", stores: 1,
 			write: func(w *world) {
 				w.events(0, p, 1, 5)
