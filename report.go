@@ -130,6 +130,9 @@ type SinkDrops struct {
 	// Others are the lowest and the highest of the numbers that N counts and
 	// Ranges do not name.
 	Others Range `json:"others,omitzero"`
+	// Group is the one that did not answer, of reason unheard_by, which only carried
+	// reports have; for the stores of other groups the drop means nothing.
+	Group string `json:"group,omitempty"`
 }
 
 // The acts of a RemovalReport.
