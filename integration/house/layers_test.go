@@ -62,6 +62,7 @@ var layers = []struct {
 	{"publisher", []string{".", "internal/throttle", "internal/natswire", "nats.go"}},
 	{"sink", []string{".", "internal/throttle", "internal/natswire", "internal/human", "internal/version", "internal/redact", "nats.go"}},
 	{"sink/broker", []string{".", "internal/throttle", "nats.go", "nats-server"}},
+	{"sink/admin", []string{".", "sink", "internal/escape", "internal/natswire", "internal/redact", "internal/version", "nats.go"}},
 	{"sink/metrics", []string{".", "sink", "internal/terminal"}},
 
 	// What is put together.

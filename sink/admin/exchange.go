@@ -19,7 +19,7 @@ const (
 	silence = 10 * time.Second
 	// askAgainFor is how long who asked for an act tries to hear of it again, when the
 	// answers stay away.
-	askAgainFor = 30 * time.Second
+	askAgainFor = 15 * time.Second
 	askPause    = 500 * time.Millisecond
 	// queuedFrames is the room for frames that nobody has looked at yet.
 	queuedFrames = 64
@@ -133,6 +133,9 @@ func (a *asking) do(ctx context.Context) (body []byte, err error) {
 	var again time.Time
 	for {
 		body, err = a.talk(ctx)
+		if a.accepted && errors.Is(err, errNotOffered) {
+			err = fmt.Errorf("%w: nobody listens any more", ErrSilent)
+		}
 		if !a.act || !a.accepted || !mayAskAgain(err) {
 			return body, err
 		}

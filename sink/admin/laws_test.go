@@ -54,7 +54,11 @@ func (d *directDoor) open(context.Context, string) (exchange, error) {
 
 func (x *directExchange) send(q *request) error {
 	raw, err := json.Marshal(q)
-	x.server.handle(raw, x.from)
+	var sent request
+	if err == nil {
+		err = json.Unmarshal(raw, &sent)
+	}
+	x.server.handle(&sent, x.from)
 	return err
 }
 

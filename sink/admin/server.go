@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -58,6 +59,10 @@ type Server struct {
 
 	running sync.WaitGroup // jobs
 
+	loading sync.Mutex             // taken before mu
+	gone    map[string]*job        // acts of earlier processes, by id; nil before they are read
+	damage  map[papyra.Class]int64 // as the store was told last
+
 	mu      sync.Mutex
 	ctx     context.Context // of the jobs; nil before Serve
 	sink    worker          // nil while nothing may begin
@@ -83,15 +88,8 @@ func NewServer(store papyra.Store, c Config) *Server {
 func (s *Server) Serve(ctx context.Context, w *sink.Sink) { s.serve(ctx, w) }
 
 func (s *Server) serve(ctx context.Context, w worker) {
-	gone, err := s.requestedActs(ctx)
-	if err != nil && ctx.Err() == nil {
-		s.log.Warn("the acts that were asked for before cannot all be read: one of them that is asked for again would run again", "error", err)
-	}
 	jobs, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	s.mu.Lock()
-	for _, j := range gone {
-		s.acts.addJob(j)
-	}
 	s.ctx, s.sink = jobs, w
 	s.mu.Unlock()
 	closeSocket := s.serveSocket()
@@ -115,6 +113,7 @@ type asker struct {
 	// for concurrent use.
 	send func(frame []byte)
 	room int           // largest frame that send takes
+	verb string        // the only one that may be asked for; "" is any
 	gone chan struct{} // closed when nobody is there any more; nil where that is not known
 }
 
@@ -129,9 +128,8 @@ func (a *asker) isGone() bool {
 }
 
 // handle takes one request. It never waits for work.
-func (s *Server) handle(raw []byte, from *asker) {
-	var q request
-	if len(raw) > maxRequest || json.Unmarshal(raw, &q) != nil || !checkID(q.Job) {
+func (s *Server) handle(q *request, from *asker) {
+	if !checkID(q.Job) || q.Op == opStart && from.verb != "" && q.Verb != from.verb {
 		refuse(from, s.id, "", fmt.Errorf("%w: this is no request", papyra.ErrUsage))
 		return
 	}
@@ -142,13 +140,13 @@ func (s *Server) handle(raw []byte, from *asker) {
 		return
 	}
 	if q.Op != opStart {
-		s.steer(&q, from)
+		s.steer(q, from)
 		return
 	}
 	if from.proven == "" {
 		from.by = clip(q.By, maxText)
 	}
-	j, news, err := s.admit(&q, from)
+	j, news, err := s.admit(q, from)
 	switch {
 	case err != nil:
 		refuse(from, s.id, q.Job, err)
@@ -225,6 +223,8 @@ func (s *Server) steer(q *request, from *asker) {
 	switch {
 	case j == nil:
 		refuse(from, s.id, q.Job, ErrGone)
+	case from.verb != "" && from.verb != j.verb:
+		refuse(from, s.id, q.Job, fmt.Errorf("%w: the job is one of %s", papyra.ErrDenied, j.verb))
 	case q.Op == opMore:
 		j.renew(q.Credits, q.Answer)
 	case q.Op == opEnd && !j.act:
@@ -263,6 +263,9 @@ func (s *Server) run(j *job) {
 func (s *Server) work(j *job, w worker) ([]byte, error) {
 	ctx := j.ctx
 	if j.act {
+		if gone := s.goneJob(ctx, j.id); gone != nil {
+			return nil, gone.fault.err()
+		}
 		if err := s.announce(ctx, j, w); err != nil {
 			return nil, err
 		}
@@ -295,16 +298,31 @@ func (s *Server) announce(ctx context.Context, j *job, w worker) error {
 	}})
 }
 
-// requestedActs returns the jobs of acts that a store knows of, the oldest first.
-func (s *Server) requestedActs(ctx context.Context) (jobs []*job, err error) {
-	_, err = s.store.Read(ctx, papyra.Query{
-		Kinds: []papyra.Kind{papyra.KindReport}, Systems: []string{papyra.SystemReserved}, Types: []string{papyra.ReportActRequested}, Limit: keptActs,
-	}, func(rec *papyra.Record, _ papyra.Place) error {
-		var r papyra.ActRequested
-		if json.Unmarshal(rec.Payload, &r) == nil && checkID(r.Job) && rec.HasIdentity() {
-			jobs = append(jobs, goneJob(s, &r, rec.Time))
+// goneJob returns the job of an act that an earlier process of the sink had, nil for
+// another id. What the store tells of them is read when it is first asked for: that may
+// take as long as reading the whole store, which an act does too.
+func (s *Server) goneJob(ctx context.Context, id string) *job {
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	if s.gone == nil {
+		gone := map[string]*job{}
+		_, err := s.store.Read(ctx, papyra.Query{
+			Kinds: []papyra.Kind{papyra.KindReport}, Systems: []string{papyra.SystemReserved}, Types: []string{papyra.ReportActRequested},
+			Limit: 2 * keptActs,
+		}, func(rec *papyra.Record, _ papyra.Place) error {
+			var r papyra.ActRequested
+			if json.Unmarshal(rec.Payload, &r) == nil && checkID(r.Job) && rec.HasIdentity() {
+				gone[r.Job] = goneJob(s, &r, rec.Time)
+			}
+			return nil
+		})
+		switch {
+		case ctx.Err() != nil:
+			return nil // whoever asks ends too
+		case err != nil && !errors.Is(err, papyra.ErrNotFound):
+			s.log.Warn("the acts that were asked for before cannot all be read: one of them that is asked for again would run again", "error", err)
 		}
-		return nil
-	})
-	return jobs, err
+		s.gone = gone
+	}
+	return s.gone[id]
 }

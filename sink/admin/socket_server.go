@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -166,6 +167,11 @@ func (s *socketServer) serve(c net.Conn) {
 		if err != nil {
 			return
 		}
-		s.handle(raw, from)
+		var q request
+		if json.Unmarshal(raw, &q) != nil {
+			refuse(from, s.id, "", fmt.Errorf("%w: this is no request", papyra.ErrUsage))
+			return
+		}
+		s.handle(&q, from)
 	}
 }

@@ -28,6 +28,15 @@ type Store struct {
 	health  *Health
 	through bool // a door of this host: paths are those of who asks
 	closed  atomic.Bool
+	problem atomic.Pointer[error] // the last error of what was asked for
+}
+
+// lastProblem returns the last error of what was asked for, nil without any.
+func (s *Store) lastProblem() error {
+	if err := s.problem.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // openThrough asks a sink how it is and returns its store. verb is as which records are
@@ -85,11 +94,20 @@ func (s *Store) ask(ctx context.Context, a *asking, verb string, args any) ([]by
 	}
 	a.door, a.verb, a.by, a.args = s.door, verb, s.by, raw
 	body, err := a.do(ctx)
+	if verb != VerbHealth && errors.Is(err, errNotOffered) {
+		// A sink that has gone since it was found is no refusal.
+		if _, herr := s.askHealth(ctx, &healthArgs{}); herr != nil {
+			err = fmt.Errorf("%s: %w", s.url, ErrSilent)
+		}
+	}
 	switch {
 	case err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled):
 		err = context.Cause(ctx)
 	case errors.Is(err, ErrSilent) || errors.Is(err, ErrGone) || errors.Is(err, errClosedDoor):
 		err = fmt.Errorf("%w: %w", err, papyra.ErrIncomplete)
+	}
+	if err != nil && !errors.Is(err, errEnough) {
+		s.problem.Store(&err)
 	}
 	return body, err
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,7 +50,36 @@ func (w *work) scan(ctx context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return orNil(w.sink.Maintainer().Scan(ctx, papyra.ScanOptions{Full: a.Full, MaxListed: a.MaxListed, Now: a.Now, Progress: w.job.progress}))
+	r, err := w.sink.Maintainer().Scan(ctx, papyra.ScanOptions{Full: a.Full, MaxListed: a.MaxListed, Now: a.Now, Progress: w.job.progress})
+	if err == nil {
+		w.noteDamage(ctx, r)
+	}
+	return orNil(r, err)
+}
+
+// maxReported bounds the places that a CorruptionDetected names.
+const maxReported = 16
+
+// noteDamage writes into the store that a scan found damage, unless the last one found
+// as much.
+func (w *work) noteDamage(ctx context.Context, r *papyra.ScanReport) {
+	w.loading.Lock()
+	defer w.loading.Unlock()
+	if maps.Equal(w.damage, r.AnomalyCounts) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, announceWithin)
+	defer cancel()
+	if !r.Clean() {
+		err := w.sink.Announce(ctx, &papyra.Report{Name: papyra.ReportCorruptionDetected, Payload: papyra.CorruptionDetected{
+			Counts: r.AnomalyCounts, First: r.Anomalies[:min(len(r.Anomalies), maxReported)],
+		}})
+		if err != nil {
+			w.log.Warn("the damage that a scan found cannot be written down in the store", "error", err)
+			return
+		}
+	}
+	w.damage = r.AnomalyCounts
 }
 
 func (w *work) recover(ctx context.Context) (any, error) {
@@ -300,8 +330,12 @@ func (w *work) namedJob() (*job, error) {
 		return nil, err
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if j := w.findJob(a.Job); j != nil && j != w.job {
+	j := w.findJob(a.Job)
+	w.mu.Unlock()
+	if j == nil {
+		j = w.goneJob(w.job.ctx, a.Job)
+	}
+	if j != nil && j != w.job {
 		return j, nil
 	}
 	return nil, fmt.Errorf("the sink knows no job %q: %w", clip(a.Job, 64), papyra.ErrNotFound)
