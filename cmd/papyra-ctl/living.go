@@ -11,6 +11,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/cmd/internal/natsflags"
 	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/internal/redact"
 	"github.com/papyra/papyra/sink/admin"
@@ -47,7 +48,7 @@ func withSinks(flags []urfave.Flag) []urfave.Flag {
 	flags = append(flags,
 		&urfave.StringFlag{Name: "instance", Category: category, Usage: "ask only the sink of this `NAME`"},
 		&urfave.StringSliceFlag{Name: "expect", Category: category, Usage: "a sink of this `NAME` ought to be there; may be given more than once"})
-	return append(flags, cli.NATSFlags()...)
+	return append(flags, natsflags.Flags()...)
 }
 
 // asksSinks reports whether running sinks are to be asked. The command line wins over
@@ -88,7 +89,7 @@ func (c *call) readingVerb() string {
 
 // findSinks connects and returns the stores of the sinks that ought to be there.
 func (c *call) findSinks() ([]papyra.Store, error) {
-	n, err := cli.NATSOptions(c.flags)
+	n, err := natsflags.Read(c.flags)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/cmd/internal/natsflags"
 	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/admin"
@@ -24,7 +25,7 @@ type settings struct {
 	backend   sink.Backend
 	embedded  bool
 	broker    broker.Config
-	nats      cli.NATS
+	nats      natsflags.NATS
 	unused    bool // NATS logins are given and nothing uses them
 	retention papyra.Retention
 	level     slog.Level

@@ -20,7 +20,7 @@ const (
 	CodeIncomplete  = 5  // a part could not be read: what is said is a lower bound
 	CodeUsage       = 64 // wrong usage
 	CodeUnavailable = 69 // broker or backend not reachable
-	CodeDenied      = 77 // the broker or a sink does not allow it to this login
+	CodeDenied      = 77 // the broker or the socket does not allow it to this login
 	CodeConfig      = 78 // wrong configuration
 )
 
@@ -104,7 +104,10 @@ func codeOf(err error) (code int, known bool) {
 		{nats.ErrNoServers, CodeUnavailable},
 		{nats.ErrTimeout, CodeUnavailable},
 		{nats.ErrNoResponders, CodeUnavailable},
-		{nats.ErrAuthorization, CodeUnavailable},
+		{nats.ErrAuthorization, CodeDenied},
+		{nats.ErrAuthExpired, CodeDenied},
+		{nats.ErrAuthRevoked, CodeDenied},
+		{nats.ErrPermissionViolation, CodeDenied},
 		{context.DeadlineExceeded, CodeUnavailable},
 		{papyra.ErrBusy, CodeBusy},
 		{papyra.ErrNotFound, CodeFailed},
