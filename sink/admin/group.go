@@ -146,7 +146,7 @@ func (s *finding) run(ctx context.Context) error {
 		return fmt.Errorf("%w: look for the sinks: %w", papyra.ErrUnavailable, err)
 	}
 	least, most := time.After(findAtLeast), time.After(findAtMost)
-	early := false // the shortest time is over
+	early := s.want.Instance != "" // nobody else may have to be waited for
 	for {
 		if err := s.fleet.refusal(subject, inbox); err != nil {
 			s.waitForHealths()

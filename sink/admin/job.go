@@ -275,11 +275,12 @@ func (j *job) end(result []byte, err error) {
 		}
 		f.Kind, f.Error = frameError, j.fault
 	}
+	// Whoever hears of the end may ask for the next act at once.
+	close(j.ended)
 	if taken {
 		j.sendFrame(f)
 	}
 	j.mu.Unlock()
-	close(j.ended)
 }
 
 // forgetResult gives back the memory of a result.
