@@ -297,6 +297,7 @@ func requestsIn(t *testing.T, path string) (list []papyra.ActRequested) {
 // A whole group is read as one store, is compacted one sink after the other, and has a
 // row for each sink that ought to be there.
 func TestGroupOfSinks(t *testing.T) {
+	t.Parallel()
 	server := natstest.Embedded(t, nil).ClientURL()
 	all := fixture()
 	a := startLiving(t, server, "archive", "a1", all[:20])

@@ -9,13 +9,6 @@ import (
 // beside it.
 func (s *Store) Socket() string { return s.beside("." + s.name + ".sock") }
 
-// Held reports whether somebody, this process included, holds the store. What cannot
-// be asked counts as not held. It takes nothing and makes nothing.
-func (s *Store) Held() bool {
-	held, _, err := testLock(s.disk, s.names.lock())
-	return held && err == nil
-}
-
 // Owns reports whether a user may act for the store as its owner does: the owner
 // of its files, root, and, where there are no files yet, the user of this process.
 func (s *Store) Owns(uid int) bool {

@@ -41,8 +41,9 @@ type exchange interface {
 	close()
 }
 
-// frameQueue takes frames from a door and hands them out. Parts wait for room, which
-// credits bound; signs of life are left out where there is none.
+// frameQueue takes frames from a door and hands them out. Signs of life get half of the
+// room and are left out beyond it; for the others, which credits bound, there is always
+// some.
 type frameQueue struct {
 	frames chan *frame
 	failed chan struct{}
@@ -62,11 +63,7 @@ func (q *frameQueue) deliver(raw []byte) {
 		q.fail(err)
 		return
 	}
-	if f.Kind == frameProgress && f.State != stateApprove {
-		select {
-		case q.frames <- f:
-		default:
-		}
+	if f.Kind == frameProgress && f.State != stateApprove && len(q.frames) > queuedFrames/2 {
 		return
 	}
 	select {

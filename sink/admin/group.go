@@ -74,7 +74,7 @@ const (
 	// has answered: sinks that have just started may not know of each other.
 	findAtLeast = 700 * time.Millisecond
 	// findAtMost is how long those are waited for who do not answer.
-	findAtMost = 3 * time.Second
+	findAtMost = 2 * time.Second
 )
 
 // Find returns the sinks that ought to be there, by instance: those that answer, those
@@ -120,6 +120,7 @@ type finding struct {
 	want    Find
 	groups  []string // of the sinks that answered
 	found   map[string]*Member
+	nobody  bool         // the server says that no sink listens
 	asked   int          // of those whose health is asked for and not known yet
 	healths chan *Member // whose health is known
 }
@@ -152,7 +153,7 @@ func (s *finding) run(ctx context.Context) error {
 			s.waitForHealths()
 			return err
 		}
-		if early && s.asked == 0 && s.complete() {
+		if s.nobody || early && s.asked == 0 && s.complete() {
 			break
 		}
 		select {
@@ -206,6 +207,10 @@ func (s *finding) wants(group, instance string) bool {
 
 // hearPing takes the answer of a sink.
 func (s *finding) hearPing(ctx context.Context, m *nats.Msg) {
+	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
+		s.nobody = true
+		return
+	}
 	var p micro.Ping
 	if len(m.Data) > maxRequest || json.Unmarshal(m.Data, &p) != nil || p.Type != micro.PingResponseType || p.Name != papyra.SinkService {
 		return

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -255,6 +256,9 @@ func (j *job) approve(ctx context.Context, plan any) error {
 // end sends the last frame and keeps what became of the job.
 func (j *job) end(result []byte, err error) {
 	cancelled := j.ctx.Err() != nil
+	if why := context.Cause(j.ctx); err != nil && cancelled && !errors.Is(err, why) {
+		err = fmt.Errorf("%w: %w", why, err)
+	}
 	last, taken := result, true
 	if len(result) > 0 {
 		// A result that nobody takes is not waited for long.

@@ -170,10 +170,9 @@ func (x *socketExchange) close() {
 	<-x.done
 }
 
-// held is a store in files, which one process holds at a time.
-type held interface {
+// reachable is a store in files, beside which its holder listens.
+type reachable interface {
 	papyra.Store
-	Held() bool
 	Socket() string
 	Owns(uid int) bool
 }
@@ -184,8 +183,13 @@ type held interface {
 // user its acts refuse with papyra.ErrDenied; reads then look at the files. Closing
 // the result closes store.
 func ThroughHolder(ctx context.Context, store papyra.Store, verb string) papyra.Store {
-	files, ok := store.(held)
-	if !ok || !files.Held() {
+	files, ok := store.(reachable)
+	if !ok {
+		return store
+	}
+	// Whoever may not look at the lock may see the socket. That of a sink that was
+	// killed refuses.
+	if info, err := os.Lstat(files.Socket()); err != nil || info.Mode()&os.ModeSocket == 0 {
 		return store
 	}
 	d := &socketDoor{path: files.Socket(), owns: files.Owns}
