@@ -33,11 +33,11 @@ answer: then nothing is known about damage. Warnings never change the exit code.
 			exit{"3", "the store does not exist, or stdout failed"},
 			exit{"5", "a part could not be read"},
 		),
-		Flags: []urfave.Flag{
+		Flags: withSinks([]urfave.Flag{
 			backendFlag(true),
 			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_DOCTOR_MODE"}, Value: "scan_only", Usage: "the exit code for damage, `MODE`: ignore (0), scan_only (2) or fail_on_anomaly (1)"},
 			outputFlag(),
-		},
+		}),
 		Action: t.verb("doctor", (*call).doctor),
 	}
 }

@@ -55,7 +55,7 @@ what a compaction with the same flags would keep. Nothing is changed.`+columnHel
 				"papyra-ctl inspect " + name + " --backend " + exampleStore + example,
 				"papyra-ctl inspect " + name + " --backend " + exampleStore + " --output json | jq '.records[]." + member + "'",
 			}, inspectCodes()...),
-		Flags:  slices.Concat([]urfave.Flag{backendFlag(true)}, filterFlags(kind), retentionFlags(), []urfave.Flag{outputFlag()}),
+		Flags:  withSinks(slices.Concat([]urfave.Flag{backendFlag(true)}, filterFlags(kind), retentionFlags(), []urfave.Flag{outputFlag()})),
 		Action: t.verb("inspect "+name, func(c *call) error { return c.inspect(kind) }),
 	}
 }

@@ -59,6 +59,8 @@ func newApp(stderr io.Writer) *urfave.App {
 			&urfave.StringFlag{Name: "http", EnvVars: []string{"PAPYRA_HTTP"}, Category: watch, DefaultText: "none", Usage: "serve /metrics, /livez and /readyz at `ADDRESS`, such as 127.0.0.1:9464; each sink on a host needs its own"},
 			&urfave.StringSliceFlag{Name: "http-host", EnvVars: []string{"PAPYRA_HTTP_HOSTS"}, Category: watch, Usage: "answer requests for this host `NAME` too, beside IP addresses and localhost; may be given more than once (default: any name, and none on loopback)"},
 
+			&urfave.BoolFlag{Name: "trust-request-info", EnvVars: []string{"PAPYRA_TRUST_REQUEST_INFO"}, Category: stop, Usage: "believe the broker's header that says who asks for an act; only where nobody else can send it, as with the accounts in deploy/nats"},
+
 			&urfave.StringFlag{Name: "log-level", EnvVars: []string{"PAPYRA_LOG_LEVEL"}, Value: "info", Category: output, Usage: "`LEVEL`: debug, info, warn, error"},
 			&urfave.StringFlag{Name: "log-format", EnvVars: []string{"PAPYRA_LOG_FORMAT"}, Value: "auto", Category: output, Usage: "`FORMAT`: text, json, or auto (text on a terminal)"},
 		}, embeddedFlags(), cli.RetentionFlags(), natsflags.Flags()),

@@ -64,6 +64,7 @@ var layers = []struct {
 	{"sink/rejects", []string{"."}},
 	{"sink", []string{".", "sink/linecheck", "sink/rejects", "internal/throttle", "internal/natswire", "internal/human", "internal/version", "internal/redact", "nats.go"}},
 	{"sink/broker", []string{".", "internal/throttle", "nats.go", "nats-server"}},
+	{"sink/admin", []string{".", "sink", "internal/escape", "internal/natswire", "internal/redact", "internal/version", "nats.go"}},
 	{"sink/metrics", []string{".", "sink", "internal/terminal"}},
 
 	// What is put together.

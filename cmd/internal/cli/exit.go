@@ -99,6 +99,7 @@ func codeOf(err error) (code int, known bool) {
 	}{
 		{papyra.ErrUsage, CodeUsage},
 		{papyra.ErrConfig, CodeConfig},
+		{papyra.ErrDenied, CodeDenied},
 		{papyra.ErrUnavailable, CodeUnavailable},
 		{nats.ErrNoServers, CodeUnavailable},
 		{nats.ErrTimeout, CodeUnavailable},
