@@ -30,7 +30,9 @@ type buffer struct {
 	aside   aside       // the lines of streams that the store refuses; only the writer changes it
 	reserve reportReserve
 	closed  bool // nothing more goes in
-	account lineCounts
+	// spoolFull says why there is no room: the spool is full too.
+	spoolFull bool
+	account   lineCounts
 }
 
 // blockCounts are the numbers of the block at which the writer is. The writer
@@ -117,7 +119,7 @@ func (b *buffer) countRejected(stream papyra.Stream, bad []rejectedLines) {
 // placeLines copies lines until one does not fit, and drops the rest. The caller
 // holds the lock.
 func (b *buffer) placeLines(stream papyra.Stream, good []acceptedLine) {
-	reason := papyra.DropSinkFull
+	reason := b.fullReason()
 	room := b.limit - b.pendingSize()
 	if b.closed {
 		reason, room = papyra.DropSinkStopped, 0
@@ -276,7 +278,7 @@ func (b *buffer) messages() uint64 {
 func (b *buffer) droppedFull() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.account.dropped[papyra.DropSinkFull]
+	return b.account.dropped[papyra.DropSinkFull] + b.account.dropped[papyra.DropSpoolFull]
 }
 
 // holdsReports reports whether a report of the sink still waits for the store.

@@ -58,9 +58,11 @@ var layers = []struct {
 	{"sink/inspect", []string{".", "internal/unended", "sink/account", "internal/selection", "internal/judge", "internal/human", "internal/redact"}},
 	{"sink/doctor", []string{".", "internal/unended", "internal/human", "internal/redact"}},
 
+	{"sink/spool", []string{".", "internal/fileset", "internal/fileset/disk", "internal/escape", "internal/human", "internal/throttle"}},
+
 	{"internal/natswire", []string{"nats.go"}},
 	{"publisher", []string{".", "internal/throttle", "internal/natswire", "nats.go"}},
-	{"sink", []string{".", "internal/throttle", "internal/natswire", "internal/human", "internal/version", "internal/redact", "nats.go"}},
+	{"sink", []string{".", "sink/spool", "internal/throttle", "internal/natswire", "internal/human", "internal/version", "internal/redact", "nats.go"}},
 	{"sink/broker", []string{".", "internal/throttle", "nats.go", "nats-server"}},
 	{"sink/metrics", []string{".", "sink", "internal/terminal"}},
 
@@ -160,7 +162,7 @@ func TestStoresDoNotLinkNATS(t *testing.T) {
 	for _, p := range listPackages(t) {
 		room := roomOf(p.ImportPath)
 		free := false
-		for _, pattern := range []string{".", "internal/...", "sink/backend/...", "sink/account", "sink/transfer", "sink/inspect", "sink/doctor"} {
+		for _, pattern := range []string{".", "internal/...", "sink/backend/...", "sink/account", "sink/transfer", "sink/inspect", "sink/doctor", "sink/spool"} {
 			free = free || isIn(room, pattern)
 		}
 		tests := isIn(room, "sink/backend/backendtest")

@@ -35,6 +35,8 @@ type book struct {
 	recoveries []recovery // that moved damaged lines; only with Options.Gaps
 	loose      map[noteID]looseDrops
 
+	spools map[string]*spoolFacts // by the id of the spool: what was said of it last
+
 	accepted int64 // the time of the newest StartAccepted, in microseconds; MinInt64 for none
 
 	records, unsealed, unknown, unreadable uint64
@@ -89,7 +91,10 @@ type series struct {
 	unverified *numset.Set // those of rewritten that are not in stored, after settle
 	reach
 	drops map[papyra.DropReason]*drops
-	quiet *[len(publisherReasons)]uint64 // up to these numbers a report knew of no drop; nil for none
+	// spooled are those that wait in spools; nil for none. It is filled when the books
+	// are joined.
+	spooled *spooled
+	quiet   *[len(publisherReasons)]uint64 // up to these numbers a report knew of no drop; nil for none
 }
 
 // reach is how far the numbers of a series are known to go; 0 where nothing is
@@ -470,6 +475,7 @@ func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 		s.addMark(sinkMark{rec.Time, p.LostMessages, p.Disconnects})
 	}
 	b.sinkDrops(rec, p.Dropped)
+	b.noteSpool(rec, p)
 }
 
 // sinkDrops enters what a report names as dropped: of a sink, or of a rotation
