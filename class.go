@@ -48,6 +48,7 @@ const (
 	DropSinkRejected DropReason = "sink_rejected" // the line of a known run failed the checks
 
 	DropUnheardBy DropReason = "unheard_by" // the group did not answer before the publisher had to let go of it; other groups may have it
+	DropSpoolFull DropReason = "spool_full" // the backend took nothing, and the sink's spool and buffer were full
 )
 
 // RejectReason says why a sink did not take a line: a [Class] of the line

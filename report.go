@@ -14,6 +14,7 @@ const (
 	ReportRestore             = "RestoreReport"
 	ReportRestorePerformed    = "RestorePerformed"
 	ReportActRequested        = "ActRequested"
+	ReportSpoolBound          = "SpoolBound"
 )
 
 // Range is an unbroken run of sequence numbers, both ends included. JSON shows
@@ -77,8 +78,8 @@ type SinkReport struct {
 	// one, and every five minutes: a reader adds up the reports of a sink's run.
 	Peers    []Peer            `json:"peers,omitempty"`
 	Uptime   float64           `json:"uptime"`
-	Received uint64            `json:"received"` // lines
-	Stored   uint64            `json:"stored"`
+	Received uint64            `json:"received"`           // lines
+	Stored   uint64            `json:"stored"`             // by the store, or by the spool
 	Rejected map[string]uint64 `json:"rejected,omitempty"` // by reason
 	// Dropped is what was dropped since the sink's last report, by reason, with
 	// the run and ranges where they are known: a reader adds the reports of a
@@ -104,6 +105,43 @@ type SinkReport struct {
 	// RolledBack are the times since the sink's start at which it found that the
 	// store had forgotten records, the newest 16.
 	RolledBack []Rollback `json:"rolled_back,omitempty"`
+	// Spool is what waits in the sink's spool at the moment of the report. Of all
+	// reports that name one spool the newest holds. A sink that has no spool, or does
+	// not know yet what is in it, says nothing.
+	Spool *SinkSpool `json:"spool,omitempty"`
+}
+
+// SinkSpool is what waits in the spool of a sink: it has these records, and the store
+// has not yet. Stored counts them.
+type SinkSpool struct {
+	ID      string  `json:"id"` // random, made with the spool
+	Dir     string  `json:"dir"`
+	Records int64   `json:"records"`
+	Bytes   int64   `json:"bytes"`
+	Since   float64 `json:"since,omitempty"` // when the oldest came, in Unix seconds
+	// Waiting names them, at most 512 runs and 2,048 ranges, those of which the most
+	// wait.
+	Waiting []SpooledRun `json:"waiting,omitempty"`
+}
+
+// SpooledRun is what waits of one run and category.
+type SpooledRun struct {
+	System   string  `json:"system"`
+	Category string  `json:"category"`
+	Run      string  `json:"run"`
+	N        uint64  `json:"n"`
+	Ranges   []Range `json:"ranges,omitempty"`
+	// Others are the lowest and the highest of the numbers that N counts and Ranges do
+	// not name.
+	Others Range `json:"others,omitzero"`
+}
+
+// SpoolBound says, in a spool's own file, for which store records wait there. The newest
+// one holds.
+type SpoolBound struct {
+	Spool string `json:"spool"`           // id of the spool
+	Store string `json:"store,omitempty"` // id of the store; empty while it was never reached
+	New   bool   `json:"new,omitempty"`   // no report in the store says its id yet
 }
 
 // Rollback says that a store had forgotten records which it had acknowledged: a

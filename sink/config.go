@@ -77,6 +77,14 @@ type Config struct {
 	// only counted and logged.
 	RejectFile string
 
+	// SpoolDir is the directory in which records wait while the store cannot take them,
+	// at most SpoolBytes of them: package spool says how. Empty: they wait in memory
+	// only. Default of SpoolBytes 4 GB. With SpoolAdopt what waits there for another
+	// store is stored in this one.
+	SpoolDir   string
+	SpoolBytes int64
+	SpoolAdopt bool
+
 	// Retention says what a compaction of the store keeps. The sink itself removes
 	// nothing; at its start it logs where the store may keep less than that.
 	Retention papyra.Retention
@@ -163,6 +171,7 @@ func (c *Config) validate() error {
 	if c.BufferBytes < minBuffer {
 		check(fmt.Errorf("buffer of %d bytes is too small: give at least %d", c.BufferBytes, minBuffer))
 	}
+	check(c.checkSpool())
 	for name, d := range map[string]time.Duration{
 		"time between syncs": c.SyncEvery, "stop timeout": c.StopTimeout,
 		"connect timeout": c.ConnectTimeout, "time between reports": c.ReportEvery,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/spool"
 )
 
 // ErrNotStored is what Run's error wraps when records that the sink had
@@ -24,7 +25,7 @@ var ErrNotStored = errors.New("not every received record is stored")
 //	                   └─► reject file
 //
 // The intake does no I/O; what the store cannot take in time it counts and drops. The writer is the only user of
-// the Appender.
+// the Appender, which is a spool's where there is one.
 type Sink struct {
 	config  Config
 	backend Backend
@@ -44,6 +45,7 @@ type Sink struct {
 	reporter *reporter     // the sink's own reports
 	service  *service      // the announcement of the sink
 
+	spool    atomic.Pointer[spool.Spool] // nil without one, and until Run has opened it
 	ran      atomic.Bool
 	conn     atomic.Pointer[conn]   // nil until Run has connected
 	writer   atomic.Pointer[writer] // nil until Run has opened the store
@@ -124,14 +126,9 @@ func (s *Sink) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	appender, err := s.backend.Appender(ctx)
+	appender, store, err := s.openStore(ctx)
 	if err != nil {
-		return fmt.Errorf("open the store: %w", err)
-	}
-	s.logStoreWarnings(ctx)
-	store, err := findStoreID(ctx, s.backend, s.config.Instance, s.log)
-	if err != nil {
-		return errors.Join(err, appender.Close())
+		return err
 	}
 	s.reporter.store, s.service.store = store, store
 	c, err := connect(ctx, &s.config, s.log, s.buffer, s.health, s.answers)

@@ -24,9 +24,10 @@ Examples:
   papyra-sink --listen 127.0.0.1:4333 --backend json:/var/lib/papyra/records.ndjson
   papyra-sink --server nats://nats:4222 --group archive --instance eu-1 --sync batch
   papyra-sink --server nats://nats:4222 --http 127.0.0.1:9464
+  papyra-sink --backend redis://redis:6379 --spool /var/spool/papyra --spool-max 10GB
   papyra-sink --context prod --category dead_letters --startup-check recover
 
-Exit codes: 0 stopped, everything stored; 1 the startup check found anomalies;
+Exit codes: 0 stopped, everything stored or in the spool; 1 the startup check found anomalies;
 2 anomalies are left after its recovery; 3 the store failed, or records were
 dropped because --stop-timeout was over; 4 somebody else holds the store;
 64 wrong usage; 69 NATS or the backend cannot be reached, or the address of
@@ -45,6 +46,9 @@ func newApp(stderr io.Writer) *urfave.App {
 			&urfave.StringFlag{Name: "backend", Aliases: []string{"b"}, EnvVars: []string{"PAPYRA_BACKEND"}, Value: "json:./papyra-data/records.ndjson", Category: store, Usage: "store `URL`: json:PATH, rotating:PATH, redis://HOST, memory: and others"},
 			&urfave.StringFlag{Name: "sync", EnvVars: []string{"PAPYRA_SYNC"}, Category: store, Usage: "when records are made durable, `MODE`: none, interval (every second), batch (default: interval)"},
 			&urfave.StringFlag{Name: "rejects", EnvVars: []string{"PAPYRA_REJECTS"}, Category: store, Usage: "`FILE` for rejected lines, or none (default: beside the store)"},
+			&urfave.StringFlag{Name: "spool", EnvVars: []string{"PAPYRA_SPOOL"}, DefaultText: "none", Category: store, Usage: "`DIR` in which records wait while the store cannot take them; best on another disk"},
+			&urfave.StringFlag{Name: "spool-max", EnvVars: []string{"PAPYRA_SPOOL_MAX"}, Value: "4GB", Category: store, Usage: "`SIZE` of what may wait in the spool; an eighth is for reports only"},
+			&urfave.BoolFlag{Name: "spool-adopt", EnvVars: []string{"PAPYRA_SPOOL_ADOPT"}, Category: store, Usage: "store here what waits in the spool for another store"},
 			&urfave.StringFlag{Name: "startup-check", EnvVars: []string{"PAPYRA_STARTUP_CHECK"}, Value: "ignore", Category: store, Usage: "what to do with the store before the start, `MODE`: ignore, scan_only, fail_on_anomaly, recover"},
 
 			&urfave.StringFlag{Name: "group", EnvVars: []string{"PAPYRA_GROUP"}, Value: "default", Category: filters, Usage: "`NAME` of the group whose workers share the records"},

@@ -154,6 +154,9 @@ func (s *settings) banner(w *sink.Sink, b *broker.Broker, web *web) []slog.Attr 
 	if sync := s.backend.Traits().Sync; sync != "" {
 		attrs = slices.Insert(attrs, 2, slog.String("sync", sync))
 	}
+	if c.SpoolDir != "" {
+		attrs = append(attrs, slog.String("spool", w.Stats().Spool.String()))
+	}
 	if web != nil {
 		attrs = append(attrs, slog.String("http", web.url()))
 	}
@@ -195,6 +198,10 @@ func numbers(st sink.Stats) []any {
 	}{
 		{"dropped_sink_full", st.Dropped[papyra.DropSinkFull]},
 		{"dropped_sink_stopped", st.Dropped[papyra.DropSinkStopped]},
+		{"dropped_spool_full", st.Dropped[papyra.DropSpoolFull]},
+		{"spool_records", uint64(st.Spool.Records)},
+		{"spool_bytes", uint64(st.Spool.Bytes)},
+		{"drained", st.Spool.Drained},
 		{"refused_streams", uint64(st.RefusedStreams)},
 		{"lost_messages", st.LostMessages},
 		{"rejects_not_kept", st.RejectsNotKept},

@@ -86,12 +86,40 @@ func (s *settings) readSink(c *urfave.Context) error {
 		return fmt.Errorf("%w: --buffer: %w", papyra.ErrUsage, err)
 	}
 	s.sink.BufferBytes = int(size)
+	if err := s.readSpool(c); err != nil {
+		return err
+	}
 	if s.sink.StopTimeout, err = human.ParseDuration(c.String("stop-timeout")); err != nil {
 		return fmt.Errorf("%w: --stop-timeout: %w", papyra.ErrUsage, err)
 	}
 	if s.sink.StopTimeout == 0 || size == 0 {
 		return fmt.Errorf("%w: --buffer and --stop-timeout cannot be 0", papyra.ErrUsage)
 	}
+	return nil
+}
+
+// readSpool reads the flags of the spool.
+func (s *settings) readSpool(c *urfave.Context) error {
+	dir := c.String("spool")
+	if dir == "" {
+		for _, name := range []string{"spool-max", "spool-adopt"} {
+			if c.IsSet(name) && !cli.FromEnvironment(c, name) {
+				return fmt.Errorf("%w: --%s without --spool: name the directory", papyra.ErrUsage, name)
+			}
+		}
+		return nil
+	}
+	if err := human.CheckPath(dir); err != nil {
+		return fmt.Errorf("%w: --spool %q: %w", papyra.ErrConfig, dir, err)
+	}
+	size, err := human.ParseSize(c.String("spool-max"))
+	if err != nil {
+		return fmt.Errorf("%w: --spool-max: %w", papyra.ErrUsage, err)
+	}
+	if size == 0 {
+		return fmt.Errorf("%w: --spool-max cannot be 0", papyra.ErrUsage)
+	}
+	s.sink.SpoolDir, s.sink.SpoolBytes, s.sink.SpoolAdopt = filepath.Clean(dir), size, c.Bool("spool-adopt")
 	return nil
 }
 

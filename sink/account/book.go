@@ -35,6 +35,8 @@ type book struct {
 	recoveries []recovery // that moved damaged lines; only with Options.Gaps
 	loose      map[noteID]looseDrops
 
+	spools map[string]*spoolFacts // by the id of the spool: what was said of it last
+
 	accepted int64 // the time of the newest StartAccepted, in microseconds; MinInt64 for none
 
 	records, unsealed, unknown, unreadable uint64
@@ -92,6 +94,9 @@ type series struct {
 	// unheard is what the sinks of a group did not answer for, by group, until it is
 	// known which group is judged; nil for none.
 	unheard map[string]*drops
+	// spooled are those that wait in spools; nil for none. It is filled when the books
+	// are joined.
+	spooled *spooled
 	quiet   *[len(publisherReasons)]uint64 // up to these numbers a report knew of no drop; nil for none
 }
 
@@ -524,6 +529,7 @@ func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 		s.addMark(sinkMark{rec.Time, p.LostMessages, p.Disconnects})
 	}
 	b.sinkDrops(rec, p.Dropped)
+	b.noteSpool(rec, p)
 }
 
 // sinkDrops enters what a report names as dropped: of a sink, or of a rotation

@@ -47,6 +47,7 @@ type judgedSeries struct {
 func newJudgement(a *Account, l *ledger) *judgement {
 	j := &judgement{a: a, l: l, byKey: map[runKey]*judgedRun{}, notes: []string{}}
 	l.enterRemovals()
+	l.enterSpools()
 	for r := range l.runs {
 		if a.outsideWindow(r) || a.only != "" && r.key.system != a.only {
 			continue
@@ -244,6 +245,7 @@ func (j *judgement) result() *Result {
 	r.Unjudged = j.l.unjudged()
 	r.Doubts, r.DoubtsTotal = j.l.doubts.list()
 	r.Unended = j.l.unended
+	r.Spools = j.l.listSpools()
 	r.Notes = j.allNotes()
 	return r
 }
