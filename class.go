@@ -40,12 +40,14 @@ type DropReason string
 const (
 	DropQueueFull DropReason = "queue_full" // the category's buffer was full
 	DropTooLarge  DropReason = "too_large"  // longer than MaxPublishedLine or than the broker takes
-	DropEncode    DropReason = "encode"     // a value that cannot be written, or nests too deep
+	DropEncode    DropReason = "encode"     // a payload that cannot be encoded, of a record that cannot be kept without it
 	DropClosed    DropReason = "closed"     // still in the buffer, never handed over, when Close's time was up
 
 	DropSinkFull     DropReason = "sink_full"     // the sink's buffer was full while the backend did not keep up
 	DropSinkStopped  DropReason = "sink_stopped"  // still in the sink's buffer when its time to stop was up
 	DropSinkRejected DropReason = "sink_rejected" // the line of a known run failed the checks
+
+	DropUnheardBy DropReason = "unheard_by" // the group did not answer before the publisher had to let go of it; other groups may have it
 )
 
 // RejectReason says why a sink did not take a line: a [Class] of the line

@@ -10,6 +10,10 @@ const (
 	ActorCrashed   = "ActorCrashed"
 )
 
+// PayloadError is the one member of a payload that stands in the place of one that a
+// publisher could not encode. Its value is a text that says why.
+const PayloadError = "payload_error"
+
 // Event is something that happened to an actor.
 //
 // Its payload is any one value, or fields that are passed beside it, which cost

@@ -13,10 +13,15 @@ import (
 const (
 	recordsPrefix = "papyra.v1.records."
 	auditPrefix   = "papyra.v1.audit."
+	heardPrefix   = "papyra.v1.heard."
 	queuePrefix   = "papyra-"
 
 	// SubjectAllRecords is what a sink without filters subscribes to.
 	SubjectAllRecords = recordsPrefix + "*.*"
+
+	// SubjectAllHeard is what a sink publishes to when it answers publishers, for
+	// permissions.
+	SubjectAllHeard = heardPrefix + ">"
 
 	// SinkService is the name of every sink on the NATS services framework.
 	SinkService = "papyra-sink"

@@ -4,14 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/natswire"
 )
 
 // Validation says how thoroughly a sink checks lines.
@@ -145,12 +144,7 @@ func (c *Config) validate() error {
 	}
 	check(papyra.CheckName("group", c.Group))
 	check(papyra.CheckName("instance", c.Instance))
-	for i, server := range c.servers() {
-		// The text of a URL may hold a secret, also in the parser's complaint.
-		if u, err := url.Parse(server); err != nil || u.Host == "" {
-			check(fmt.Errorf("the address of NATS server %d cannot be read: write it like nats://host:4222, with %%XX for special characters of a password", i+1))
-		}
-	}
+	check(natswire.CheckServers(c.servers()))
 	for _, system := range c.Systems {
 		check(papyra.CheckSystem(system))
 		if system == papyra.SystemReserved {
@@ -184,18 +178,8 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// servers returns the addresses in URL, each with its scheme.
-func (c *Config) servers() []string {
-	var list []string
-	for server := range strings.SplitSeq(c.URL, ",") {
-		server = strings.TrimSpace(server)
-		if !strings.Contains(server, "://") {
-			server = "nats://" + server
-		}
-		list = append(list, server)
-	}
-	return list
-}
+// servers returns the addresses in URL.
+func (c *Config) servers() []string { return natswire.ServersOf(c.URL) }
 
 func setDefault[T comparable](field *T, value T) {
 	var zero T

@@ -18,7 +18,7 @@ func (t *tool) inspectCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "inspect",
 		Usage: "Show what was recorded",
-		Description: `Shows the records of one category, or a summary of everything. Give --backend
+		Description: `Shows the records of one category, a summary of everything, or rejected lines. Give --backend
 more than once to see several stores merged by time.
 
 Begin with:
@@ -29,6 +29,7 @@ Begin with:
 			t.inspectKind(papyra.KindDeadLetter, "dead-letters", "Show messages that reached nobody"),
 			t.inspectKind(papyra.KindReport, "reports", "Show what the pipeline says about itself"),
 			t.summaryCommand(),
+			t.rejectsCommand(),
 		},
 	}
 }

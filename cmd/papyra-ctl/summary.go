@@ -95,6 +95,9 @@ func (c *call) showSummary(r *inspect.Summary, retention string) {
 		_ = g.addRow(st.System, st.Category, human.Count(st.Records), human.Count(st.Unsealed), human.Bytes(st.Bytes), human.Seconds(st.Oldest), human.Seconds(st.Newest))
 	}
 	_ = g.writePage()
+	if n := r.PayloadReplaced; n > 0 {
+		s.printf("\nof %s the publisher could not encode the payload: payload_error stands in its place\n", human.Plural(n, "record", "records"))
+	}
 	c.showRemoved(r.Removed)
 	for i := range r.Unended {
 		s.printf("%s\n", &r.Unended[i])

@@ -50,6 +50,7 @@ func (t *tool) app() *urfave.App {
 			t.acceptStartCommand(),
 			t.startupCheckCommand(),
 			t.doctorCommand(),
+			t.checkCommand(),
 			t.completionCommand(),
 		},
 	}

@@ -2,6 +2,7 @@ package account
 
 import (
 	"cmp"
+	"fmt"
 	"hash/maphash"
 	"math"
 	"slices"
@@ -25,6 +26,7 @@ type judgement struct {
 	gaps     uint64 // in all
 	compared uint64
 	again    bool // the second reading was made
+	replaced uint64
 	notes    []string
 }
 
@@ -257,7 +259,9 @@ func (j *judgement) category(s *judgedSeries, kind papyra.Kind, latest *reportFa
 		c.Reported = &Reported{
 			At: seconds(latest.at), Accepted: p.accepted, Confirmed: p.confirmed,
 			Resent: p.resent, Buffered: p.buffered, Unconfirmed: p.unconfirmed,
+			PayloadReplaced: p.replaced,
 		}
+		j.replaced = sumOf(j.replaced, p.replaced)
 	}
 	return c
 }
@@ -267,6 +271,9 @@ func (j *judgement) allNotes() []string {
 	notes := j.notes
 	if len(j.l.takers) == 0 {
 		notes = append(notes, "no store holds a report of a sink: the group and its filters are not known, so that nothing counts as filtered")
+	}
+	if j.replaced > 0 {
+		notes = append(notes, fmt.Sprintf("payloads that their publisher could not encode: %d; payload_error stands in their place and says why", j.replaced))
 	}
 	for i := range j.l.unended {
 		notes = append(notes, j.l.unended[i].String())

@@ -197,6 +197,8 @@ type Reported struct {
 	Resent      uint64  `json:"resent"`
 	Buffered    uint64  `json:"buffered"`
 	Unconfirmed uint64  `json:"unconfirmed"`
+	// PayloadReplaced counts those that have a papyra.PayloadError.
+	PayloadReplaced uint64 `json:"payload_replaced,omitempty"`
 }
 
 // Store is what was read of one store.

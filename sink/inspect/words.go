@@ -95,11 +95,19 @@ func publisherWords(r *papyra.PublisherReport) string {
 				said = append(said, human.Count(d.N)+" dropped ("+string(reason)+")")
 			}
 		}
+		for _, group := range slices.Sorted(maps.Keys(c.UnheardBy)) {
+			if d := c.UnheardBy[group]; d != nil && d.N > 0 {
+				said = append(said, human.Count(d.N)+" unheard by "+group)
+			}
+		}
 		if c.Buffered > 0 {
 			said = append(said, human.Count(c.Buffered)+" waiting")
 		}
 		if c.Unconfirmed > 0 {
 			said = append(said, human.Count(c.Unconfirmed)+" of unknown fate")
+		}
+		if c.PayloadReplaced > 0 {
+			said = append(said, human.Count(c.PayloadReplaced)+" with the payload replaced")
 		}
 		parts = append(parts, strings.Join(said, ", "))
 	}
@@ -115,7 +123,7 @@ func sinkWords(r *papyra.SinkReport) string {
 	for _, count := range []struct {
 		name string
 		n    uint64
-	}{{"rejected ", rejected}, {"dropped ", r.DroppedLines}, {"messages lost ", r.LostMessages}, {"disconnects ", r.Disconnects}} {
+	}{{"rejected ", rejected}, {"dropped ", r.DroppedLines}, {"answered early ", r.AnsweredEarly}, {"answers refused ", r.AnswersRefused}, {"messages lost ", r.LostMessages}, {"disconnects ", r.Disconnects}} {
 		if count.n > 0 {
 			parts = append(parts, count.name+human.Count(count.n))
 		}

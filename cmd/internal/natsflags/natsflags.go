@@ -13,6 +13,7 @@ import (
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
 	"github.com/papyra/papyra/internal/human"
+	"github.com/papyra/papyra/internal/natswire"
 )
 
 const defaultTimeout = 5 * time.Second
@@ -66,6 +67,9 @@ func Read(c *urfave.Context) (NATS, error) {
 	n := NATS{URL: pick("server", saved.URL)}
 	if n.URL == "" {
 		n.URL = nats.DefaultURL
+	}
+	if err := natswire.CheckServers(natswire.ServersOf(n.URL)); err != nil {
+		return NATS{}, configError("%v", err)
 	}
 	n.Timeout = defaultTimeout
 	if s := c.String("timeout"); s != "" {

@@ -60,6 +60,7 @@ func TestFlags(t *testing.T) {
 	home := natsHome(t)
 	writeFile(t, filepath.Join(home, "nats/context/prod.json"), `{"url":"nats://prod:4222","user":"ctx","password":"ctxpw","description":"x"}`)
 	writeFile(t, filepath.Join(home, "nats/context/broken.json"), `{`)
+	writeFile(t, filepath.Join(home, "nats/context/web.json"), `{"url":"https://prod"}`)
 	pw := writeFile(t, filepath.Join(home, "pw"), "from-file\n")
 	empty := writeFile(t, filepath.Join(home, "empty"), "\n")
 
@@ -113,6 +114,9 @@ func TestFlags(t *testing.T) {
 		code int
 		part string
 	}{
+		{"server of another protocol", []string{"-s", "http://h:4222"}, 78, "NATS server 1 has a scheme"},
+		{"server with a port that is none", []string{"-s", "nats://h:4222,h:99999"}, 78, "NATS server 2 has a port"},
+		{"context of another protocol", []string{"--context", "web"}, 78, "NATS server 1 has a scheme"},
 		{"unknown context", []string{"--context", "none"}, 78, `context "none": no file`},
 		{"context that leaves the directory", []string{"--context", "../x"}, 78, "give its name"},
 		{"broken context", []string{"--context", "broken"}, 78, "is not the JSON"},
