@@ -28,7 +28,8 @@ type call struct {
 	err   *screen // messages and progress
 	urls  []string
 
-	living *living // the sinks that are asked, with --server; nil without
+	living  *living // the sinks that are asked, with --server; nil without
+	fetched string  // a file for what they sent; "" without
 
 	conditions []condition
 	messages   []string           // for stderr, when the results are out
@@ -92,7 +93,7 @@ func (t *tool) verbOn(name string, stores func(*urfave.Context) ([]string, error
 		if c.urls, err = stores(flags); err != nil {
 			return c.finish(err)
 		}
-		if len(c.urls) == 0 {
+		if asks, _ := asksSinks(flags); asks && len(c.urls) == 0 {
 			c.living = &living{}
 			defer c.living.close()
 		}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/user"
 	"slices"
@@ -54,6 +56,9 @@ func withSinks(flags []urfave.Flag) []urfave.Flag {
 // asksSinks reports whether running sinks are to be asked. The command line wins over
 // the environment, and there a backend over a broker.
 func asksSinks(flags *urfave.Context) (bool, error) {
+	if !slices.ContainsFunc(flags.Command.Flags, func(f urfave.Flag) bool { return slices.Contains(f.Names(), "instance") }) {
+		return false, nil // the verb is none of theirs
+	}
 	named := func(name string) bool { return flags.String(name) != "" }
 	given := func(name string) bool { return named(name) && !cli.FromEnvironment(flags, name) }
 	backend := len(flags.StringSlice("backend")) > 0
@@ -63,7 +68,7 @@ func asksSinks(flags *urfave.Context) (bool, error) {
 	case given("server"), given("context"):
 		return true, nil
 	}
-	return !backend && (named("server") || named("context")), nil
+	return !backend && len(flags.StringSlice("file")) == 0 && (named("server") || named("context")), nil
 }
 
 // throughHolder returns a store that a sink holds as that sink shows it, for the verbs
@@ -220,4 +225,25 @@ func (c *call) showInstances() {
 		_ = g.addRow(r.Instance, r.State, r.Error)
 	}
 	_ = g.writePage() // finish reports a failed write
+}
+
+// fetchRejects writes the reject files of the sinks that are asked into one file, which
+// the caller removes.
+func (c *call) fetchRejects(stores []papyra.Store) (path string, err error) {
+	f, err := os.CreateTemp("", "papyra-rejects-")
+	if err != nil {
+		return "", err
+	}
+	for _, store := range stores {
+		through, ok := store.(interface {
+			Rejects(ctx context.Context, w io.Writer) error
+		})
+		if !ok {
+			continue
+		}
+		if rerr := through.Rejects(c.ctx, f); rerr != nil {
+			c.noteError(explain(store, rerr))
+		}
+	}
+	return f.Name(), f.Close()
 }

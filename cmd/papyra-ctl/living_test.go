@@ -134,13 +134,13 @@ func fixture() [][]byte {
 func TestVerbsThroughEachDoor(t *testing.T) {
 	server := natstest.Embedded(t, nil).ClientURL()
 	s := startLiving(t, server, "archive", "eu-1", fixture())
-	reject := `{"time":"2024-01-01T00:00:00Z","subject":"x","reason":"corrupted","length":1,"raw":"eA=="}` + "\n"
+	reject := `{"time":1704067200.5,"subject":"x","reason":"corrupted","length":1,"raw":"eA=="}` + "\n"
 	if err := os.WriteFile(filepath.Join(filepath.Dir(s.path), ".records.ndjson.rejected"), []byte(reject), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, verb := range []string{
 		"inspect events", "inspect events --limit 5 --reverse", "inspect events --type ActorStarted --actor 7", "inspect audits",
-		"inspect dead-letters", "inspect reports", "inspect events --keep-records 3", "inspect summary", "inspect summary --keep-records 10",
+		"inspect dead-letters", "inspect rejects", "inspect rejects --reason corrupted --limit 1", "inspect reports", "inspect events --keep-records 3", "inspect summary", "inspect summary --keep-records 10",
 		"inspect events --since nonsense", "inspect audits --type X",
 		"account", "account --gaps --since 2023-01-01", "account --group other", "doctor", "doctor --mode ignore",
 		"scan", "scan --full",

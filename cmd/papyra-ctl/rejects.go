@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -24,7 +25,7 @@ shown as text; control characters of it are escaped.`,
 				"papyra-ctl inspect rejects --backend " + exampleStore + " --since 1h",
 				"papyra-ctl inspect rejects --file /var/lib/papyra/rejects.ndjson --output json | jq -r '.rejects[].detail'",
 			}, inspectCodes()...),
-		Flags: slices.Concat([]urfave.Flag{
+		Flags: withSinks(slices.Concat([]urfave.Flag{
 			backendFlag(true),
 			&urfave.StringSliceFlag{Name: "file", Aliases: []string{"f"}, Usage: "the reject `FILE` itself, as papyra-sink --rejects names it; may be given more than once"},
 		}, timeFlags(), []urfave.Flag{
@@ -32,10 +33,13 @@ shown as text; control characters of it are escaped.`,
 			&urfave.StringSliceFlag{Name: "reason", Usage: "only lines rejected for this `REASON`, such as missing_field; may be given more than once"},
 			&urfave.StringSliceFlag{Name: "system", Usage: "only lines on a subject of the system with this id, `SYSTEM`; may be given more than once"},
 			outputFlag(),
-		}),
+		})),
 		Action: t.verbOn("inspect rejects", func(flags *urfave.Context) ([]string, error) {
+			if asks, err := asksSinks(flags); asks || err != nil {
+				return nil, err
+			}
 			if len(flags.StringSlice("backend")) == 0 && len(flags.StringSlice("file")) == 0 {
-				return nil, usagef("no store is named: give --backend json:PATH or --file PATH")
+				return nil, usagef("no store is named: give --backend json:PATH, --file PATH, or --server URL")
 			}
 			return flags.StringSlice("backend"), nil
 		}, (*call).rejects),
@@ -60,6 +64,9 @@ func (c *call) rejects() error {
 	}
 	files := c.flags.StringSlice("file")
 	own, err := c.rejectFiles()
+	if c.fetched != "" {
+		defer func() { _ = os.Remove(c.fetched) }()
+	}
 	if err != nil {
 		return err
 	}
@@ -89,6 +96,11 @@ func (c *call) rejectFiles() (files []string, err error) {
 		return nil, err
 	}
 	defer closeAll(stores)
+	if c.living != nil {
+		path, err := c.fetchRejects(stores)
+		c.fetched = path
+		return []string{path}, err
+	}
 	for _, store := range stores {
 		file := store.RejectFile()
 		if file == "" {

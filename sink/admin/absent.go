@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/papyra/papyra"
 )
@@ -53,3 +54,5 @@ func (a *absent) Recover(context.Context, papyra.RecoverOptions) (*papyra.Recove
 func (a *absent) Compact(context.Context, papyra.CompactOptions) (*papyra.CompactReport, error) {
 	return nil, a.err
 }
+
+func (a *absent) Rejects(context.Context, io.Writer) error { return a.err }

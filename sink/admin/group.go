@@ -140,10 +140,8 @@ func (s *finding) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: look for the sinks: %w", papyra.ErrUnavailable, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, findAtMost+answerWithin)
-	defer cancel()
 	// The server says what it refuses before it answers what comes behind.
-	if err := nc.FlushWithContext(ctx); err != nil {
+	if err := nc.FlushTimeout(answerWithin); err != nil {
 		return fmt.Errorf("%w: look for the sinks: %w", papyra.ErrUnavailable, err)
 	}
 	least, most := time.After(findAtLeast), time.After(findAtMost)

@@ -113,7 +113,7 @@ func (d *socketDoor) open(ctx context.Context, _ string) (exchange, error) {
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return nil, fmt.Errorf("%w: %s may not use %s: run it as the owner of the store", papyra.ErrDenied, userName(os.Geteuid()), d.path)
 	case err != nil:
-		return nil, fmt.Errorf("connect to the sink that holds the store: %w", err)
+		return nil, fmt.Errorf("connect to the sink that holds the store: %w: %w", ErrGone, err)
 	}
 	uid, err := peerUser(c)
 	if err == nil && !d.owns(uid) && uid != os.Geteuid() {
