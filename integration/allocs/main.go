@@ -56,6 +56,14 @@ var calls = []call{
 	}},
 	{"audit", func(p *publisher.Publisher) { p.Audit(papyra.Audit{TotalActors: 3}) }},
 	{"lifecycle", func(p *publisher.Publisher) { p.Started(actor, slog.Int("n", 1)) }},
+	{"event with a sender", func(p *publisher.Publisher) {
+		p.Event(papyra.Event{Actor: actor, Type: "T", Sender: papyra.Address{System: "shop", Name: "till"}}, slog.Int("n", 1))
+	}},
+	{"dead letter with a sender", func(p *publisher.Publisher) {
+		p.DeadLetter(papyra.DeadLetter{Target: actor, MessageType: "Pay", Sender: papyra.Address{ID: 7}}, slog.Int("amount", 3))
+	}},
+	{"lifecycle at a time", func(p *publisher.Publisher) { p.StoppedAt(time.Unix(1, 0), actor, slog.Int("n", 1)) }},
+	{"crash at a time", func(p *publisher.Publisher) { p.CrashedAt(time.Unix(1, 0), actor, staticError{}, slog.Int("n", 1)) }},
 	{"crash", func(p *publisher.Publisher) { p.Crashed(actor, staticError{}, slog.Int("n", 1)) }},
 }
 
