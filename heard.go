@@ -99,6 +99,30 @@ func HeardByRun(system, run string) string {
 	return heardPrefix + EncodeToken(system) + "." + run + ".*"
 }
 
+// HeardBySystem returns the wildcard for the answers to all messages of a system, for
+// permissions.
+func HeardBySystem(system string) string { return heardPrefix + EncodeToken(system) + ".>" }
+
+// HeardMessage is [ParseHeardSubject] for somebody who knows the system: wildcard is
+// its HeardBySystem. It allocates nothing.
+func HeardMessage(subject, wildcard string) (run string, n uint64, ok bool) {
+	rest, ok := strings.CutPrefix(subject, wildcard[:len(wildcard)-1])
+	if !ok {
+		return "", 0, false
+	}
+	return parseHeardEnd(rest)
+}
+
+// parseHeardEnd reads "<run>.<n>".
+func parseHeardEnd(rest string) (run string, n uint64, ok bool) {
+	run, digits, _ := strings.Cut(rest, ".")
+	if digits == "" || digits[0] < '1' || digits[0] > '9' || !legalRun([]byte(run)) {
+		return "", 0, false
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return run, n, err == nil
+}
+
 // ParseHeardSubject is the reverse of [HeardSubject]. It returns an error for any
 // subject that HeardSubject cannot have made.
 func ParseHeardSubject(subject string) (system, run string, n uint64, err error) {
@@ -107,7 +131,6 @@ func ParseHeardSubject(subject string) (system, run string, n uint64, err error)
 		return "", "", 0, fmt.Errorf("subject %q does not begin with %q", subject, heardPrefix)
 	}
 	token, rest, _ := strings.Cut(rest, ".")
-	run, digits, _ := strings.Cut(rest, ".")
 	system, err = DecodeToken(token)
 	if err == nil {
 		err = CheckSystem(system)
@@ -115,8 +138,7 @@ func ParseHeardSubject(subject string) (system, run string, n uint64, err error)
 	if err != nil {
 		return "", "", 0, fmt.Errorf("subject %q: %w", subject, err)
 	}
-	n, err = strconv.ParseUint(digits, 10, 64)
-	if err != nil || n == 0 || digits[0] == '0' || digits[0] == '+' || !legalRun([]byte(run)) {
+	if run, n, ok = parseHeardEnd(rest); !ok {
 		return "", "", 0, fmt.Errorf("subject %q does not end in a run and the number of a message", subject)
 	}
 	return system, run, n, nil

@@ -26,6 +26,9 @@ func TestHeardSubject(t *testing.T) {
 		if s != system || r != run || m != n || err != nil {
 			t.Errorf("%q, %q, %d, %v", s, r, m, err)
 		}
+		if r, m, ok := papyra.HeardMessage(papyra.HeardSubject(system, run, n), papyra.HeardBySystem(system)); r != run || m != n || !ok {
+			t.Errorf("of the system: %q, %d, %v", r, m, ok)
+		}
 	})
 	for _, bad := range []string{
 		"", "papyra.v1.heard.", "papyra.v1.heard.orders", "papyra.v1.heard.orders." + run, "papyra.v1.heard.orders." + run + ".",
@@ -37,6 +40,12 @@ func TestHeardSubject(t *testing.T) {
 		if _, _, _, err := papyra.ParseHeardSubject(bad); err == nil {
 			t.Errorf("%q is taken", bad)
 		}
+		if _, _, ok := papyra.HeardMessage(bad, papyra.HeardBySystem("orders")); ok {
+			t.Errorf("%q is taken as one of the system", bad)
+		}
+	}
+	if _, _, ok := papyra.HeardMessage(papyra.HeardSubject("orders2", run, 1), papyra.HeardBySystem("orders")); ok {
+		t.Error("a subject of another system is taken")
 	}
 }
 

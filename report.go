@@ -54,6 +54,13 @@ type PublisherCategory struct {
 	// PayloadReplaced counts the records that were taken into the buffer with a
 	// PayloadError in the place of their payload.
 	PayloadReplaced uint64 `json:"payload_replaced,omitempty"`
+	// ConfirmedBy counts, for each group of sinks that answers the publisher, the
+	// records for which it has answered. UnheardBy counts those of which the publisher
+	// had to let go without an answer of that group, with their new ranges as Dropped
+	// has them. For the stores of other groups the two mean nothing; Confirmed counts
+	// these records too.
+	ConfirmedBy map[string]uint64 `json:"confirmed_by,omitempty"`
+	UnheardBy   map[string]*Drops `json:"unheard_by,omitempty"`
 }
 
 // SinkReport is what a sink says of itself, in its own store.
@@ -82,6 +89,12 @@ type SinkReport struct {
 	DroppedLines uint64 `json:"dropped_lines"`
 	// LostMessages were thrown away by the NATS client before they were read.
 	LostMessages uint64 `json:"lost_messages"`
+	// Answered are the messages whose publishers were told that their records are stored,
+	// AnsweredEarly those of them that waited for the store too long and were told before,
+	// AnswersRefused the answers that the broker refused.
+	Answered       uint64 `json:"answered,omitempty"`
+	AnsweredEarly  uint64 `json:"answered_early,omitempty"`
+	AnswersRefused uint64 `json:"answers_refused,omitempty"`
 	// Unread were left when the sink's time to stop was over: it had received them
 	// and not read them. LostMessages counts them too.
 	Unread uint64 `json:"unread,omitempty"`

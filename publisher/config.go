@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,6 +26,12 @@ type Config struct {
 
 	// Buffers bounds the memory for records that are not confirmed yet.
 	Buffers Buffers
+
+	// Groups are the groups of sinks that are to get every record, at most 16. A record
+	// is confirmed when each of them has answered for it. Other groups that answer are
+	// waited for too, from their first answer on; but only these are waited for from the
+	// start, and never forgotten. Default: none.
+	Groups []string
 
 	// AuditEvery is the time between two periodic audits. 0: none. It needs
 	// AuditFunc.
@@ -129,6 +136,15 @@ func (c Config) withDefaults() (Config, error) {
 	if c.AuditEvery > 0 && c.AuditFunc == nil {
 		return c, fmt.Errorf("%w: AuditEvery needs an AuditFunc that counts the actors", papyra.ErrConfig)
 	}
+	if len(c.Groups) > maxGroups {
+		return c, fmt.Errorf("%w: %d groups: give at most %d", papyra.ErrConfig, len(c.Groups), maxGroups)
+	}
+	for _, g := range c.Groups {
+		if err := papyra.CheckName("group", g); err != nil {
+			return c, fmt.Errorf("%w: %w", papyra.ErrConfig, err)
+		}
+	}
+	c.Groups = slices.Compact(slices.Sorted(slices.Values(c.Groups)))
 	c.Buffers = c.Buffers.withDefaults()
 	if err := c.Buffers.validate(); err != nil {
 		return c, err

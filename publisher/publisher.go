@@ -50,6 +50,7 @@ type Publisher struct {
 	hungry  chan struct{}
 
 	link        *link
+	groupNames  []string // configured
 	notices     *notices
 	sender      *sender
 	reportEvery time.Duration
@@ -131,7 +132,8 @@ func newPublisher(url string, c Config) (*Publisher, error) {
 	p.auditEvery, p.auditFunc = c.AuditEvery, c.AuditFunc
 	p.closeTimeout = c.CloseTimeout
 	p.notices = newNotices(c.Logger)
-	p.link = newLink(options, c, p.notices, p.askAudit)
+	p.groupNames = c.Groups
+	p.link = newLink(options, c, p.id.Run(), p.notices, p.askAudit)
 	p.sender = newSender(p)
 	return p, nil
 }

@@ -59,8 +59,8 @@ func (a *aside) hasRoom(s papyra.Stream, n, pending, limit int) bool {
 	return own+n <= limit/asideWait && a.counts.size+n <= limit/8*7
 }
 
-// addLine puts a line behind the others of its stream.
-func (a *aside) addLine(l []byte, s papyra.Stream, report bool) {
+// addLine puts a line behind the others of its stream, and returns the block.
+func (a *aside) addLine(l []byte, s papyra.Stream, report bool) *block {
 	as := a.streams[s]
 	if as == nil {
 		if a.streams == nil {
@@ -79,6 +79,7 @@ func (a *aside) addLine(l []byte, s papyra.Stream, report bool) {
 	as.blocks[last].addLine(l, s, report)
 	as.size += n
 	a.counts.add(1, n, report)
+	return as.blocks[last]
 }
 
 // noteRefused remembers why streams are refused, in which round of tries, and tries
@@ -121,14 +122,15 @@ func (a *aside) nextTry(b *block, round int) map[papyra.Stream]int {
 }
 
 // dropTried removes what was stored of the lines that nextTry returned: all but
-// those that are left.
-func (a *aside) dropTried(tried map[papyra.Stream]int, left *block) {
+// those that are left. It tells answers of the messages whose lines are all gone.
+func (a *aside) dropTried(tried map[papyra.Stream]int, left *block, answers *settled) (wakeAnswers bool) {
 	left.eachLine(func(_ []byte, s papyra.Stream, _ bool) { tried[s]-- })
 	for s, n := range tried {
 		as := a.streams[s]
 		head := as.blocks[0]
 		size, reports := head.size(), len(head.reports)
 		head.dropFirst(n)
+		wakeAnswers = answers.settle(head, linesGone{first: n}) || wakeAnswers
 		as.size -= size - head.size()
 		a.counts.size -= size - head.size()
 		a.counts.reports -= reports - len(head.reports)
@@ -141,6 +143,7 @@ func (a *aside) dropTried(tried map[papyra.Stream]int, left *block) {
 		}
 	}
 	a.order = slices.DeleteFunc(a.order, func(as *asideStream) bool { return len(as.blocks) == 0 })
+	return wakeAnswers
 }
 
 // refusal says for a person which streams are refused, nil if none is.
@@ -184,14 +187,17 @@ func (b *buffer) withoutAside(from *block) (rest, dropped *block) {
 // into rest, and empties the block. The caller holds the lock.
 func (b *buffer) moveAside(from, rest *block, chosen func(papyra.Stream) bool) (dropped *block) {
 	pending := b.pendingSize()
+	answers := heardMove{from: from.heard}
 	from.eachLine(func(l []byte, s papyra.Stream, report bool) {
 		n := len(l) + 1
 		switch {
 		case !chosen(s):
 			rest.addLine(l, s, report)
+			answers.moveLine(rest)
 		case report || b.aside.hasRoom(s, n, pending, b.limit):
-			b.aside.addLine(l, s, report)
+			answers.moveLine(b.aside.addLine(l, s, report))
 		default:
+			answers.moveLine(nil)
 			if dropped == nil {
 				dropped = &block{}
 			}
@@ -201,6 +207,7 @@ func (b *buffer) moveAside(from, rest *block, chosen func(papyra.Stream) bool) (
 		}
 	})
 	from.dropFirst(from.batch.Len())
+	from.forgetHeard()
 	return dropped
 }
 
@@ -213,15 +220,22 @@ func (b *buffer) nextTry(into *block, round int) map[papyra.Stream]int {
 
 // tryEnded counts what was stored of a try: all but what is left of it.
 func (b *buffer) tryEnded(tried map[papyra.Stream]int, left *block, refused *papyra.RefusedError, round int) {
+	if b.settleTried(tried, left, refused, round) {
+		b.heard.wakeUp()
+	}
+}
+
+func (b *buffer) settleTried(tried map[papyra.Stream]int, left *block, refused *papyra.RefusedError, round int) (wakeAnswers bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	before := b.aside.counts
-	b.aside.dropTried(tried, left)
+	wakeAnswers = b.aside.dropTried(tried, left, &b.heard)
 	b.account.stored += uint64(before.lines - b.aside.counts.lines)
 	b.account.storedBytes += uint64(before.size - b.aside.counts.size)
 	if refused != nil {
 		b.aside.noteRefused(refused, round)
 	}
+	return wakeAnswers
 }
 
 // refusal is aside.refusal.

@@ -17,12 +17,24 @@ import (
 func BenchmarkPipeline(b *testing.B) {
 	for _, v := range []sink.Validation{sink.ValidateFull, sink.ValidateSeal} {
 		for _, inProcess := range []bool{false, true} {
-			b.Run(fmt.Sprintf("%s/inprocess=%v", v, inProcess), func(b *testing.B) { benchPipeline(b, v, inProcess) })
+			b.Run(fmt.Sprintf("%s/inprocess=%v", v, inProcess), func(b *testing.B) { benchPipeline(b, v, inProcess, 16<<10, false) })
 		}
 	}
 }
 
-func benchPipeline(b *testing.B, v sink.Validation, inProcess bool) {
+// BenchmarkAnswers is BenchmarkPipeline with and without a publisher that waits for
+// answers, for messages of one record and of about 16 KiB.
+func BenchmarkAnswers(b *testing.B) {
+	for _, size := range []int{1, 16 << 10} {
+		for _, answers := range []bool{false, true} {
+			b.Run(fmt.Sprintf("size=%d/answers=%v", size, answers), func(b *testing.B) {
+				benchPipeline(b, sink.ValidateSeal, false, size, answers)
+			})
+		}
+	}
+}
+
+func benchPipeline(b *testing.B, v sink.Validation, inProcess bool, size int, answers bool) {
 	srv := startBroker(b)
 	c := sink.Config{URL: srv.URL(), Validate: v}
 	if inProcess {
@@ -38,11 +50,21 @@ func benchPipeline(b *testing.B, v sink.Validation, inProcess bool) {
 	<-s.Receiving()
 	nc := dial(b, srv.URL())
 
-	message, lines := sink.LargeMessage(b, 16<<10)
+	message, lines := sink.LargeMessage(b, size)
+	if _, err := nc.Subscribe(papyra.SubjectAllHeard, func(*nats.Msg) {}); err != nil {
+		b.Fatal(err)
+	}
 	b.SetBytes(int64(len(message) / lines))
+	b.ReportAllocs()
 	b.ResetTimer()
+	messages := uint64(0)
 	for n := 0; n < b.N; n += lines {
-		if err := nc.Publish(papyra.RecordsSubject("orders", papyra.KindEvent), message); err != nil {
+		messages++
+		reply := ""
+		if answers {
+			reply = papyra.HeardSubject("orders", sink.RunA, messages)
+		}
+		if err := nc.PublishMsg(&nats.Msg{Subject: papyra.RecordsSubject("orders", papyra.KindEvent), Reply: reply, Data: message}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -57,6 +79,9 @@ func benchPipeline(b *testing.B, v sink.Validation, inProcess bool) {
 	st := s.Stats()
 	if want := uint64((b.N + lines - 1) / lines * lines); st.Stored != want || st.LostMessages > 0 {
 		b.Fatalf("stored %d of %d records, lost %d messages", st.Stored, want, st.LostMessages)
+	}
+	if answers && st.Answered != messages {
+		b.Fatalf("answered %d of %d messages", st.Answered, messages)
 	}
 	b.ReportMetric(float64(st.Stored)/b.Elapsed().Seconds(), "records/s")
 }

@@ -8,9 +8,13 @@ const blockBytes = 4 << 20
 
 // block is a batch that knows which of its lines are the sink's own reports. The
 // other lines are wire lines: they came from the wire.
+//
+// Whoever has the block changes its lines; heard belongs to the buffer and is looked
+// at only under its lock, also while the writer has the block.
 type block struct {
 	batch   papyra.Batch
-	reports []int // line numbers of the sink's reports, ascending
+	reports []int       // line numbers of the sink's reports, ascending
+	heard   []heardFrom // the messages whose last line is here, in the order of their lines
 }
 
 // wireLines returns how many lines came from the wire.
@@ -56,12 +60,15 @@ func (b *block) addLine(l []byte, stream papyra.Stream, report bool) {
 	b.batch.Append(b.batch.StreamIndex(stream), l)
 }
 
-// dropStored removes the lines that an Append stored, as its results say.
-func (b *block) dropStored(n int, err error) {
-	if refusedOf(err) == nil {
+// dropStored removes the lines that an Append stored, as its results say, and says
+// where the others are now.
+func (b *block) dropStored(n int, err error) linesGone {
+	refused := refusedOf(err)
+	if refused == nil {
 		b.dropFirst(n)
-		return
+		return linesGone{first: n}
 	}
+	gone := b.findGone(refused)
 	b.batch.DropStored(n, err)
 	// Reports of the sink are a stream of their own, for which only the sink writes.
 	b.reports = b.reports[:0]
@@ -70,6 +77,7 @@ func (b *block) dropStored(n int, err error) {
 			b.reports = append(b.reports, i)
 		}
 	}
+	return gone
 }
 
 // counts returns the numbers of the block, which may be nil.

@@ -31,6 +31,8 @@ type buffer struct {
 	reserve reportReserve
 	closed  bool // nothing more goes in
 	account lineCounts
+	out     *block  // of which writing are the numbers; nil without one
+	heard   settled // the messages that are to be answered
 }
 
 // blockCounts are the numbers of the block at which the writer is. The writer
@@ -62,14 +64,15 @@ type lineCounts struct {
 func newBuffer(limit int, drops *dropLedger) *buffer {
 	return &buffer{
 		limit: limit, drops: drops, wake: make(chan struct{}, 1),
-		reserve: reportReserve{size: limit / reserveShare},
+		reserve: reportReserve{size: limit / reserveShare}, heard: newSettled(),
 		account: lineCounts{rejected: map[papyra.RejectReason]uint64{}, dropped: map[papyra.DropReason]uint64{}},
 	}
 }
 
 // takeMessage accounts for the lines of one message. It copies the good ones as
-// far as there is room and drops the others.
-func (b *buffer) takeMessage(stream papyra.Stream, good []acceptedLine, bad []rejectedLines) {
+// far as there is room and drops the others. from says who waits for an answer: he
+// gets none if a line is dropped.
+func (b *buffer) takeMessage(stream papyra.Stream, good []acceptedLine, bad []rejectedLines, from heardFrom) {
 	size := 0
 	for i := range good {
 		size += len(good[i].bytes)
@@ -80,12 +83,24 @@ func (b *buffer) takeMessage(stream papyra.Stream, good []acceptedLine, bad []re
 	b.account.received += uint64(len(good))
 	b.account.bytes += uint64(size)
 	before := b.waiting.size
-	if len(good) > 0 {
-		b.placeLines(stream, good)
+	wakeAnswers := false
+	switch {
+	case len(good) > 0:
+		in, first := b.placeLines(stream, good, size+len(good))
+		if from.reply != "" && in != nil {
+			wakeAnswers = b.heard.await(in, first, from)
+		}
+	case from.reply != "":
+		b.heard.add(from)
+		wakeAnswers = true
 	}
 	after := b.waiting.size
 	b.countRejected(stream, bad)
 	b.mu.Unlock()
+
+	if wakeAnswers {
+		b.heard.wakeUp()
+	}
 
 	if before == 0 && after > 0 || before < eagerBytes && after >= eagerBytes {
 		b.wakeWriter()
@@ -114,9 +129,10 @@ func (b *buffer) countRejected(stream papyra.Stream, bad []rejectedLines) {
 	}
 }
 
-// placeLines copies lines until one does not fit, and drops the rest. The caller
-// holds the lock.
-func (b *buffer) placeLines(stream papyra.Stream, good []acceptedLine) {
+// placeLines copies lines, of together size bytes with their newlines, until one does
+// not fit, and drops the rest. It returns the block of the last line, and where in it
+// the lines begin; nil if a line was dropped. The caller holds the lock.
+func (b *buffer) placeLines(stream papyra.Stream, good []acceptedLine, size int) (in *block, first int) {
 	reason := papyra.DropSinkFull
 	room := b.limit - b.pendingSize()
 	if b.closed {
@@ -125,21 +141,24 @@ func (b *buffer) placeLines(stream papyra.Stream, good []acceptedLine) {
 	if room >= 0 && !b.closed {
 		b.reserve.giveBack()
 	}
-	var last *block
-	index := 0
+	last := b.waiting.blockFor(min(size, blockBytes)) // lines of a message stay together
+	index := last.batch.StreamIndex(stream)
+	first = last.batch.Len()
 	for i := range good {
 		l := &good[i]
 		if room -= len(l.bytes) + 1; room < 0 && (b.closed || !b.reserve.take(stream, len(l.bytes)+1)) {
 			b.account.dropped[reason] += uint64(len(good) - i)
 			b.drops.addDrops(reason, stream, good[i:])
-			return
+			return nil, 0
 		}
-		if last == nil || !last.hasRoom(len(l.bytes)+1) {
+		if !last.hasRoom(len(l.bytes) + 1) {
 			last = b.waiting.blockFor(len(l.bytes) + 1)
 			index = last.batch.StreamIndex(stream)
+			first = 0
 		}
 		b.waiting.addLine(last, index, l.bytes)
 	}
+	return last, first
 }
 
 // addReport puts a report of the sink in, whether there is room or not: reports
@@ -185,19 +204,27 @@ func (b *buffer) nextBlock(rest *block) (next, dropped *block) {
 }
 
 // addStored counts what the store took of the writer's block: wire lines, and
-// bytes with those of reports. rest is the block without them.
-func (b *buffer) addStored(lines, bytes int, rest *block) {
+// bytes with those of reports. rest is the block without them; gone says which lines
+// these were.
+func (b *buffer) addStored(lines, bytes int, rest *block, gone linesGone) {
+	if b.settleStored(lines, bytes, rest, gone) {
+		b.heard.wakeUp()
+	}
+}
+
+func (b *buffer) settleStored(lines, bytes int, rest *block, gone linesGone) (wakeAnswers bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.account.stored += uint64(lines)
 	b.account.storedBytes += uint64(bytes)
 	b.countWriting(rest)
+	return b.heard.settle(rest, gone)
 }
 
 // countWriting counts the writer's block, which may be nil. The caller holds the
 // lock.
 func (b *buffer) countWriting(writing *block) {
-	b.writing = writing.counts()
+	b.writing, b.out = writing.counts(), writing
 }
 
 // pendingSize returns how many bytes wait for the store. The caller holds the lock.

@@ -30,11 +30,12 @@ const (
 // conn is the sink's connection and its subscriptions. It takes no other part's
 // lock under its own.
 type conn struct {
-	config *Config
-	log    *slog.Logger
-	buffer *buffer // how much waits, and how many messages the intake has seen
-	health *health
-	nc     *nats.Conn
+	config  *Config
+	log     *slog.Logger
+	buffer  *buffer // how much waits, and how many messages the intake has seen
+	health  *health
+	answers *answers
+	nc      *nats.Conn
 
 	newIntake   func() *intake
 	renewals    chan struct{} // one slot: the server refuses a subscription
@@ -50,9 +51,10 @@ type conn struct {
 	retired        []retiredSub
 	lost           uint64 // messages that the subscriptions threw away, as long as they told
 	lostRetired    uint64 // the same of those that are forgotten
+	received       uint64 // messages in all, when closed is set
 	renewing       string // the subject of the subscription that is being renewed
 	renewalRefused bool   // and whether the server refuses it again
-	closed         bool
+	closed         bool   // nothing is received any more
 
 	reading atomic.Pointer[[]*nats.Subscription] // for holdRead, on the client's goroutine
 	waiting atomic.Pointer[[]*inbox]             // likewise
@@ -60,9 +62,9 @@ type conn struct {
 
 // connect tries to reach the server until it does or Config.ConnectTimeout is
 // over.
-func connect(ctx context.Context, cfg *Config, log *slog.Logger, b *buffer, h *health) (*conn, error) {
+func connect(ctx context.Context, cfg *Config, log *slog.Logger, b *buffer, h *health, a *answers) (*conn, error) {
 	c := &conn{
-		config: cfg, log: log, buffer: b, health: h,
+		config: cfg, log: log, buffer: b, health: h, answers: a,
 		renewals: make(chan struct{}, 1), reconnected: make(chan struct{}, 1), served: make(chan struct{}),
 	}
 	opts, err := c.connOptions()
@@ -100,6 +102,7 @@ func (c *conn) connOptions() (*nats.Options, error) {
 		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(reconnectWait, time.Second),
 		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(2),
+		nats.FlusherTimeout(answerWrite), nats.ReconnectOnFlusherError(),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if !c.health.connectionLost() {
 				return
@@ -110,6 +113,7 @@ func (c *conn) connOptions() (*nats.Options, error) {
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			c.health.setConnected(true)
+			c.answers.retry()
 			log.Info("connected to NATS again", "server", redact.URL(nc.ConnectedUrl()))
 			select {
 			case c.reconnected <- struct{}{}:
@@ -123,6 +127,9 @@ func (c *conn) connOptions() (*nats.Options, error) {
 				return
 			}
 			c.lastError.Store(&err)
+			if c.answers.noteError(err) {
+				return
+			}
 			subject := ""
 			if sub != nil {
 				subject = sub.Subject
@@ -156,7 +163,7 @@ func (c *Config) natsOptions(own ...nats.Option) (*nats.Options, error) {
 }
 
 // drain stops receiving without losing what the server has already given to
-// this member of its group, and closes the connection.
+// this member of its group. The connection stays for the answers.
 //
 //  1. Drain sends UNSUB. The server marks the subscription closed under the
 //     lock under which it queues deliveries, and then gives messages to the
@@ -165,10 +172,10 @@ func (c *Config) natsOptions(own ...nats.Option) (*nats.Options, error) {
 //  3. Barrier: its function runs when the callbacks have returned from all
 //     messages that had arrived before, which are then in the inboxes.
 //  4. The intakes empty the inboxes.
-//  5. Only then Close, which throws away what no callback has seen.
 //
-// Without a server steps 1 and 2 do nothing. It returns how many messages no intake
-// had seen when the time was over.
+// Without a server steps 1 and 2 do nothing. When the time is over before the end of
+// step 4, the connection is closed. It returns how many messages no intake had seen
+// then.
 func (c *conn) drain(timeout time.Duration) (left int) {
 	deadline := time.Now().Add(timeout)
 	var subs []*nats.Subscription
@@ -184,11 +191,13 @@ func (c *conn) drain(timeout time.Duration) (left int) {
 		}
 	}
 	seen := make(chan struct{})
+	whole := false
 	if err := c.nc.Barrier(func() { close(seen) }); err == nil {
 		timer := time.NewTimer(time.Until(deadline))
 		select {
 		case <-seen:
 			left = c.emptyInboxes(timer.C)
+			whole = left == 0
 		case <-timer.C:
 			for _, sub := range subs {
 				if n, _, err := sub.Pending(); err == nil {
@@ -198,7 +207,21 @@ func (c *conn) drain(timeout time.Duration) (left int) {
 		}
 		timer.Stop()
 	}
+	if whole {
+		c.endReceiving()
+		return 0
+	}
 	return left + c.closeConn()
+}
+
+// endReceiving notes that nothing is received any more.
+func (c *conn) endReceiving() {
+	c.reading.Store(nil)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.closed, c.received = true, c.nc.Stats().InMsgs
+	}
 }
 
 // emptyInboxes lets the intakes see what is in the inboxes until the time is over.
@@ -236,30 +259,33 @@ func (c *conn) inboxList() []*inbox {
 }
 
 // closeConn ends the connection and the inboxes. What no intake has seen is lost; it
-// returns how many messages were left in the inboxes.
+// returns how many messages were left in the inboxes. It is safe to call twice.
 func (c *conn) closeConn() (left int) {
-	c.reading.Store(nil)
 	c.health.setConnected(false)
 	c.nc.Close()
 	left = c.giveUpInboxes()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed = true
+	c.endReceiving()
 	return left
 }
 
-// lostMessages returns how many messages no intake will ever see. While the connection
-// is open these are what the subscriptions and the inboxes threw away. When it is
-// closed, nothing waits any more: what came in and was not seen is lost.
+// flushAnswers waits until the server has what was answered, for at most answerWrite.
+func (c *conn) flushAnswers() {
+	if c.nc.IsConnected() {
+		_ = c.nc.FlushTimeout(answerWrite) // a publisher without an answer sends again
+	}
+}
+
+// lostMessages returns how many messages no intake will ever see. While the sink
+// receives these are what the subscriptions and the inboxes threw away. Afterwards
+// nothing waits any more: what came in and was not seen is lost.
 func (c *conn) lostMessages() uint64 {
 	if lost, open := c.thrownAway(); open {
 		return lost
 	}
-	in, seen := c.nc.Stats().InMsgs, c.buffer.messages()
-	return in - min(in, seen)
+	return c.received - min(c.received, c.buffer.messages())
 }
 
-// thrownAway returns what the subscriptions of an open connection, and their inboxes,
+// thrownAway returns what the subscriptions of a connection that receives, and their inboxes,
 // threw away.
 func (c *conn) thrownAway() (lost uint64, open bool) {
 	c.mu.Lock()

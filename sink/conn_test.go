@@ -11,11 +11,12 @@ import (
 // connectSink connects a sink that does not run and subscribes.
 func connectSink(t *testing.T, s *Sink) *conn {
 	t.Helper()
-	c, err := connect(t.Context(), &s.config, s.log, s.buffer, s.health)
+	c, err := connect(t.Context(), &s.config, s.log, s.buffer, s.health, s.answers)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.conn.Store(c)
+	t.Cleanup(func() { c.closeConn() })
 	if err := c.subscribe(s.newIntake); err != nil {
 		t.Fatal(err)
 	}

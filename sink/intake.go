@@ -16,6 +16,7 @@ import (
 type intake struct {
 	buffer   *buffer
 	rejects  *rejectFile
+	answers  *answers
 	now      func() time.Time
 	check    lineCheck
 	subjects subjectCache
@@ -30,9 +31,9 @@ type intake struct {
 // buffer is told of it.
 const maxJoined = 256
 
-func newIntake(c *Config, b *buffer, r *rejectFile) *intake {
+func newIntake(c *Config, b *buffer, r *rejectFile, a *answers) *intake {
 	return &intake{
-		buffer: b, rejects: r, now: c.Now,
+		buffer: b, rejects: r, answers: a, now: c.Now,
 		check: lineCheck{trustSeals: c.Validate == ValidateSeal},
 	}
 }
@@ -60,7 +61,7 @@ func (in *intake) takeMessage(m *nats.Msg) {
 		in.rejectLine(sub, b, reason)
 		refused++
 	}
-	in.buffer.takeMessage(sub.stream, in.good, in.bad)
+	in.buffer.takeMessage(sub.stream, in.good, in.bad, in.answers.wanted(sub, m.Reply))
 	if refused > 0 {
 		in.rejects.addRejects(in.now(), m.Subject, sub.stream.System, in.keep, refused)
 	}

@@ -10,6 +10,7 @@ import (
 type messageSubject struct {
 	stream papyra.Stream
 	reason papyra.RejectReason // why all lines are rejected, or ""
+	heard  string              // the wildcard for the answers to the system
 }
 
 // parseSubject reads the subject of a message. It rejects a subject that is none
@@ -22,7 +23,7 @@ func parseSubject(name string) messageSubject {
 	case stream.System == papyra.SystemReserved:
 		return messageSubject{reason: papyra.RejectReserved}
 	}
-	return messageSubject{stream: stream}
+	return messageSubject{stream: stream, heard: papyra.HeardBySystem(stream.System)}
 }
 
 // acceptedLine is a line that passed the check. run and seq are its identity, if

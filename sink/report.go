@@ -31,6 +31,7 @@ type reporter struct {
 	buffer       *buffer
 	health       *health
 	peers        *peerList
+	answers      *answers
 	lostMessages func() uint64
 	forgotten    func() int64 // how often the store was found to have forgotten records; nil before it is open
 
@@ -71,6 +72,7 @@ func (r *reporter) addSinkReport(state string) {
 		State: state, Group: r.config.Group, Instance: r.config.Instance, Store: r.store, Filters: r.config.filters(),
 		Uptime:   milliseconds(time.Since(r.started)),
 		Received: now.received, Stored: now.stored, DroppedLines: now.dropped,
+		Answered: r.answers.answered.Load(), AnsweredEarly: r.answers.early.Load(), AnswersRefused: r.answers.refusals.Load(),
 		LostMessages: now.lost, Unread: min(r.unread, now.lost), Disconnects: now.disconnects, RolledBack: r.rollbacks,
 	}
 	if len(account.rejected) > 0 {

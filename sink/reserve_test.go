@@ -27,7 +27,7 @@ func TestReportsHaveRoomInAFullBuffer(t *testing.T) {
 			b := newBuffer(limit, &dropLedger{})
 			for _, kind := range floods {
 				for range 2 * limit / 1000 {
-					b.takeMessage(evil(kind), reportOf(1000), nil)
+					b.takeMessage(evil(kind), reportOf(1000), nil, heardFrom{})
 				}
 			}
 			if b.droppedFull() == 0 {
@@ -36,13 +36,13 @@ func TestReportsHaveRoomInAFullBuffer(t *testing.T) {
 			before := b.droppedFull()
 			for i := range 5 {
 				for range 5 {
-					b.takeMessage(papyra.Stream{System: fmt.Sprint("good", i), Kind: papyra.KindReport}, reportOf(2000), nil)
+					b.takeMessage(papyra.Stream{System: fmt.Sprint("good", i), Kind: papyra.KindReport}, reportOf(2000), nil, heardFrom{})
 				}
 			}
 			if n := b.droppedFull() - before; n > 0 {
 				t.Errorf("%d of 25 reports of others were dropped", n)
 			}
-			b.takeMessage(papyra.Stream{System: "good0", Kind: papyra.KindEvent}, reportOf(1000), nil)
+			b.takeMessage(papyra.Stream{System: "good0", Kind: papyra.KindEvent}, reportOf(1000), nil, heardFrom{})
 			if n := b.droppedFull() - before; n != 1 {
 				t.Errorf("%d events were dropped, want 1: the reserve is for reports", n)
 			}
@@ -71,15 +71,15 @@ func TestReserveIsSharedAndGivenBack(t *testing.T) {
 	good := papyra.Stream{System: "good", Kind: papyra.KindReport}
 	for range 2 {
 		for b.droppedFull() == 0 {
-			b.takeMessage(papyra.Stream{System: "evil", Kind: papyra.KindEvent}, reportOf(1000), nil)
+			b.takeMessage(papyra.Stream{System: "evil", Kind: papyra.KindEvent}, reportOf(1000), nil, heardFrom{})
 		}
 		share := minBuffer / reserveShare / systemShare
 		before := b.droppedFull()
-		b.takeMessage(good, reportOf(share), nil)
+		b.takeMessage(good, reportOf(share), nil, heardFrom{})
 		if b.droppedFull() != before {
 			t.Error("a report of a system's share was dropped")
 		}
-		b.takeMessage(good, reportOf(1000), nil)
+		b.takeMessage(good, reportOf(1000), nil, heardFrom{})
 		if b.droppedFull() == before {
 			t.Error("a report beyond a system's share was taken")
 		}

@@ -38,6 +38,7 @@ type Sink struct {
 	health   *health       // whether the sink can do its work
 	rejects  *rejectFile   // rejected lines
 	peers    *peerList     // the stores of the group's other sinks
+	answers  *answers      // tells publishers what is stored
 	events   *appendEvents // what the appender had to survive
 	acts     *actCounts    // what was done to the store beside appending
 	reporter *reporter     // the sink's own reports
@@ -64,6 +65,7 @@ func New(c Config, b Backend) (*Sink, error) {
 		receives: make(chan struct{}),
 	}
 	s.buffer = newBuffer(c.BufferBytes, s.drops)
+	s.answers = newAnswers(&s.config, s.log, s.buffer)
 	s.rejects = newRejectFile(c.RejectFile, s.log)
 	if files, ok := b.(ownerGiver); ok && c.RejectFile == b.RejectFile() {
 		s.rejects.giveOwner = files.GiveOwner
@@ -72,7 +74,7 @@ func New(c Config, b Backend) (*Sink, error) {
 	s.service = newService(&s.config, s.log, s.peers)
 	s.reporter = &reporter{
 		config: &s.config, log: s.log, identity: papyra.NewIdentity(c.Instance),
-		buffer: s.buffer, health: s.health, peers: s.peers, lostMessages: s.lostMessages,
+		buffer: s.buffer, health: s.health, peers: s.peers, answers: s.answers, lostMessages: s.lostMessages,
 	}
 	return s, nil
 }
@@ -92,14 +94,16 @@ func (s *Sink) Receiving() <-chan struct{} { return s.receives }
 //
 // The order of the stop, within Config.StopTimeout:
 //
-//  1. The connection is drained and closed: nothing more comes in, and what the
-//     server had given to this worker is in the buffer.
+//  1. The connection is drained: nothing more comes in, and what the server had
+//     given to this worker is in the buffer. From now on no publisher is answered
+//     before its records are stored.
 //  2. The writer appends what is buffered, trying again while there is time.
 //     What is left is counted as sink_stopped.
 //  3. The last SinkReport, which must count all of that, is appended.
 //  4. The store is synced and closed, which releases its lock. Only now can
 //     another worker take it over.
-//  5. The reject file is written out and closed.
+//  5. The publishers get the last answers, and the connection is closed.
+//  6. The reject file is written out and closed.
 //
 // Errors before anything was received: papyra.ErrBusy, papyra.ErrUnavailable,
 // ErrAnomalies, ErrNotClean and what the store returns. Afterwards an error
@@ -128,12 +132,11 @@ func (s *Sink) Run(ctx context.Context) error {
 		return errors.Join(err, appender.Close())
 	}
 	s.reporter.store, s.service.store = store, store
-	c, err := connect(ctx, &s.config, s.log, s.buffer, s.health)
+	c, err := connect(ctx, &s.config, s.log, s.buffer, s.health, s.answers)
 	if err != nil {
 		return errors.Join(err, appender.Close())
 	}
 	s.conn.Store(c)
-
 	stopRejects, rejectsDone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(rejectsDone)
@@ -164,6 +167,8 @@ func (s *Sink) Run(ctx context.Context) error {
 		<-served
 	}()
 
+	defer s.startAnswers(c)()
+
 	err = c.subscribe(s.newIntake)
 	if err == nil {
 		s.health.setState(stateRunning)
@@ -190,8 +195,25 @@ func (s *Sink) Run(ctx context.Context) error {
 	return errors.Join(err, s.stop(c, w, giveUp))
 }
 
+// startAnswers begins to answer publishers. What it returns sends what is left to be
+// said and closes the connection.
+func (s *Sink) startAnswers(c *conn) (finish func()) {
+	s.answers.publish = c.nc.Publish
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.answers.run(end)
+		c.flushAnswers()
+		c.closeConn()
+	}()
+	return func() {
+		close(end)
+		<-ended
+	}
+}
+
 // newIntake returns what takes the messages of one subject.
-func (s *Sink) newIntake() *intake { return newIntake(&s.config, s.buffer, s.rejects) }
+func (s *Sink) newIntake() *intake { return newIntake(&s.config, s.buffer, s.rejects, s.answers) }
 
 // storeGrace is how long a store may take to come back after its time is over
 // and its context is cancelled.
@@ -200,6 +222,7 @@ const storeGrace = 2 * time.Second
 // stop does steps 1 to 4 of the stop that Run describes.
 func (s *Sink) stop(c *conn, w *writer, giveUp context.CancelFunc) error {
 	s.health.setState(stateStopping)
+	s.answers.stops.Store(true)
 	began := time.Now()
 	timeout := time.AfterFunc(s.config.StopTimeout, giveUp)
 	defer timeout.Stop()

@@ -1,6 +1,10 @@
 package sink
 
-import "github.com/papyra/papyra"
+import (
+	"fmt"
+
+	"github.com/papyra/papyra"
+)
 
 // Stats are a sink's numbers since its start. At every moment
 //
@@ -37,6 +41,15 @@ type Stats struct {
 	// records, at any time: for its permissions, or for a limit. The sink is not
 	// ready then, and subscribes again until the server takes it.
 	RefusedSubscriptions uint64
+
+	// Answered counts the messages whose publishers were told that their records are
+	// stored, or rejected and counted. AnsweredEarly of these waited for the store for so
+	// long that they were told before: what of them is not stored when the sink is killed
+	// is lost. AnswersRefused counts how often the server refused an answer for the
+	// sink's permissions; it then answers nobody until there is another connection.
+	Answered       uint64
+	AnsweredEarly  uint64
+	AnswersRefused uint64
 
 	// ServiceErrors counts failures to announce the sink or to look for the others
 	// of its group. They cost no record.
@@ -99,6 +112,7 @@ func (s *Sink) Stats() Stats {
 	s.health.fillStats(&st)
 	s.buffer.fillStats(&st)
 	st.RefusedSubscriptions = s.refusedSubscriptions()
+	s.answers.fillStats(&st)
 	st.ServiceErrors = s.service.failures.Load()
 	st.Files = s.events.latestCounts()
 	st.Acts = s.acts.snapshot()
@@ -109,3 +123,12 @@ func (s *Sink) Stats() Stats {
 // otherwise an error that tells a person why not. It is quick: it asks neither
 // the store nor the server.
 func (s *Sink) Ready() error { return s.health.notReady() }
+
+// Notes returns, in a sentence each, what an operator should know of a sink that is
+// ready. It is as quick as Ready.
+func (s *Sink) Notes() []string {
+	if err := s.answers.refused.Load(); err != nil {
+		return []string{fmt.Sprintf("the NATS server does not let this sink answer publishers (%v): allow this login to publish %s", *err, papyra.SubjectAllHeard)}
+	}
+	return nil
+}

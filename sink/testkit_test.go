@@ -129,3 +129,11 @@ func LargeMessage(tb testing.TB, size int) (message []byte, lines int) {
 	}
 	return message, lines
 }
+
+// AnswerWithin says how long publishers wait for the store.
+func (s *Sink) AnswerWithin(d time.Duration) {
+	s.buffer.mu.Lock()
+	s.buffer.heard.within = d
+	s.buffer.mu.Unlock()
+	s.buffer.heard.wakeUp()
+}

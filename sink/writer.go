@@ -182,9 +182,9 @@ func (w *writer) appendBlock(ctx context.Context) error {
 		err = fmt.Errorf("the store took %d of %d lines and names no reason", n, w.out.batch.Len())
 	}
 	before := w.out.counts()
-	w.out.dropStored(n, err)
+	gone := w.out.dropStored(n, err)
 	took := w.noteAppend(before, w.out.counts(), err)
-	w.buffer.addStored(before.lines-w.out.counts().lines, before.size-w.out.size(), w.out)
+	w.buffer.addStored(before.lines-w.out.counts().lines, before.size-w.out.size(), w.out, gone)
 	if refused := refusedOf(err); refused != nil {
 		w.setAside(refused)
 		return nil

@@ -197,6 +197,8 @@ func numbers(st sink.Stats) []any {
 		{"rejects_not_kept", st.RejectsNotKept},
 		{"disconnects", st.Disconnects},
 		{"subscriptions_refused", st.RefusedSubscriptions},
+		{"answered_early", st.AnsweredEarly},
+		{"answers_refused", st.AnswersRefused},
 		{"append_errors", st.AppendErrorsTotal()},
 		{"sync_errors", st.SyncErrors},
 		{"rotations", uint64(st.Files.Rotations)},

@@ -35,7 +35,7 @@ func startWithTenant(t *testing.T) string {
 	if begin < 0 || end < begin {
 		t.Fatal("the users of the shipped configuration are not where they were")
 	}
-	user := strings.NewReplacer(`"orders"`, `"evil"`, "records.orders.", "records.evil.", "audit.orders", "audit.evil").Replace(string(shipped[begin:end]))
+	user := strings.NewReplacer(`"orders"`, `"evil"`, "records.orders.", "records.evil.", "heard.orders.", "heard.evil.", "audit.orders", "audit.evil").Replace(string(shipped[begin:end]))
 	conf := filepath.Join(t.TempDir(), "papyra.conf")
 	if err := os.WriteFile(conf, []byte(string(shipped[:end])+user+string(shipped[end:])), 0o600); err != nil {
 		t.Fatal(err)

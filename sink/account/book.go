@@ -227,6 +227,16 @@ func (s *series) added() uint64 {
 	return s.stored.Added() + s.rewritten.Added()
 }
 
+// numbers returns the numbers that any record bears. It is not to be changed.
+func (s *series) numbers() *numset.Set {
+	if s.rewritten == nil {
+		return s.stored.Set()
+	}
+	both := s.stored.Set().Clone()
+	both.Union(s.rewritten.Set())
+	return both
+}
+
 // settle counts what only rewritten records bear as stored, and keeps apart which
 // these are. Nothing is added afterwards.
 func (s *series) settle() {

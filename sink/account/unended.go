@@ -24,7 +24,8 @@ func (u *Unended) String() string {
 		u.Act, u.Announced, u.Stored)
 }
 
-// findUnended compares what the acts without an end announced with what is stored.
+// findUnended compares what the acts without an end announced with what this store
+// holds: what another store of the group holds says nothing about them.
 func (b *book) findUnended() {
 	var byID map[string][]*run // for removals that name no system
 	for _, id := range slices.Sorted(maps.Keys(b.open)) {
@@ -62,14 +63,16 @@ func (b *book) findUnended() {
 	}
 }
 
-// storedOf returns how many numbers of ranges are stored.
+// storedOf returns how many numbers of ranges are stored, whether the seals of their
+// records verify or not.
 func (r *run) storedOf(kind papyra.Kind, ranges []papyra.Range) (n uint64) {
 	if r == nil || r.series[kind] == nil {
 		return 0
 	}
+	stored := r.series[kind].numbers()
 	for _, g := range ranges {
 		if g[0] > 0 {
-			n = sumOf(n, r.series[kind].stored.Set().CountBetween(g[0]-1, g[1]))
+			n = sumOf(n, stored.CountBetween(g[0]-1, g[1]))
 		}
 	}
 	return n

@@ -40,7 +40,13 @@ func Handler(s Source, version string) http.Handler {
 			writeText(w, http.StatusServiceUnavailable, "not ready: "+oneLine(err.Error()))
 			return
 		}
-		writeText(w, http.StatusOK, "ready")
+		body := []string{"ready"}
+		if noted, ok := s.(interface{ Notes() []string }); ok {
+			for _, note := range noted.Notes() {
+				body = append(body, "note: "+oneLine(note))
+			}
+		}
+		writeText(w, http.StatusOK, strings.Join(body, "\n"))
 	})
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		writeText(w, http.StatusOK, fmt.Sprintf("papyra-sink %s\n\n/metrics  for Prometheus\n/livez    the process runs\n/readyz   NATS and the store work", version))
