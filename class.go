@@ -46,6 +46,8 @@ const (
 	DropSinkFull     DropReason = "sink_full"     // the sink's buffer was full while the backend did not keep up
 	DropSinkStopped  DropReason = "sink_stopped"  // still in the sink's buffer when its time to stop was up
 	DropSinkRejected DropReason = "sink_rejected" // the line of a known run failed the checks
+
+	DropUnheardBy DropReason = "unheard_by" // the group did not answer before the publisher had to let go of it; other groups may have it
 )
 
 // RejectReason says why a sink did not take a line: a [Class] of the line

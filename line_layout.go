@@ -235,6 +235,15 @@ const (
 	actorValue // an object, a string or null
 )
 
+// valueNames say for people what a value must be.
+var valueNames = [...]string{
+	anyValue:    "a value",
+	stringValue: "a string",
+	numberValue: "a number",
+	arrayValue:  "an array",
+	actorValue:  "an object, a string or null",
+}
+
 // allows reports whether a value of this type may begin with c.
 func (t valueType) allows(c byte) bool {
 	switch t {

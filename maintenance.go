@@ -1,6 +1,9 @@
 package papyra
 
 import (
+	"fmt"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/papyra/papyra/internal/jsontext"
@@ -163,6 +166,16 @@ type Duration time.Duration
 // MarshalJSON writes seconds with a fraction.
 func (d Duration) MarshalJSON() ([]byte, error) {
 	return jsontext.AppendFloat(nil, time.Duration(d).Seconds(), 64), nil
+}
+
+// UnmarshalJSON reads seconds.
+func (d *Duration) UnmarshalJSON(text []byte) error {
+	seconds, err := strconv.ParseFloat(string(text), 64)
+	if err != nil {
+		return fmt.Errorf("read a duration: %w", err)
+	}
+	*d = Duration(math.Round(seconds * float64(time.Second)))
+	return nil
 }
 
 // AppendStats counts what an appender had to survive since it was opened. Its

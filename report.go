@@ -13,6 +13,7 @@ const (
 	ReportStartAccepted       = "StartAccepted"
 	ReportRestore             = "RestoreReport"
 	ReportRestorePerformed    = "RestorePerformed"
+	ReportActRequested        = "ActRequested"
 )
 
 // Range is an unbroken run of sequence numbers, both ends included. JSON shows
@@ -130,6 +131,9 @@ type SinkDrops struct {
 	// Others are the lowest and the highest of the numbers that N counts and
 	// Ranges do not name.
 	Others Range `json:"others,omitzero"`
+	// Group is the one that did not answer, of reason unheard_by, which only carried
+	// reports have; for the stores of other groups the drop means nothing.
+	Group string `json:"group,omitempty"`
 }
 
 // The acts of a RemovalReport.
@@ -296,3 +300,21 @@ type RestorePerformed struct {
 	Bytes   int64  `json:"bytes"`
 	ActEnd
 }
+
+// ActRequested says that somebody asked a living sink for an act, before the act began.
+// It is there also of an act that then found nothing to do, and not of a dry run.
+type ActRequested struct {
+	Job       string          `json:"job"`       // made by who asked; the same job never runs twice
+	Verb      string          `json:"verb"`      // "recover" or "compact"
+	Arguments json.RawMessage `json:"arguments"` // as they were asked for
+	By        string          `json:"by"`        // who asked
+	// Proven says who vouches for By: ProvenSocket or ProvenBroker. Empty means that
+	// whoever asked only claims it.
+	Proven string `json:"proven,omitempty"`
+}
+
+// What proves who asked for an act.
+const (
+	ProvenSocket = "socket" // the system knows the user at the other end of a socket
+	ProvenBroker = "broker" // the broker says which of its logins asked
+)

@@ -85,6 +85,11 @@ type Config struct {
 	// CheckIgnore.
 	StartupCheck StartupMode
 
+	// Admin answers whoever asks the running sink for work on its store. Nil: nobody
+	// does, and who wants to change the store has to stop the sink. Package sink/admin
+	// makes one.
+	Admin Admin
+
 	// Logger takes what the operator must know. Messages that can repeat are
 	// rate-limited. Default: discard.
 	Logger *slog.Logger

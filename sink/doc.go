@@ -7,7 +7,7 @@ package sink
 //
 //	part          guarded by           called by
 //	conn          its lock             Run; the NATS client
-//	lineCheck     nothing: it is pure  each intake has its own
+//	Checker       nothing: it is pure  each intake has its own
 //	inbox         its lock             the NATS client; its own goroutine; the reader of the socket
 //	intake        nothing              the goroutine of its inbox
 //	buffer        its lock             every intake, the writer, the reporter, the reader of the socket

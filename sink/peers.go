@@ -3,6 +3,7 @@ package sink
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -36,6 +37,9 @@ const (
 type peerList struct {
 	mu        sync.Mutex
 	instances map[string]string // by the store's id: the instance that named it first
+	// expected are the group's other sinks by instance, several of which may fill one
+	// store: those that were heard of and have not said since that they stop.
+	expected map[string]papyra.Peer
 }
 
 // parsePeer reads the answer of a sink. It returns false for a sink of another
@@ -68,6 +72,37 @@ func (ps *peerList) addPeer(p papyra.Peer) bool {
 	}
 	ps.instances[p.Store] = p.Instance
 	return true
+}
+
+// expectSink remembers that a sink is there.
+func (ps *peerList) expectSink(p papyra.Peer) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if _, known := ps.expected[p.Instance]; !known && len(ps.expected) >= maxPeers {
+		return
+	}
+	if ps.expected == nil {
+		ps.expected = map[string]papyra.Peer{}
+	}
+	ps.expected[p.Instance] = p
+}
+
+// sinkStopped notes that a sink stops as it was told to: nobody is to miss it.
+func (ps *peerList) sinkStopped(p papyra.Peer) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.expected[p.Instance] == p {
+		delete(ps.expected, p.Instance)
+	}
+}
+
+// expectedSinks returns the sinks that ought to be there, by instance.
+func (ps *peerList) expectedSinks() []papyra.Peer {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	list := slices.Collect(maps.Values(ps.expected))
+	slices.SortFunc(list, func(a, b papyra.Peer) int { return cmp.Compare(a.Instance, b.Instance) })
+	return list
 }
 
 // count returns how many peers are remembered.

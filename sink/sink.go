@@ -45,8 +45,9 @@ type Sink struct {
 	service  *service      // the announcement of the sink
 
 	ran      atomic.Bool
-	conn     atomic.Pointer[conn] // nil until Run has connected
-	receives chan struct{}        // closed when the subscriptions stand for the first time
+	conn     atomic.Pointer[conn]   // nil until Run has connected
+	writer   atomic.Pointer[writer] // nil until Run has opened the store
+	receives chan struct{}          // closed when the subscriptions stand for the first time
 }
 
 // New returns a sink that receives as c says and stores into b, which stays the
@@ -94,6 +95,7 @@ func (s *Sink) Receiving() <-chan struct{} { return s.receives }
 //
 // The order of the stop, within Config.StopTimeout:
 //
+//  0. Config.Admin ends: an act comes to the end of its step.
 //  1. The connection is drained: nothing more comes in, and what the server had
 //     given to this worker is in the buffer. From now on no publisher is answered
 //     before its records are stored.
@@ -154,7 +156,10 @@ func (s *Sink) Run(ctx context.Context) error {
 	}
 	s.reporter.addSinkReport(reportStarted)
 	w := newWriter(s, appender)
+	s.writer.Store(w)
 	go w.run(storeCtx) // the reporter is the writer's from here on
+	endAdmin := s.serveAdmin(ctx)
+	defer endAdmin()
 
 	serving, endService := context.WithCancel(ctx)
 	served := make(chan struct{})
@@ -192,6 +197,7 @@ func (s *Sink) Run(ctx context.Context) error {
 		endReceiving()
 		<-kept // no subscription is made while the connection is drained
 	}
+	endAdmin()
 	return errors.Join(err, s.stop(c, w, giveUp))
 }
 

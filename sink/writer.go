@@ -48,6 +48,7 @@ type writer struct {
 	events   *appendEvents
 	appender Appender
 
+	announcing chan *announcement
 	stop       chan struct{} // closed when nothing more comes in
 	lost       chan struct{} // closed when the store can take nothing more, ever
 	identified chan struct{} // closed when the store durably holds a report that names it
@@ -81,8 +82,8 @@ type writer struct {
 func newWriter(s *Sink, a Appender) *writer {
 	w := &writer{
 		config: &s.config, log: s.log, buffer: s.buffer, drops: s.drops, health: s.health, reporter: s.reporter, events: s.events,
-		appender: a,
-		stop:     make(chan struct{}), lost: make(chan struct{}), identified: make(chan struct{}), done: make(chan struct{}),
+		appender: a, announcing: make(chan *announcement),
+		stop: make(chan struct{}), lost: make(chan struct{}), identified: make(chan struct{}), done: make(chan struct{}),
 		retry: time.NewTimer(time.Hour), asideRetry: time.NewTimer(time.Hour),
 		troubleLog: throttle.Single{Every: logEvery}, dropLog: throttle.Single{Every: logEvery}, asideLog: throttle.Single{Every: logEvery},
 	}
@@ -120,6 +121,8 @@ func (w *writer) run(ctx context.Context) {
 			w.appendBuffered(ctx)
 		case <-w.asideRetry.C:
 			w.retryAside(ctx)
+		case a := <-w.announcing:
+			a.done <- w.announce(ctx, a.line)
 		case <-syncs.C:
 			w.syncStore(ctx)
 			w.events.logChanges(w.appender.Stats(), false)
@@ -292,6 +295,9 @@ func (w *writer) finish(ctx context.Context) error {
 	cause := w.failed
 	if cause == nil {
 		cause = w.health.lastAppendErr()
+	}
+	if cause == nil {
+		cause = context.Cause(ctx)
 	}
 
 	left := w.abandon()

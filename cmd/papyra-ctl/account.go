@@ -32,7 +32,7 @@ changed.`,
 			exit{"3", "a store does not exist, or stdout failed"},
 			exit{"5", "a part could not be read, or a store of the group was not given"},
 		),
-		Flags: []urfave.Flag{
+		Flags: withSinks([]urfave.Flag{
 			backendFlag(true),
 			accountGroupFlag(),
 			&urfave.StringFlag{Name: "system", Usage: "judge only the records of this `SYSTEM`; it may then take four times the memory that is meant for all"},
@@ -41,7 +41,7 @@ changed.`,
 			&urfave.StringFlag{Name: "since", Usage: "judge only records from this `TIME` on: 2h or 7d (ago), 2024-05-31, 2024-05-31T14:00:00Z, or Unix seconds; in UTC"},
 			&urfave.StringSliceFlag{Name: "without", Usage: "do not miss the store with this `ID` when a report names it: it is gone for good, or never was; may be repeated"},
 			outputFlag(),
-		},
+		}),
 		Action: t.verb("account", (*call).account),
 	}
 }

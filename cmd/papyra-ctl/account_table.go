@@ -279,6 +279,7 @@ var reasonTexts = map[papyra.DropReason]string{
 	papyra.DropSinkFull:     "the store did not keep up with the sink: add workers, or a faster store",
 	papyra.DropSinkStopped:  "left in the sink when its time to stop was up: give it longer",
 	papyra.DropSinkRejected: "the line failed the checks: the reject file has it",
+	papyra.DropUnheardBy:    "no sink of the group answered while the publisher could keep it: another group may have it",
 }
 
 var actTexts = map[string]string{

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"slices"
+	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -43,7 +44,7 @@ more than a day from it, the plan is shown and --yes is wanted.
 			exit{"4", "somebody else holds the store"},
 			exit{"5", "a part could not be read"},
 		),
-		Flags:  slices.Concat([]urfave.Flag{backendFlag(false)}, retentionFlags(), []urfave.Flag{dedupeFlag(), dryRunFlag(), yesFlag(), outputFlag()}),
+		Flags:  withSinks(slices.Concat([]urfave.Flag{backendFlag(false)}, retentionFlags(), []urfave.Flag{dedupeFlag(), dryRunFlag(), yesFlag(), outputFlag()})),
 		Action: t.verb("compact", (*call).compact),
 	}
 }
@@ -75,12 +76,11 @@ func (c *call) compact() error {
 	if retention.IsZero() && !dedupe {
 		return usagef("no limit is given, so there is nothing to remove: give --keep-records, --keep-age, --keep-bytes or --keep CATEGORY.LIMIT=VALUE, or --dedupe")
 	}
-	store, err := c.openOne()
-	if err != nil {
-		return err
-	}
-	defer closeAll([]papyra.Store{store})
+	return c.onEach(func(store papyra.Store) error { return c.compactStore(store, retention, at, dedupe) })
+}
 
+// compactStore compacts one store.
+func (c *call) compactStore(store papyra.Store, retention papyra.Retention, at time.Time, dedupe bool) error {
 	before, err := c.runScan(c.ctx, store, papyra.ScanOptions{})
 	if err != nil {
 		return explain(store, err)
@@ -115,7 +115,7 @@ func (c *call) compact() error {
 	if !c.json {
 		c.showCompaction(result, cli.ShowRetention(retention))
 		if report.Damaged > 0 {
-			c.showNext("recover --backend "+human.ShellQuote(store.URL())+" --dry-run", "shows what would be moved away")
+			c.showNext("recover "+c.naming(store)+" --dry-run", "shows what would be moved away")
 		}
 	}
 	return nil

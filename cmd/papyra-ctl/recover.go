@@ -37,14 +37,14 @@ repair, or quarantine when --quarantine-dir is given.
 			exit{"4", "somebody else holds the store"},
 			exit{"5", "a part could not be read"},
 		),
-		Flags: []urfave.Flag{
+		Flags: withSinks([]urfave.Flag{
 			backendFlag(false),
 			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_RECOVER_MODE"}, Usage: "where damage goes, `MODE`: repair (beside the store; the default without --quarantine-dir) or quarantine (into --quarantine-dir)"},
 			quarantineDirFlag(),
 			dryRunFlag(),
 			yesFlag(),
 			outputFlag(),
-		},
+		}),
 		Action: t.verb("recover", (*call).recover),
 	}
 }
@@ -78,11 +78,11 @@ func (c *call) recover() error {
 	case mode == "repair" && dir != "":
 		return usagef("--mode repair keeps the damaged bytes beside the store: leave --quarantine-dir out, or give --mode quarantine")
 	}
-	store, err := c.openOne()
-	if err != nil {
-		return err
-	}
-	defer closeAll([]papyra.Store{store})
+	return c.onEach(func(store papyra.Store) error { return c.recoverStore(store, mode, dir) })
+}
+
+// recoverStore recovers one store.
+func (c *call) recoverStore(store papyra.Store, mode, dir string) error {
 	o := papyra.RecoverOptions{
 		QuarantineDir: dir, DryRun: c.flags.Bool("dry-run"), Now: c.now(),
 		Approve: func(plan *papyra.RecoverReport) error { return c.approve(plan.Doubt) },
@@ -106,7 +106,7 @@ func (c *call) recover() error {
 	if !c.json {
 		c.showRecovery(report)
 		if report.DryRun && report.Moved > 0 && refused == nil {
-			c.showNext("recover --backend "+human.ShellQuote(store.URL())+recoverFlags(dir), "moves it")
+			c.showNext("recover "+c.naming(store)+recoverFlags(dir), "moves it")
 		}
 	}
 	return nil

@@ -33,10 +33,10 @@ with what is pending and what is not delivered yet. Nothing is changed.`,
 				"papyra-ctl inspect summary --backend " + exampleStore,
 				"papyra-ctl inspect summary --backend " + exampleStore + " --since 1d --system orders",
 			}, inspectCodes()...),
-		Flags: slices.Concat([]urfave.Flag{backendFlag(true)}, timeFlags(), []urfave.Flag{
+		Flags: withSinks(slices.Concat([]urfave.Flag{backendFlag(true)}, timeFlags(), []urfave.Flag{
 			&urfave.StringSliceFlag{Name: "system", Usage: "only records of the system with this id, `SYSTEM`; may be given more than once"},
 			&urfave.StringSliceFlag{Name: "node", Usage: "only records whose publisher ran on this `NODE`; may be given more than once"},
-		}, retentionFlags(), []urfave.Flag{outputFlag()}),
+		}, retentionFlags(), []urfave.Flag{outputFlag()})),
 		Action: t.verb("inspect summary", (*call).summary),
 	}
 }

@@ -50,6 +50,7 @@ func (t *tool) app() *urfave.App {
 			t.acceptStartCommand(),
 			t.startupCheckCommand(),
 			t.doctorCommand(),
+			t.checkCommand(),
 			t.completionCommand(),
 		},
 	}
@@ -70,10 +71,11 @@ func describe(text string, examples []string, codes ...exit) string {
 	for _, e := range examples {
 		b.WriteString("   " + e + "\n")
 	}
-	b.WriteString("\nExit codes (if several apply: the first of 64, 78, 69, 4, 3, 5, 2, 1):\n")
+	b.WriteString("\nExit codes (if several apply: the first of 64, 78, 77, 69, 4, 3, 5, 2, 1):\n")
 	for _, every := range []exit{
 		{"64", "wrong usage"},
-		{"69", "the backend cannot be reached"},
+		{"69", "the backend or the broker cannot be reached"},
+		{"77", "the broker, or the sink that holds the store, does not allow it to you"},
 		{"78", "wrong configuration, such as an unknown option in the URL"},
 		{"129, 130, 143", "interrupted: the current step was finished, or nothing of it was done"},
 	} {

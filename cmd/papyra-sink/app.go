@@ -7,6 +7,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/cmd/internal/natsflags"
 	"github.com/papyra/papyra/internal/version"
 )
 
@@ -29,8 +30,8 @@ Exit codes: 0 stopped, everything stored; 1 the startup check found anomalies;
 2 anomalies are left after its recovery; 3 the store failed, or records were
 dropped because --stop-timeout was over; 4 somebody else holds the store;
 64 wrong usage; 69 NATS or the backend cannot be reached, or the address of
---http or --listen is taken; 78 wrong configuration; 129, 130 or 143
-interrupted before it received anything.`
+--http or --listen is taken; 77 NATS refuses the login; 78 wrong
+configuration; 129, 130 or 143 interrupted before it received anything.`
 
 func newApp(stderr io.Writer) *urfave.App {
 	const filters, store, stop, output, watch = "What to receive", "Store", "Running", "Output", "Metrics and health"
@@ -58,9 +59,11 @@ func newApp(stderr io.Writer) *urfave.App {
 			&urfave.StringFlag{Name: "http", EnvVars: []string{"PAPYRA_HTTP"}, Category: watch, DefaultText: "none", Usage: "serve /metrics, /livez and /readyz at `ADDRESS`, such as 127.0.0.1:9464; each sink on a host needs its own"},
 			&urfave.StringSliceFlag{Name: "http-host", EnvVars: []string{"PAPYRA_HTTP_HOSTS"}, Category: watch, Usage: "answer requests for this host `NAME` too, beside IP addresses and localhost; may be given more than once (default: any name, and none on loopback)"},
 
+			&urfave.BoolFlag{Name: "trust-request-info", EnvVars: []string{"PAPYRA_TRUST_REQUEST_INFO"}, Category: stop, Usage: "believe the broker's header that says who asks for an act; only where nobody else can send it, as with the accounts in deploy/nats"},
+
 			&urfave.StringFlag{Name: "log-level", EnvVars: []string{"PAPYRA_LOG_LEVEL"}, Value: "info", Category: output, Usage: "`LEVEL`: debug, info, warn, error"},
 			&urfave.StringFlag{Name: "log-format", EnvVars: []string{"PAPYRA_LOG_FORMAT"}, Value: "auto", Category: output, Usage: "`FORMAT`: text, json, or auto (text on a terminal)"},
-		}, embeddedFlags(), cli.RetentionFlags(), cli.NATSFlags()),
+		}, embeddedFlags(), cli.RetentionFlags(), natsflags.Flags()),
 		Action: func(c *urfave.Context) error {
 			s, err := readSettings(c)
 			if err != nil {

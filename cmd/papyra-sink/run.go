@@ -17,6 +17,7 @@ import (
 	"github.com/papyra/papyra/internal/redact"
 	"github.com/papyra/papyra/internal/version"
 	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/sink/admin"
 	"github.com/papyra/papyra/sink/broker"
 	"github.com/papyra/papyra/sink/metrics"
 )
@@ -52,6 +53,8 @@ func (s *settings) run(ctx context.Context, stderr io.Writer) (err error) {
 		defer web.close()
 	}
 	s.sink.Logger = out.log
+	s.admin.Logger = out.log
+	s.sink.Admin = admin.NewServer(s.backend, s.admin)
 	s.broker.Logger = out.log
 	var b *broker.Broker
 	if s.embedded {

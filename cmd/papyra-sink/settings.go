@@ -10,8 +10,10 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/cmd/internal/natsflags"
 	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/sink/admin"
 	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/broker"
 )
@@ -19,10 +21,11 @@ import (
 // settings are what the flags say.
 type settings struct {
 	sink      sink.Config
+	admin     admin.Config
 	backend   sink.Backend
 	embedded  bool
 	broker    broker.Config
-	nats      cli.NATS
+	nats      natsflags.NATS
 	unused    bool // NATS logins are given and nothing uses them
 	retention papyra.Retention
 	level     slog.Level
@@ -64,6 +67,7 @@ func readSettings(c *urfave.Context) (*settings, error) {
 }
 
 func (s *settings) readSink(c *urfave.Context) error {
+	s.admin.TrustRequestInfo = c.Bool("trust-request-info")
 	s.sink = sink.Config{
 		URL: s.nats.URL, NATS: s.nats.Options, ConnectTimeout: s.nats.Timeout,
 		Group: c.String("group"), Instance: c.String("instance"), Systems: c.StringSlice("system"),

@@ -82,6 +82,11 @@ func stateOf(rec *papyra.Record) (st state, ok bool) {
 				}
 			}
 		}
+		for _, c := range p.Categories {
+			for _, d := range c.UnheardBy {
+				st.names = st.names || d != nil && len(d.Ranges) > 0
+			}
+		}
 		slices.Sort(counts)
 		st.counts, st.names = strings.Join(counts, ","), st.names || len(p.Outages) > 0
 	case papyra.ReportSink:

@@ -43,6 +43,17 @@ func Publisher(rec *papyra.Record, p *papyra.PublisherReport) string {
 			}
 			dropped = numset.AddCounts(dropped, d.N)
 		}
+		for _, d := range c.UnheardBy {
+			if d == nil {
+				continue
+			}
+			switch n, ok := Width(d.Ranges); {
+			case !ok || n > d.N:
+				return Ranges
+			case d.N > c.Accepted:
+				return Dropped
+			}
+		}
 		sum := dropped
 		for _, n := range []uint64{c.Confirmed, c.Unconfirmed, c.Buffered} {
 			sum = numset.AddCounts(sum, n)

@@ -116,6 +116,7 @@ type worldRun struct {
 	reports uint64
 	dropped uint64 // by the publisher
 	ranges  []papyra.Range
+	unheard map[string]*papyra.Drops
 }
 
 func (w *accountWorld) run(system string) *worldRun {
@@ -157,7 +158,7 @@ func (w *accountWorld) round(n int) (lines [][]byte) {
 		for range rapid.IntRange(0, 8).Draw(w.rt, "events") {
 			w.now = w.now.Add(time.Second)
 			p.seq++
-			switch rapid.SampledFrom([]string{"stored", "stored", "stored", "stored", "dropped", "by the sink", "lost"}).Draw(w.rt, "fate") {
+			switch rapid.SampledFrom([]string{"stored", "stored", "stored", "stored", "dropped", "by the sink", "lost", "unheard"}).Draw(w.rt, "fate") {
 			case "stored":
 				err := w.enc.Event(p.id, p.system, &papyra.Event{Type: papyra.ActorStarted, Payload: strings.Repeat("text ", 60), Time: w.now}, nil, w.now)
 				if err != nil {
@@ -170,6 +171,17 @@ func (w *accountWorld) round(n int) (lines [][]byte) {
 				p.ranges = append(p.ranges, papyra.Range{p.seq, p.seq})
 			case "by the sink":
 				w.drop(p)
+			case "unheard":
+				group := rapid.SampledFrom([]string{"archive", "live"}).Draw(w.rt, "unheard by")
+				if p.unheard == nil {
+					p.unheard = map[string]*papyra.Drops{}
+				}
+				if p.unheard[group] == nil {
+					p.unheard[group] = &papyra.Drops{}
+				}
+				d := p.unheard[group]
+				d.N++
+				d.Ranges = append(d.Ranges, papyra.Range{p.seq, p.seq})
 			}
 		}
 		if rapid.Bool().Draw(w.rt, "report") {
@@ -217,6 +229,13 @@ func (w *accountWorld) publisherReport(p *worldRun, final bool) []byte {
 		c.Dropped = map[papyra.DropReason]*papyra.Drops{papyra.DropQueueFull: {N: p.dropped, Ranges: p.ranges}}
 	}
 	p.ranges = nil
+	for group, d := range p.unheard {
+		if c.UnheardBy == nil {
+			c.UnheardBy = map[string]*papyra.Drops{}
+		}
+		c.UnheardBy[group] = &papyra.Drops{N: d.N, Ranges: d.Ranges}
+		d.Ranges = nil
+	}
 	return w.report(p, papyra.ReportPublisher, &papyra.PublisherReport{
 		Final: final, Uptime: w.now.Sub(p.began).Seconds(), Categories: map[string]papyra.PublisherCategory{"events": c},
 	})

@@ -12,6 +12,7 @@ import (
 // reason.
 type dropsKey struct {
 	reason                papyra.DropReason
+	group                 string // of unheard_by
 	system, category, run string
 }
 
@@ -64,13 +65,13 @@ func (c *carriedReports) sinkDrops() []papyra.SinkDrops {
 		d.foldRanges()
 		ranges := d.ranges.List()
 		out = append(out, papyra.SinkDrops{
-			Reason: key.reason, System: key.system, Category: key.category, Run: key.run,
+			Reason: key.reason, Group: key.group, System: key.system, Category: key.category, Run: key.run,
 			N: numset.AddCounts(d.n, numset.CountRanges(ranges)), Ranges: ranges, Others: d.others,
 		})
 	}
 	slices.SortFunc(out, func(a, b papyra.SinkDrops) int {
 		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Category, b.Category),
-			cmp.Compare(a.Run, b.Run), cmp.Compare(a.Reason, b.Reason))
+			cmp.Compare(a.Run, b.Run), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Group, b.Group))
 	})
 	return out
 }

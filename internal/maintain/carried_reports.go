@@ -152,7 +152,12 @@ func (c *carriedReports) noteDrops(line []byte) *papyra.Record {
 			for reason, d := range counts.Dropped {
 				if d != nil && len(d.Ranges) > 0 {
 					// What is not named is in the sums of later reports too.
-					c.dropsOf(dropsKey{reason, string(rec.System), category, string(rec.Run)}).ranges.Add(d.Ranges...)
+					c.dropsOf(dropsKey{reason, "", string(rec.System), category, string(rec.Run)}).ranges.Add(d.Ranges...)
+				}
+			}
+			for group, d := range counts.UnheardBy {
+				if d != nil && len(d.Ranges) > 0 {
+					c.dropsOf(dropsKey{papyra.DropUnheardBy, group, string(rec.System), category, string(rec.Run)}).ranges.Add(d.Ranges...)
 				}
 			}
 		}
@@ -166,7 +171,7 @@ func (c *carriedReports) addSinkDrops(drops []papyra.SinkDrops) {
 		if s.Run == "" {
 			continue // records without a number
 		}
-		d := c.dropsOf(dropsKey{s.Reason, s.System, s.Category, s.Run})
+		d := c.dropsOf(dropsKey{s.Reason, s.Group, s.System, s.Category, s.Run})
 		d.ranges.Add(s.Ranges...)
 		if named := numset.CountRanges(s.Ranges); s.N > named {
 			d.addUnnamed(s.N-named, s.Others)

@@ -57,7 +57,7 @@ func splitReport(a *Act, whole *papyra.RemovalReport, now time.Time) ([][]byte, 
 	}
 	for _, d := range whole.Dropped {
 		// A system id may be escaped: at most twice as long.
-		need := 200 + 2*len(d.System) + 43*len(d.Ranges)
+		need := 200 + 2*len(d.System) + 2*len(d.Group) + 43*len(d.Ranges)
 		if size > 0 && size+need > reportBytes {
 			if err := flush(); err != nil {
 				return nil, err

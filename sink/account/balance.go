@@ -41,6 +41,7 @@ var sinkReasons = [3]papyra.DropReason{papyra.DropSinkFull, papyra.DropSinkStopp
 var reasonOrder = []papyra.DropReason{
 	papyra.DropQueueFull, papyra.DropTooLarge, papyra.DropEncode, papyra.DropClosed, // publisherReasons
 	papyra.DropSinkFull, papyra.DropSinkStopped, papyra.DropSinkRejected,
+	papyra.DropUnheardBy, // a sink that dropped the record knows more
 }
 
 // actOrder is the same for the acts of removal. A dedupe removes nothing but
@@ -107,7 +108,7 @@ func unnamedDrops(s *series) (out []budget) {
 	for _, reason := range ordered(s.drops, reasonOrder) {
 		d := s.drops[reason]
 		d.sortMarks()
-		if reason == papyra.DropTooLarge || reason == papyra.DropClosed {
+		if reason == papyra.DropTooLarge || reason == papyra.DropClosed || reason == papyra.DropUnheardBy {
 			out = append(out, foundLate(d, reason)...)
 		} else {
 			out = append(out, foundInCall(d, reason, s.quietUntil(reason))...)

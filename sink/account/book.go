@@ -89,7 +89,10 @@ type series struct {
 	unverified *numset.Set // those of rewritten that are not in stored, after settle
 	reach
 	drops map[papyra.DropReason]*drops
-	quiet *[len(publisherReasons)]uint64 // up to these numbers a report knew of no drop; nil for none
+	// unheard is what the sinks of a group did not answer for, by group, until it is
+	// known which group is judged; nil for none.
+	unheard map[string]*drops
+	quiet   *[len(publisherReasons)]uint64 // up to these numbers a report knew of no drop; nil for none
 }
 
 // reach is how far the numbers of a series are known to go; 0 where nothing is
@@ -403,9 +406,17 @@ func (b *book) publisherReport(r *run, rec *papyra.Record, p *papyra.PublisherRe
 		b.a.noteTaken(&s.reach, c.Accepted, rec.Time, true)
 		for reason, d := range c.Dropped {
 			if d != nil && d.N > 0 && b.knownReason(rec, reason) {
-				b.a.nameDropped(s, r.of, reason, d.Ranges, rec.Time)
-				s.dropsFor(reason).addMark(mark{c.Accepted, d.N})
+				to := s.dropsFor(reason)
+				b.a.nameDropped(s, to, r.of, d.Ranges, rec.Time)
+				to.addMark(mark{c.Accepted, d.N})
 				b.a.charge(r.of, rangeBytes)
+			}
+		}
+		for group, d := range c.UnheardBy {
+			if d != nil && d.N > 0 {
+				to := s.unheardBy(b.a, r.of, group)
+				b.a.nameDropped(s, to, r.of, d.Ranges, rec.Time)
+				to.addMark(mark{c.Accepted, d.N})
 			}
 		}
 		if s.quiet == nil {
@@ -441,6 +452,39 @@ func (s *series) dropsFor(reason papyra.DropReason) *drops {
 		s.drops[reason] = d
 	}
 	return d
+}
+
+// unheardBy returns what the sinks of a group did not answer for.
+func (s *series) unheardBy(a *Account, t *tenant, group string) *drops {
+	d := s.unheard[group]
+	if d == nil {
+		if s.unheard == nil {
+			s.unheard = map[string]*drops{}
+		}
+		d = &drops{}
+		s.unheard[group] = d
+	}
+	a.charge(t, rangeBytes)
+	return d
+}
+
+// chooseUnheard makes drops of what the sinks of the group did not answer for, and
+// forgets that of other groups.
+func (b *book) chooseUnheard(group string) {
+	for r := range b.runs {
+		for _, s := range r.series {
+			if s == nil {
+				continue
+			}
+			if d := s.unheard[group]; d != nil {
+				if s.drops == nil {
+					s.drops = map[papyra.DropReason]*drops{}
+				}
+				s.drops[papyra.DropUnheardBy] = d
+			}
+			s.unheard = nil
+		}
+	}
 }
 
 // addMark notes a report. Of reports that say the same only the first and the
@@ -495,7 +539,8 @@ func (b *book) sinkDrops(rec *papyra.Record, list []papyra.SinkDrops) {
 			b.doubt(rec, WhyRanges)
 			continue
 		}
-		if !b.knownReason(rec, d.Reason) {
+		unheard := d.Reason == papyra.DropUnheardBy && d.Group != ""
+		if !unheard && !b.knownReason(rec, d.Reason) {
 			continue
 		}
 		run := b.openRun([]byte(d.System), d.Run)
@@ -503,9 +548,14 @@ func (b *book) sinkDrops(rec *papyra.Record, list []papyra.SinkDrops) {
 			continue
 		}
 		to := run.seriesOf(b.a, kind)
-		named := b.a.nameDropped(to, run.of, d.Reason, d.Ranges, rec.Time)
+		var dropped *drops
+		if unheard {
+			dropped = to.unheardBy(b.a, run.of, d.Group)
+		} else {
+			dropped = to.dropsFor(d.Reason)
+		}
+		named := b.a.nameDropped(to, dropped, run.of, d.Ranges, rec.Time)
 		if d.N > named {
-			dropped := to.dropsFor(d.Reason)
 			if dropped.more == nil {
 				dropped.more = map[noteID]others{}
 			}

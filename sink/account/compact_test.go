@@ -152,6 +152,7 @@ type source struct {
 type sourceCategory struct {
 	accepted uint64
 	dropped  map[papyra.DropReason]*papyra.Drops
+	unheard  map[string]*papyra.Drops
 }
 
 // workerLog is one start of a sink and what it has to tell.
@@ -174,7 +175,7 @@ func newHistory(t *rapid.T) *history {
 			s.who.system = "billing"
 		}
 		for _, k := range historyKinds {
-			s.kinds[k] = &sourceCategory{dropped: map[papyra.DropReason]*papyra.Drops{}}
+			s.kinds[k] = &sourceCategory{dropped: map[papyra.DropReason]*papyra.Drops{}, unheard: map[string]*papyra.Drops{}}
 		}
 		h.sources = append(h.sources, s)
 	}
@@ -274,13 +275,15 @@ func (h *history) take(s *source) {
 	c := s.kinds[kind]
 	c.accepted++
 	store, running := h.running()
-	switch fate := rapid.IntRange(0, 11).Draw(h.t, "fate"); {
+	switch fate := rapid.IntRange(0, 12).Draw(h.t, "fate"); {
 	case fate == 0:
-		h.drop(c, papyra.DropQueueFull)
+		drop(c.dropped, papyra.DropQueueFull, c.accepted)
 	case fate == 1:
-		h.drop(c, papyra.DropEncode)
+		drop(c.dropped, papyra.DropEncode, c.accepted)
 	case fate == 2:
-		h.drop(c, papyra.DropTooLarge)
+		drop(c.dropped, papyra.DropTooLarge, c.accepted)
+	case fate == 12:
+		drop(c.unheard, rapid.SampledFrom([]string{"archive", "live"}).Draw(h.t, "unheard by"), c.accepted)
 	case !running || fate == 3: // lost
 	case !h.takes(store, s, kind):
 	case fate == 4:
@@ -296,16 +299,16 @@ func (h *history) takes(store int, s *source, kind papyra.Kind) bool {
 	return h.workers[store].report.Filters == nil || s.who.system == "orders" && kind == papyra.KindEvent
 }
 
-// drop counts a number as dropped by the publisher; a report names few.
-func (h *history) drop(c *sourceCategory, reason papyra.DropReason) {
-	d := c.dropped[reason]
+// drop counts a number as dropped by the publisher, or as unheard; a report names few.
+func drop[K comparable](drops map[K]*papyra.Drops, why K, n uint64) {
+	d := drops[why]
 	if d == nil {
 		d = &papyra.Drops{}
-		c.dropped[reason] = d
+		drops[why] = d
 	}
 	d.N++
 	if len(d.Ranges) < 2 {
-		d.Ranges = append(d.Ranges, papyra.Range{c.accepted, c.accepted})
+		d.Ranges = append(d.Ranges, papyra.Range{n, n})
 	}
 }
 
@@ -338,6 +341,11 @@ func (h *history) publisherReport(s *source, final bool) {
 		p := papyra.PublisherCategory{Accepted: c.accepted, Dropped: map[papyra.DropReason]*papyra.Drops{}}
 		for reason, d := range c.dropped {
 			p.Dropped[reason] = &papyra.Drops{N: d.N, Ranges: d.Ranges}
+			d.Ranges = nil
+		}
+		p.UnheardBy = map[string]*papyra.Drops{}
+		for group, d := range c.unheard {
+			p.UnheardBy[group] = &papyra.Drops{N: d.N, Ranges: d.Ranges}
 			d.Ranges = nil
 		}
 		r.Categories[kind.Category()] = addedUp(p)

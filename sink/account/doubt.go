@@ -127,7 +127,7 @@ func (ds *doubts) list() (list []Doubt, reports uint64) {
 // knownReason reports whether this version knows a drop reason. It notes a doubt
 // of the report if not.
 func (b *book) knownReason(rec *papyra.Record, reason papyra.DropReason) bool {
-	known := slices.Contains(reasonOrder, reason)
+	known := slices.Contains(reasonOrder, reason) && reason != papyra.DropUnheardBy // that is said of a group
 	if !known {
 		b.doubt(rec, WhyUnknown)
 	}

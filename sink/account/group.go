@@ -101,11 +101,13 @@ func (a *Account) joinBooks() (*ledger, error) {
 	}
 	l.findAbsent(a)
 	for _, b := range a.books {
-		switch {
-		case !b.chosen:
-		case l.book == nil:
+		if !b.chosen {
+			continue
+		}
+		b.chooseUnheard(group)
+		if l.book == nil {
 			l.book = b
-		default:
+		} else {
 			l.absorb(b)
 		}
 	}

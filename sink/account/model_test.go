@@ -24,6 +24,7 @@ const (
 	dropFull   // by the publisher, in the call
 	dropEncode // likewise
 	dropLate   // by the publisher, later: too large for the broker
+	unheard    // the publisher had to let go of it before the group answered
 	sinkNamed
 	sinkCounted
 	compacted
@@ -294,7 +295,7 @@ func span(list []uint64) (r papyra.Range) {
 
 // reasonOf is the publisher's reason of a fate.
 var reasonOf = map[fateKind]papyra.DropReason{
-	dropFull: papyra.DropQueueFull, dropEncode: papyra.DropEncode, dropLate: papyra.DropTooLarge,
+	dropFull: papyra.DropQueueFull, dropEncode: papyra.DropEncode, dropLate: papyra.DropTooLarge, unheard: papyra.DropUnheardBy,
 }
 
 // writeReports stores the reports that survive. A report names at most three
@@ -326,7 +327,13 @@ func (m *modelRun) writeReports() {
 				}
 				if len(all) > 0 {
 					named := asRanges(fresh)
-					c.Dropped[reason] = &papyra.Drops{N: uint64(len(all)), Ranges: named[:min(3, len(named))]}
+					d := &papyra.Drops{N: uint64(len(all)), Ranges: named[:min(3, len(named))]}
+					if fate != unheard {
+						c.Dropped[reason] = d
+						continue
+					}
+					// Of another group it means nothing here.
+					c.UnheardBy = map[string]*papyra.Drops{"archive": d, "live": {N: rep.upTo[i], Ranges: ranges(papyra.Range{1, rep.upTo[i]})}}
 				}
 			}
 			p.Categories[s.kind.Category()] = addedUp(c)
@@ -384,7 +391,7 @@ func (m *modelRun) expect(i int) expected {
 			e.removed[papyra.ActRotate]++
 		case cutBelow:
 			e.removed[papyra.ActRecover]++
-		case dropFull, dropEncode, dropLate:
+		case dropFull, dropEncode, dropLate, unheard:
 			if seq <= told {
 				e.dropped[reasonOf[f]]++
 			} else {

@@ -44,6 +44,8 @@ func ReportInWords(rec *papyra.Record) string {
 		said = inWords(rec.Payload, func(r *papyra.StartAccepted) string {
 			return "accepted that the store begins after " + human.Count(r.Late) + " confirmed records"
 		})
+	case papyra.ReportActRequested:
+		said = inWords(rec.Payload, requestWords)
 	case papyra.ReportCompactionPerformed:
 		said = inWords(rec.Payload, func(r *papyra.CompactionPerformed) string {
 			return endWords(&r.ActEnd) + human.Plural(r.RecordsBefore, "record", "records") + " became " + human.Count(r.RecordsAfter) + ", " +
@@ -93,6 +95,11 @@ func publisherWords(r *papyra.PublisherReport) string {
 				said = append(said, human.Count(d.N)+" dropped ("+string(reason)+")")
 			}
 		}
+		for _, group := range slices.Sorted(maps.Keys(c.UnheardBy)) {
+			if d := c.UnheardBy[group]; d != nil && d.N > 0 {
+				said = append(said, human.Count(d.N)+" unheard by "+group)
+			}
+		}
 		if c.Buffered > 0 {
 			said = append(said, human.Count(c.Buffered)+" waiting")
 		}
@@ -116,7 +123,7 @@ func sinkWords(r *papyra.SinkReport) string {
 	for _, count := range []struct {
 		name string
 		n    uint64
-	}{{"rejected ", rejected}, {"dropped ", r.DroppedLines}, {"messages lost ", r.LostMessages}, {"disconnects ", r.Disconnects}} {
+	}{{"rejected ", rejected}, {"dropped ", r.DroppedLines}, {"answered early ", r.AnsweredEarly}, {"answers refused ", r.AnswersRefused}, {"messages lost ", r.LostMessages}, {"disconnects ", r.Disconnects}} {
 		if count.n > 0 {
 			parts = append(parts, count.name+human.Count(count.n))
 		}
@@ -138,4 +145,12 @@ func removalWords(r *papyra.RemovalReport) string {
 		parts = []string{"nothing of a category"}
 	}
 	return r.Act + " removes " + strings.Join(parts, ", ") + " (act " + r.ID + ")"
+}
+
+func requestWords(r *papyra.ActRequested) string {
+	who := r.By + " (" + r.Proven + ")"
+	if r.Proven == "" {
+		who = "somebody who calls himself " + r.By
+	}
+	return r.Verb + " was asked for by " + who + ": " + string(r.Arguments) + " (job " + r.Job + ")"
 }
