@@ -21,6 +21,9 @@ type Address struct {
 // IsZero reports whether a is no address at all.
 func (a Address) IsZero() bool { return a == Address{} }
 
+// isZero is IsZero without a copy.
+func (a *Address) isZero() bool { return a.ID == 0 && a.Name == "" && a.System == "" }
+
 // String returns "system:id", the form that filters compare with.
 func (a Address) String() string {
 	if a.Name != "" {

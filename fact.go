@@ -26,6 +26,7 @@ type Event struct {
 	Type    string // ActorStarted, … or a type of the runtime's own
 	Payload any
 	Time    time.Time // when it happened; zero means now
+	Sender  Address   // whose message led to it; the zero Address is not written
 }
 
 // DeadLetter is a message that reached nobody. Its payload follows the rules of
@@ -35,6 +36,7 @@ type DeadLetter struct {
 	MessageType string
 	Payload     any
 	Time        time.Time // when it was given up; zero means now
+	Sender      Address   // who sent the message; the zero Address is not written
 }
 
 // Audit is a count of a system's actors at one moment.

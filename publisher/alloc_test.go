@@ -59,6 +59,14 @@ var typedCalls = []struct {
 	}},
 	{"audit", func(p *Publisher) { p.Audit(papyra.Audit{TotalActors: 3}) }},
 	{"lifecycle", func(p *Publisher) { p.Started(actor42, slog.Int("n", 1)) }},
+	{"event with a sender", func(p *Publisher) {
+		p.Event(papyra.Event{Actor: actor42, Type: "T", Sender: papyra.Address{System: "shop", Name: "till"}}, slog.Int("n", 1))
+	}},
+	{"dead letter with a sender", func(p *Publisher) {
+		p.DeadLetter(papyra.DeadLetter{Target: actor42, MessageType: "Pay", Sender: papyra.Address{ID: 7}}, slog.Int("amount", 3))
+	}},
+	{"lifecycle at a time", func(p *Publisher) { p.StoppedAt(time.Unix(1, 0), actor42, slog.Int("n", 1)) }},
+	{"crash at a time", func(p *Publisher) { p.CrashedAt(time.Unix(1, 0), actor42, staticError{}, slog.Int("n", 1)) }},
 	{"crash", func(p *Publisher) { p.Crashed(actor42, staticError{}, slog.Int("n", 1)) }},
 }
 

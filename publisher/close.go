@@ -169,6 +169,8 @@ func (n *leftBehind) giveUp(l *lane) {
 	case HoldNone:
 	case HoldUnheard:
 		n.reasons = append(n.reasons, "nobody listens to "+category)
+	case HoldUnanswered:
+		n.reasons = append(n.reasons, "somebody takes "+category+", and no sink answers")
 	case HoldDenied:
 		n.reasons = append(n.reasons, "the broker does not permit publishing "+category)
 	default:
@@ -183,6 +185,13 @@ func (p *Publisher) endClose(n leftBehind) {
 		return
 	}
 	connection := p.noteConnection()
+	if n.unconfirmed > 0 {
+		for _, g := range p.sender.groups.stats(time.Now()) {
+			if g.Silent > 0 && !g.Left {
+				n.reasons = append(n.reasons, fmt.Sprintf("group %s has not answered for %v", g.Group, g.Silent.Round(time.Millisecond)))
+			}
+		}
+	}
 	switch {
 	case !connection.Connected:
 		n.reasons = append(n.reasons, "there is no connection to a broker")

@@ -129,6 +129,23 @@ func TestTimeOfClose(t *testing.T) {
 	}
 }
 
+// What waits for the answer of a group names the group.
+func TestCloseNamesTheGroupThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	s := embeddedFor(t)
+	discard(t, s.ClientURL())
+	p := connect(t, s.ClientURL(), Config{Groups: []string{"archive"}, CloseTimeout: 400 * time.Millisecond})
+	p.Started(someActor)
+	await(t, "the record is handed over", func() bool { g := p.Groups(); return len(g) == 1 && g[0].Silent > 0 })
+	err := p.Close(context.Background())
+	if err == nil || !strings.Contains(err.Error(), "group archive has not answered for ") {
+		t.Errorf("got %v, want the group named", err)
+	}
+	if got := p.Stats(); got.Events.Unconfirmed != 1 {
+		t.Errorf("got %+v, want the record unconfirmed", got.Events)
+	}
+}
+
 // When everything but the records came through in time, the error has a cause all
 // the same.
 func TestCloseHasACauseWhenItsTimeIsNotUsedUp(t *testing.T) {

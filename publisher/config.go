@@ -20,8 +20,9 @@ type Config struct {
 	// Each record's system is this one.
 	System string
 
-	// Node names the process. Default: the host's name. Characters outside
-	// [A-Za-z0-9._-] become "_".
+	// Node names the process in every record, with 1 to 64 characters. Default: the
+	// host's name. Characters outside [A-Za-z0-9._-] become "_", and what is behind the
+	// 64th is cut off.
 	Node string
 
 	// Buffers bounds the memory for records that are not confirmed yet.
@@ -33,8 +34,8 @@ type Config struct {
 	// start, and never forgotten. Default: none.
 	Groups []string
 
-	// AuditEvery is the time between two periodic audits. 0: none. It needs
-	// AuditFunc.
+	// AuditEvery is the time between two periodic audits. 0: none. Negative, or
+	// without AuditFunc, it is a wrong configuration.
 	AuditEvery time.Duration
 
 	// AuditFunc counts the actors of the system now. It is called on a goroutine
@@ -46,17 +47,19 @@ type Config struct {
 	AuditFunc func() papyra.Audit
 
 	// ReportEvery is the time between two PublisherReports while anything
-	// changes; otherwise it is six times as long. Default: 10 s.
+	// changes; otherwise it is six times as long. Default: 10 s. It must not be
+	// negative.
 	ReportEvery time.Duration
 
 	// CloseTimeout is the time of a [Publisher.Close] whose context has no
-	// deadline. Default: 5 s.
+	// deadline. Default: 5 s. It must not be negative.
 	CloseTimeout time.Duration
 
 	// NATS are options for the connection: credentials, TLS, extra servers. The
 	// publisher then sets what the confirmation of records depends on, endless
 	// reconnecting without a reconnect buffer. Callbacks given here are called too,
-	// on a goroutine of their own. If they do not keep up, calls are left out.
+	// on a goroutine of their own. If they do not keep up, calls are left out. An option
+	// that fails, or a server that can never be reached, is a wrong configuration.
 	NATS []nats.Option
 
 	// Logger gets what happens to the connection, at most one line with the same

@@ -208,16 +208,6 @@ func (gs *groups) stats(now time.Time) (list []GroupStats) {
 	return list
 }
 
-// leftNames returns the names of the groups that have left.
-func (gs *groups) leftNames(now time.Time) (names []string) {
-	for _, g := range gs.list {
-		if !g.forgotten && g.silent(now) >= leftAfter {
-			names = append(names, g.name)
-		}
-	}
-	return names
-}
-
 // expectation is what a lane waits for before it forgets a chunk.
 type expectation struct {
 	known groupSet // groups that take its records

@@ -147,8 +147,8 @@ func (p *Publisher) startBackground() {
 	go p.runAuditor()
 }
 
-// Run returns the 16 random characters that stand in every record of this
-// publisher.
+// Run returns the 16 random characters of [0-9a-z] that stand in every record of this
+// publisher. They are made by Connect and never change.
 func (p *Publisher) Run() string { return p.id.Run() }
 
 // Event records an event with fields of its payload. What is passed is encoded
@@ -156,9 +156,13 @@ func (p *Publisher) Run() string { return p.id.Run() }
 //
 // A payload that cannot be encoded is replaced by an object with the one member
 // [papyra.PayloadError], and counted as PayloadReplaced: a value that JSON cannot
-// show, that nests too deep, or whose own method fails or panics. If the event does
-// not fit even so, it is dropped as "encode". One that is too large is dropped as
-// "too_large".
+// show, that nests deeper than [papyra.MaxDepth], or whose own method fails or panics.
+// If the event does not fit even so, it is dropped as "encode". One whose line is longer
+// than [papyra.MaxPublishedLine] is dropped as "too_large".
+//
+// Methods of the payload run before any lock of ours is taken, and for as long as they
+// like. Nobody may change what is passed before the call returns: Go ends a process in
+// which a map is written while it is read.
 func (p *Publisher) Event(e papyra.Event, fields ...slog.Attr) {
 	s := p.scratch.Get().(*scratch)
 	at := p.stamp(s, e.Time)
@@ -180,59 +184,11 @@ func (p *Publisher) DeadLetter(d papyra.DeadLetter, fields ...slog.Attr) {
 	p.record(papyra.KindDeadLetter, s, err)
 }
 
-// Audit records a count of the system's actors.
+// Audit records a count of the system's actors. It makes no difference whether
+// AuditFunc is set.
 func (p *Publisher) Audit(a papyra.Audit) {
 	s := p.scratch.Get().(*scratch)
 	p.record(papyra.KindAudit, s, s.enc.Audit(p.id, p.system, &a, p.stamp(s, a.Time)))
-}
-
-// Started records that an actor started now.
-func (p *Publisher) Started(a papyra.Address, fields ...slog.Attr) {
-	p.Event(papyra.Event{Actor: a, Type: papyra.ActorStarted}, fields...)
-}
-
-// Stopped records that an actor stopped now.
-func (p *Publisher) Stopped(a papyra.Address, fields ...slog.Attr) {
-	p.Event(papyra.Event{Actor: a, Type: papyra.ActorStopped}, fields...)
-}
-
-// Restarted records that an actor was restarted now, in place of a stop and a
-// start.
-func (p *Publisher) Restarted(a papyra.Address, fields ...slog.Attr) {
-	p.Event(papyra.Event{Actor: a, Type: papyra.ActorRestarted}, fields...)
-}
-
-// Crashed records that an actor crashed now. The payload is the error's text as
-// "error", null without one, followed by fields. An error whose Error method
-// panics is a payload that cannot be encoded.
-func (p *Publisher) Crashed(a papyra.Address, err error, fields ...slog.Attr) {
-	s := p.scratch.Get().(*scratch)
-	e := papyra.Event{Actor: a, Type: papyra.ActorCrashed}
-	at := p.stamp(s, e.Time)
-	text, bad := errorText(err)
-	if bad == nil {
-		s.fields = append(append(s.fields[:0], slog.Attr{Key: "error", Value: text}), fields...)
-		bad = s.enc.Event(p.id, p.system, &e, s.fields, at)
-		clear(s.fields) // scratch must not keep what the caller gave alive
-	}
-	if bad != nil {
-		bad = p.replaceEventPayload(s, &e, at, bad)
-	}
-	p.record(papyra.KindEvent, s, bad)
-}
-
-// errorText returns the text of err, or that its Error method panics. That method
-// is the caller's own, so it is called before any lock is taken.
-func errorText(err error) (text slog.Value, bad error) {
-	if err == nil {
-		return slog.AnyValue(nil), nil
-	}
-	defer func() {
-		if recover() != nil {
-			bad = fmt.Errorf("%w: the Error method of %T panicked", papyra.ErrEncode, err)
-		}
-	}()
-	return slog.StringValue(err.Error()), nil
 }
 
 // stamp returns the time of a fact: its own, or now if it has none.

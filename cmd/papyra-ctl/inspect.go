@@ -281,7 +281,11 @@ func eventColor(event string) string {
 }
 
 func factCells(rec *papyra.Record) []string {
-	return []string{human.Micros(rec.Time), string(rec.Type), showActor(rec), showNode(rec), string(rec.Payload)}
+	actor := showActor(rec)
+	if sender, ok := rec.Sender(); ok {
+		actor += " from " + sender.String()
+	}
+	return []string{human.Micros(rec.Time), string(rec.Type), actor, showNode(rec), string(rec.Payload)}
 }
 
 // showActor shows an address as system:id. Permissions bind a publisher to the

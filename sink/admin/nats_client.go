@@ -37,12 +37,13 @@ type Fleet struct {
 // reconnectWait is the time between two tries to reach a server again.
 const reconnectWait = 250 * time.Millisecond
 
-// Connect connects to the sinks' broker. A login that is refused is papyra.ErrDenied,
-// a broker that cannot be reached papyra.ErrUnavailable.
+// Connect connects to the sinks' broker. A URL that can never work is papyra.ErrConfig, a
+// login that is refused papyra.ErrDenied, a broker that cannot be reached
+// papyra.ErrUnavailable.
 func Connect(c FleetConfig) (*Fleet, error) {
 	f := &Fleet{by: c.By, exchanges: map[*natsExchange]bool{}, refused: map[string]error{}}
 	o := nats.GetDefaultOptions()
-	o.Servers = strings.Split(c.URL, ",")
+	o.Servers = natswire.ServersOf(c.URL)
 	own := []nats.Option{
 		nats.Name("papyra-ctl " + c.By), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait), nats.IgnoreAuthErrorAbort(),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { f.noteError(err) }),
@@ -52,6 +53,9 @@ func Connect(c FleetConfig) (*Fleet, error) {
 		if err := opt(&o); err != nil {
 			return nil, fmt.Errorf("%w: read the NATS options: %w", papyra.ErrConfig, err)
 		}
+	}
+	if err := natswire.CheckServers(append(natswire.ServersOf(o.Url), o.Servers...)); err != nil {
+		return nil, fmt.Errorf("%w: %w", papyra.ErrConfig, err)
 	}
 	if o.InboxPrefix == "" {
 		o.InboxPrefix = papyra.ToolInbox
