@@ -87,6 +87,9 @@ func (sc *setScan) scanSet(ctx context.Context) (*papyra.ScanReport, error) {
 	report.Files = int64(len(sn.files))
 	report.Bytes = sn.size()
 	report.Incomplete = !sc.readable
+	if len(sn.files) > 1 {
+		report.Foreign = sc.foreign
+	}
 	report.Duplicates, report.Limits = duplicates, limits
 	return report, nil
 }
@@ -106,6 +109,7 @@ type setScan struct {
 	findings   *judge.Findings
 	identities *judge.Identities // nil unless duplicates are looked for
 	readable   bool
+	foreign    []string           // files without a record, with more damage than a crash leaves
 	long       *lines.LongBuffers // of all workers
 }
 
@@ -116,6 +120,7 @@ type block struct {
 	lines      int64
 	findings   *judge.Findings
 	unreadable bool
+	foreign    bool // a line is damaged as a crash leaves none
 }
 
 // scanFile scans one file, block by block. What the workers find is merged in the
@@ -125,6 +130,7 @@ func (sc *setScan) scanFile(ctx context.Context, f *pinnedFile) error {
 	workers := min(runtime.GOMAXPROCS(0), maxWorkers, blocks)
 	tallies := make([]judge.Tally, workers)
 	identities := make([]*judge.Identities, workers)
+	damaged, records := false, int64(0)
 	start := func(ctx context.Context, n int) func(piece int) block {
 		w := newBlockWorker(ctx, sc, f, &tallies[n])
 		if sc.identities != nil {
@@ -143,6 +149,7 @@ func (sc *setScan) scanFile(ctx context.Context, f *pinnedFile) error {
 		sc.findings.Merge(b.findings, linesBefore)
 		linesBefore += b.lines
 		sc.readable = sc.readable && !b.unreadable
+		damaged = damaged || b.foreign
 		sc.done += b.end - b.start
 		if sc.o.Progress != nil {
 			sc.o.Progress(sc.done, sc.total)
@@ -152,8 +159,12 @@ func (sc *setScan) scanFile(ctx context.Context, f *pinnedFile) error {
 		return err
 	}
 	for i := range tallies {
+		records += tallies[i].Records
 		sc.tally.Merge(&tallies[i])
 		sc.identities.Merge(identities[i])
+	}
+	if damaged && records == 0 {
+		sc.foreign = append(sc.foreign, f.text)
 	}
 	return nil
 }
@@ -271,6 +282,7 @@ func (w *blockWorker) addLine(b *block, l *lines.Line) {
 		w.tally.Damaged++
 		for _, p := range damagedPlaces(w.f.text, l, damage) {
 			p.anomaly.Line = b.lines
+			b.foreign = b.foreign || !p.anomaly.Class.LeftByCrash()
 			b.findings.Damage(p.anomaly)
 		}
 	}

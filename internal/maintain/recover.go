@@ -59,7 +59,7 @@ func (r *recovering) run() (*papyra.RecoverReport, error) {
 		return nil, r.held.Incomplete("recover")
 	}
 	if !before.Clean() {
-		report.Doubt = papyra.RecoverDoubt(before)
+		report.Mistake = papyra.RecoverMistake(before)
 		if o.Approve != nil && !o.DryRun {
 			if err := o.Approve(report); err != nil {
 				return nil, err
