@@ -28,11 +28,11 @@ var layers = []struct {
 	{"internal/terminal", nil},
 	{"internal/throttle", nil},
 	{"internal/version", nil},
-	{"internal/human", nil},
 	{"internal/faultfs", nil},
 	{"internal/redistest", []string{"internal/testkit"}},
 
 	{".", []string{"internal/jsontext", "internal/checksum", "internal/escape"}},
+	{"internal/human", []string{"."}},
 	{"internal/numset", []string{"."}},
 	{"internal/doubt", []string{".", "internal/numset"}},
 	{"internal/unended", []string{".", "internal/numset"}},
