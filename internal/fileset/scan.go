@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"sync"
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/escape"
@@ -109,8 +110,10 @@ type setScan struct {
 	findings   *judge.Findings
 	identities *judge.Identities // nil unless duplicates are looked for
 	readable   bool
-	foreign    []string           // files without a record, with more damage than a crash leaves
-	long       *lines.LongBuffers // of all workers
+	foreign    []string             // files without a record, with more damage than a crash leaves
+	long       *lines.LongBuffers   // of all workers
+	see        func(*papyra.Record) // nil unless somebody wants the reports
+	seeing     sync.Mutex           // held during see
 }
 
 // block is the part of a file whose lines one worker judges: those that begin
@@ -266,6 +269,11 @@ func (w *blockWorker) addLine(b *block, l *lines.Line) {
 	case judge.Valid:
 		w.tally.Add(&w.rec)
 		w.identities.Add(&w.rec)
+		if w.sc.see != nil && w.rec.Kind == papyra.KindReport {
+			w.sc.seeing.Lock()
+			w.sc.see(&w.rec)
+			w.sc.seeing.Unlock()
+		}
 		if b.findings.Remarkable(&w.rec) {
 			b.findings.Look(&w.rec, papyra.Anomaly{File: w.f.text, Line: b.lines, Offset: l.Offset, Length: l.Length})
 		}
