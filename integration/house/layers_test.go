@@ -42,7 +42,7 @@ var layers = []struct {
 	{"internal/maintain", []string{".", "internal/judge", "internal/selection", "internal/numset", "internal/doubt", "internal/unended"}},
 	{"internal/fileset/disk", []string{"."}},
 	{"internal/fileset/lines", []string{".", "internal/fileset/disk"}},
-	{"internal/fileset", []string{".", "internal/fileset/disk", "internal/fileset/lines", "internal/judge", "internal/maintain", "internal/terminal", "internal/human", "internal/escape"}},
+	{"internal/fileset", []string{".", "internal/numset", "internal/fileset/disk", "internal/fileset/lines", "internal/judge", "internal/maintain", "internal/terminal", "internal/human", "internal/escape"}},
 	{"internal/faultdisk", []string{"internal/fileset/disk"}},
 
 	{"sink/backend/memory", []string{".", "internal/judge", "internal/maintain"}},
