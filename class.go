@@ -20,6 +20,11 @@ const (
 	ClassUnexpectedFile   Class = "unexpected_file"   // a symlink, FIFO, device or directory in the place of a file
 )
 
+// LeftByCrash reports whether a crash alone leaves damage of the class.
+func (c Class) LeftByCrash() bool {
+	return c == ClassTruncated || c == ClassNULRun || c == ClassLeftover
+}
+
 // Notices: they never block anything and are never removed.
 const (
 	NoticeUnknownKind Class = "unknown_kind" // a kind that this version does not know

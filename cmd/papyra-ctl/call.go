@@ -101,15 +101,15 @@ func (t *tool) verbOn(name string, stores func(*urfave.Context) ([]string, error
 	}
 }
 
-// approve returns an error if there is a doubt about an act and --yes is not given.
-func (c *call) approve(doubt string) error {
-	if doubt == "" || c.flags.Bool("yes") {
+// approve returns an error if an act is perhaps a mistake and --yes is not given.
+func (c *call) approve(mistake string) error {
+	if mistake == "" || c.flags.Bool("yes") {
 		return nil
 	}
-	return cli.Exit(cli.CodeRefused, fmt.Errorf("%w: %s; nothing was changed. If it is meant, give --yes", errDoubt, doubt))
+	return cli.Exit(cli.CodeRefused, fmt.Errorf("%w: %s; nothing was changed. If it is meant, give --yes", errRefused, mistake))
 }
 
-var errDoubt = errors.New("refused")
+var errRefused = errors.New("refused")
 
 func usagef(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", papyra.ErrUsage, fmt.Sprintf(format, args...))

@@ -38,7 +38,7 @@ more than a day from it, the plan is shown and --yes is wanted.
 				"papyra-ctl compact --backend " + exampleStore + " --dedupe",
 			},
 			exit{"0", "done, or nothing to remove"},
-			exit{"1", "refused: the newest record or --at is in doubt, and --yes is not given; nothing was changed"},
+			exit{"1", "refused: the newest record would itself go or lies far from --at, and --yes is not given; nothing was changed"},
 			exit{"2", "done, and damaged lines were met and left"},
 			exit{"3", "the store does not exist, the disk is full, or stdout failed"},
 			exit{"4", "somebody else holds the store"},
@@ -88,9 +88,9 @@ func (c *call) compactStore(store papyra.Store, retention papyra.Retention, at t
 	var plan *papyra.CompactReport
 	report, err := c.runCompact(store, papyra.CompactOptions{
 		Retention: retention, Dedupe: dedupe, At: at, DryRun: c.flags.Bool("dry-run"),
-		Approve: func(p *papyra.CompactReport) error { plan = p; return c.approve(p.Doubt) },
+		Approve: func(p *papyra.CompactReport) error { plan = p; return c.approve(p.Mistake) },
 	})
-	if errors.Is(err, errDoubt) {
+	if errors.Is(err, errRefused) {
 		c.noteError(explain(store, err))
 		report, err = plan, nil
 		report.DryRun = true
@@ -130,7 +130,7 @@ func (c *call) runCompact(store papyra.Store, o papyra.CompactOptions) (*papyra.
 
 func (c *call) showCompaction(r *compactResult, retention string) {
 	s := c.out
-	c.showDoubt(r.Doubt)
+	c.showMistake(r.Mistake)
 	removed, bytes := sumStreams(r.Removed)
 	copies, _ := sumStreams(r.Deduped)
 	what := human.Plural(removed, "record", "records") + ", " + human.Bytes(bytes)

@@ -31,7 +31,7 @@ repair, or quarantine when --quarantine-dir is given.
 				"papyra-ctl recover --backend " + exampleStore + " --mode quarantine --quarantine-dir /srv/quarantine",
 			},
 			exit{"0", "clean now, or nothing was damaged"},
-			exit{"1", "refused: no line is a record, and --yes is not given; nothing was changed"},
+			exit{"1", "refused: no line of a file is a record, and --yes is not given; nothing was changed"},
 			exit{"2", "damage is left; with --dry-run: something would be moved"},
 			exit{"3", "the store does not exist, the disk is full, or stdout failed"},
 			exit{"4", "somebody else holds the store"},
@@ -85,11 +85,11 @@ func (c *call) recover() error {
 func (c *call) recoverStore(store papyra.Store, mode, dir string) error {
 	o := papyra.RecoverOptions{
 		QuarantineDir: dir, DryRun: c.flags.Bool("dry-run"), Now: c.now(),
-		Approve: func(plan *papyra.RecoverReport) error { return c.approve(plan.Doubt) },
+		Approve: func(plan *papyra.RecoverReport) error { return c.approve(plan.Mistake) },
 	}
 	report, err := c.runRecover(store, o)
 	refused := err
-	if errors.Is(err, errDoubt) {
+	if errors.Is(err, errRefused) {
 		o.DryRun = true
 		report, err = c.runRecover(store, o)
 	}
@@ -182,15 +182,15 @@ func absolute(path string) string {
 	return path
 }
 
-func (c *call) showDoubt(doubt string) {
-	if doubt != "" {
-		c.out.printf("%s  %s\n", c.out.paint(yellow, "DOUBT"), doubt)
+func (c *call) showMistake(mistake string) {
+	if mistake != "" {
+		c.out.printf("%s  %s\n", c.out.paint(yellow, "MISTAKE?"), mistake)
 	}
 }
 
 func (c *call) showRecovery(r *papyra.RecoverReport) {
 	s := c.out
-	c.showDoubt(r.Doubt)
+	c.showMistake(r.Mistake)
 	places := human.Plural(r.Moved, "damaged place", "damaged places")
 	switch {
 	case r.Moved == 0 && (r.Before == nil || r.Before.Clean()):

@@ -28,11 +28,11 @@ var layers = []struct {
 	{"internal/terminal", nil},
 	{"internal/throttle", nil},
 	{"internal/version", nil},
-	{"internal/human", nil},
 	{"internal/faultfs", nil},
 	{"internal/redistest", []string{"internal/testkit"}},
 
 	{".", []string{"internal/jsontext", "internal/checksum", "internal/escape"}},
+	{"internal/human", []string{"."}},
 	{"internal/numset", []string{"."}},
 	{"internal/doubt", []string{".", "internal/numset"}},
 	{"internal/unended", []string{".", "internal/numset"}},
@@ -42,7 +42,7 @@ var layers = []struct {
 	{"internal/maintain", []string{".", "internal/judge", "internal/selection", "internal/numset", "internal/doubt", "internal/unended"}},
 	{"internal/fileset/disk", []string{"."}},
 	{"internal/fileset/lines", []string{".", "internal/fileset/disk"}},
-	{"internal/fileset", []string{".", "internal/fileset/disk", "internal/fileset/lines", "internal/judge", "internal/maintain", "internal/terminal", "internal/human", "internal/escape"}},
+	{"internal/fileset", []string{".", "internal/numset", "internal/fileset/disk", "internal/fileset/lines", "internal/judge", "internal/maintain", "internal/terminal", "internal/human", "internal/escape"}},
 	{"internal/faultdisk", []string{"internal/fileset/disk"}},
 
 	{"sink/backend/memory", []string{".", "internal/judge", "internal/maintain"}},

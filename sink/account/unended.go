@@ -2,11 +2,11 @@ package account
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/unended"
 )
 
 // Unended is a compaction that announced what is still stored and never said how it
@@ -20,8 +20,7 @@ type Unended struct {
 }
 
 func (u *Unended) String() string {
-	return fmt.Sprintf("compaction %s announced %d records and does not say how it ended: %d of them are still stored; the next act on the store ends it",
-		u.Act, u.Announced, u.Stored)
+	return unended.Describe(u.Act, u.Announced, u.Stored) + "; the next act on the store ends it"
 }
 
 // findUnended compares what the acts without an end announced with what this store
