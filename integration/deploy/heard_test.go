@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,70 +13,26 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/natstest"
 	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend"
 )
 
-// heard collects the answers that a publisher gets.
-type heard struct {
-	mu sync.Mutex
-	by map[string]map[uint64]bool // by group, the numbers of the messages
-}
-
-// listen subscribes as a publisher of orders.
-func listen(t *testing.T, nc *nats.Conn) *heard {
+// sendAndHear sends messages of one event each as a publisher, and waits until both
+// groups have answered each of them.
+func sendAndHear(t *testing.T, nc *nats.Conn, n uint64) {
 	t.Helper()
-	h := &heard{by: map[string]map[uint64]bool{}}
-	if _, err := nc.Subscribe(papyra.HeardByRun("orders", ordersRun), func(m *nats.Msg) {
-		_, _, n, err := papyra.ParseHeardSubject(m.Subject)
-		a, answerErr := papyra.ParseHeardAnswer(m.Data)
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if err != nil || answerErr != nil {
-			t.Errorf("answer %q on %s: %v, %v", m.Data, m.Subject, err, answerErr)
-			return
-		}
-		if h.by[a.Group] == nil {
-			h.by[a.Group] = map[uint64]bool{}
-		}
-		for _, r := range append(a.Heard, papyra.Range{n, n}) {
-			for i := r[0]; i <= r[1]; i++ {
-				h.by[a.Group][i] = true
-			}
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if err := nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	return h
-}
-
-// heardBy returns how many messages each group has answered.
-func (h *heard) heardBy() map[string]int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	by := map[string]int{}
-	for group, numbers := range h.by {
-		by[group] = len(numbers)
-	}
-	return by
-}
-
-// send sends messages of one event each, numbered from first.
-func (h *heard) send(t *testing.T, nc *nats.Conn, first, n uint64) {
-	t.Helper()
-	for i := first; i < first+n; i++ {
+	heard := natstest.Listen(t, nc, "orders", ordersRun)
+	for i := uint64(1); i <= n; i++ {
 		if err := nc.PublishRequest(papyra.RecordsSubject("orders", papyra.KindEvent), papyra.HeardSubject("orders", ordersRun, i),
 			[]byte(sealedEvent(t, "orders", ordersRun, i))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Await(t, "both groups have answered", func() bool {
+		return cmp.Equal(heard.Count(), map[string]int{"archive": int(n), "live": int(n)})
+	})
 }
 
 // runGroup starts a sink of a group on a store in memory, which ends with the test.
@@ -115,11 +70,7 @@ func TestShippedAnswers(t *testing.T) {
 	url := startShipped(t)
 	sinks := []*sink.Sink{runGroup(t, url, "archive", "sink", "sink-secret"), runGroup(t, url, "live", "sink", "sink-secret")}
 	orders, ordersErrs := client(t, url, "orders", "orders-secret")
-	h := listen(t, orders)
-	h.send(t, orders, 1, 100)
-	testkit.Await(t, "both groups have answered", func() bool {
-		return cmp.Equal(h.heardBy(), map[string]int{"archive": 100, "live": 100})
-	})
+	sendAndHear(t, orders, 100)
 	for _, s := range sinks {
 		if st := s.Stats(); st.AnswersRefused > 0 || s.Notes() != nil {
 			t.Errorf("refused %d answers: %q", st.AnswersRefused, s.Notes())
@@ -178,12 +129,8 @@ func TestAnswersToAnotherAccount(t *testing.T) {
 			archive := runGroup(t, url, "archive", "sink", "secret")
 			runGroup(t, url, "live", "sink", "secret")
 			orders, errs := client(t, url, "orders", "secret")
-			h := listen(t, orders)
 			const messages = 300
-			h.send(t, orders, 1, messages)
-			testkit.Await(t, "both groups have answered", func() bool {
-				return cmp.Equal(h.heardBy(), map[string]int{"archive": messages, "live": messages})
-			})
+			sendAndHear(t, orders, messages)
 			if st := archive.Stats(); st.Stored != messages || st.Answered != messages || st.AnswersRefused != 0 {
 				t.Errorf("stored %d, answered %d, refused %d", st.Stored, st.Answered, st.AnswersRefused)
 			}

@@ -72,7 +72,7 @@ var layers = []struct {
 
 	// What is put together.
 	{"internal/testkit", nil},
-	{"internal/natstest", []string{"internal/testkit", "sink/broker", "nats.go", "nats-server"}},
+	{"internal/natstest", []string{".", "internal/testkit", "sink/broker", "nats.go", "nats-server"}},
 	{"cmd/...", []string{"..."}},
 	{"integration/...", []string{"..."}},
 	{"docs", nil},
