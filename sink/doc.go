@@ -18,6 +18,7 @@ package sink
 //	service       nothing              its own goroutine
 //	actCounts     its lock             whoever uses Sink.Maintainer
 //	writer        nothing              its own goroutine
+//	spool         its locks            the writer; its own goroutine drains it
 //	reporter      nothing              Run until the writer starts, then the writer
 //	appendEvents  its lock             the writer
 //

@@ -92,8 +92,8 @@ func (s *Sink) Receiving() <-chan struct{} { return s.receives }
 
 // Run checks the store, opens it, connects, and receives until ctx is done;
 // then it stops gracefully. It returns after its last side effect: nil when
-// every received record is stored, rejected or was dropped as sink_full, all
-// counted, and every received message was read. It may be called once.
+// every received record is stored, waits in the spool, is rejected or was dropped as
+// sink_full or spool_full, all counted, and every received message was read. It may be called once.
 //
 // The order of the stop, within Config.StopTimeout:
 //
@@ -101,8 +101,9 @@ func (s *Sink) Receiving() <-chan struct{} { return s.receives }
 //  1. The connection is drained: nothing more comes in, and what the server had
 //     given to this worker is in the buffer. From now on no publisher is answered
 //     before its records are stored.
-//  2. The writer appends what is buffered, trying again while there is time.
-//     What is left is counted as sink_stopped.
+//  2. The writer appends what is buffered, trying again while there is time. A spool
+//     takes it at once where the store does not. What is left is counted as
+//     sink_stopped.
 //  3. The last SinkReport, which must count all of that, is appended.
 //  4. The store is synced and closed, which releases its lock. Only now can
 //     another worker take it over.

@@ -344,3 +344,46 @@ func TestSpoolOfAnotherStore(t *testing.T) {
 		t.Errorf("the other store holds %d records, want 100", len(held))
 	}
 }
+
+// One stream of a Redis server is refused: its records wait in the spool, over a stop
+// that succeeds, and nobody else's do.
+func TestSpoolOfARefusedStream(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	url, store := broker(t), "redis://"+server.Addr()
+	s := startSpooling(t, url, store)
+	p := connect(t, url, publisher.Config{})
+	c := server.Client(t)
+	server.Do(t, "SET", "papyra:orders:dead_letters", "not a stream")
+	add := func(n int) {
+		for range n {
+			p.DeadLetter(papyra.DeadLetter{MessageType: "Job"})
+		}
+		confirmAll(t, p, n)
+		s.settled()
+	}
+	add(50)
+	if n := c.XLen(t.Context(), "papyra:orders:events").Val(); n != 50 {
+		t.Errorf("%d events are stored, want 50", n)
+	}
+	if n := s.metric("spool_records"); n != 50 || s.metric("spool_refused_streams") != 1 {
+		t.Errorf("%d records wait in the spool, want the 50 of one stream", n)
+	}
+	if code, text := s.ready(); code != http.StatusServiceUnavailable || !strings.Contains(text, "WRONGTYPE") {
+		t.Errorf("/readyz says %d %s", code, text)
+	}
+	s.sink.terminate()
+	s.start()
+	add(50)
+	server.Do(t, "DEL", "papyra:orders:dead_letters")
+	s.drained()
+	add(10)
+	finish(t, p)
+	s.sink.terminate()
+	if n := c.XLen(t.Context(), "papyra:orders:dead_letters").Val(); n != 110 {
+		t.Errorf("%d dead letters are stored, want 110", n)
+	}
+	if stored, _ := accounted(t, store); stored != 110 {
+		t.Errorf("%d events are stored, want 110", stored)
+	}
+}

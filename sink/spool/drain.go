@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -59,8 +60,12 @@ func (s *Spool) drain(ctx context.Context) {
 			pause = time.Until(refusedAt)
 		default:
 			began := time.Now()
-			if err := s.retryRefused(ctx); err != nil && ctx.Err() == nil {
+			failing, err := s.retryRefused(ctx)
+			if err != nil && ctx.Err() == nil {
 				s.noteRetryFailed(err)
+			} else if !failing {
+				refusedBackoff = 0
+				continue
 			}
 			refusedBackoff = min(max(2*refusedBackoff, firstRetry), lastRetry)
 			wait := min(max(refusedBackoff, refusedRest*time.Since(began)), lastRefused)
@@ -94,7 +99,7 @@ func (s *Spool) sleep(ctx context.Context, pause time.Duration, early bool) {
 func (s *Spool) whatWaits() (main, blocked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.direct && s.lost == nil, len(s.queues[refused]) > 0 && s.lost == nil
+	return !s.direct && s.lost == nil, len(s.queues[refusedReports])+len(s.queues[refusedRecords]) > 0 && s.lost == nil
 }
 
 // noteFailed notes that the store, or a segment, could not be used.
@@ -318,7 +323,7 @@ func (s *Spool) drainSegment(ctx context.Context, seg *segment, holding bool) er
 	}
 	for h.batch.Len() > 0 {
 		if err := s.moveBlocked(h, holding); err != nil {
-			return s.keepRefused(ctx, h, err)
+			return s.keepRefused(ctx, h, holding, err)
 		}
 		if h.batch.Len() == 0 {
 			break
@@ -333,7 +338,7 @@ func (s *Spool) drainSegment(ctx context.Context, seg *segment, holding bool) er
 	if !holding {
 		s.turn.Lock()
 	}
-	err := s.syncSegment(refused) // perhaps lines of this one were moved
+	err := errors.Join(s.syncSegment(refusedReports), s.syncSegment(refusedRecords)) // perhaps lines of this one were moved
 	if !holding {
 		s.turn.Unlock()
 	}
@@ -432,7 +437,7 @@ func (s *Spool) moveBlocked(h *heldSegment, holding bool) error {
 
 // keepRefused makes a refused segment of one whose lines of refused streams can be moved
 // nowhere, after all others of it are stored.
-func (s *Spool) keepRefused(ctx context.Context, h *heldSegment, why error) error {
+func (s *Spool) keepRefused(ctx context.Context, h *heldSegment, holding bool, why error) error {
 	if n, ok := s.logs.Allow("keep"); ok {
 		s.log.Error("lines of refused streams cannot be moved within the spool: their segments stay", "error", why, "suppressed", n)
 	}
@@ -451,55 +456,88 @@ func (s *Spool) keepRefused(ctx context.Context, h *heldSegment, why error) erro
 			return err
 		}
 	}
+	from, to := h.of, h.of.asRefused()
+	if !holding {
+		s.turn.Lock()
+		defer s.turn.Unlock()
+	}
+	if o := s.open[to]; o != nil { // what comes later must not get before this one
+		s.sealIfOpen(o.segment)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h.skip = h.all
+	h.skip = maps.Clone(h.all)
 	for i := range h.batch.Len() {
 		_, stream := h.batch.Line(i)
 		h.skip[stream]--
 		s.blocked[stream]++
 	}
-	from := h.of
+	h.streams = maps.Clone(h.all)
 	s.queues[from] = slices.DeleteFunc(s.queues[from], func(other *segment) bool { return other == h.segment })
 	s.bytes[from] -= h.size
-	h.of = refused
-	s.queues[refused] = append(s.queues[refused], h.segment)
-	s.bytes[refused] += h.size
+	h.of = to
+	s.queues[to] = append(s.queues[to], h.segment)
+	s.bytes[to] += h.size
 	s.held[from] = heldSegment{}
 	return nil
 }
 
+// handOverLines is handOverBytes for the lines of streams that the store takes again.
+const handOverLines = 4096
+
 // retryRefused tries the streams of the refused segments again, the oldest lines of each
-// first, until each of them is refused once more or has nothing left.
-func (s *Spool) retryRefused(ctx context.Context) error {
+// first, until each of them is refused once more or has nothing left. When little is left
+// of those that the store takes, it holds Append up until nothing is: from then on they
+// are given to the store again. It reports whether any is still refused.
+func (s *Spool) retryRefused(ctx context.Context) (failing bool, err error) {
+	fail := map[papyra.Stream]bool{}
+	if err := s.tryAll(ctx, fail, false); err != nil {
+		return false, err
+	}
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	left := 0
 	s.mu.Lock()
-	list := slices.Clone(s.queues[refused])
+	for _, seg := range s.refusedLocked() {
+		left += seg.leftLocked(fail)
+	}
 	s.mu.Unlock()
-	failing := map[papyra.Stream]bool{}
+	if left <= handOverLines {
+		err = s.tryAll(ctx, fail, true)
+	}
+	return len(fail) > 0, err
+}
+
+// refusedLocked returns the refused segments, those of reports first. The caller holds mu.
+func (s *Spool) refusedLocked() []*segment {
+	return slices.Concat(s.queues[refusedReports], s.queues[refusedRecords])
+}
+
+// tryAll tries the refused segments, but for the streams that fail, to which it adds those
+// that are refused once more. holding says that the caller holds turn.
+func (s *Spool) tryAll(ctx context.Context, fail map[papyra.Stream]bool, holding bool) error {
+	s.mu.Lock()
+	list := s.refusedLocked()
+	s.mu.Unlock()
 	for _, seg := range list {
-		if s.allFail(failing) {
-			break
+		s.mu.Lock()
+		all, try := seg.leftLocked(nil), seg.leftLocked(fail)
+		s.mu.Unlock()
+		if all > 0 && try == 0 {
+			continue
 		}
-		s.turn.Lock()
+		if !holding {
+			s.turn.Lock()
+		}
 		s.sealIfOpen(seg)
-		s.turn.Unlock()
-		if err := s.tryRefused(ctx, seg, failing); err != nil {
+		if !holding {
+			s.turn.Unlock()
+		}
+		if err := s.tryRefused(ctx, seg, fail); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// allFail reports whether every stream that is refused was refused once more.
-func (s *Spool) allFail(failing map[papyra.Stream]bool) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for stream := range s.blocked {
-		if !failing[stream] {
-			return false
-		}
-	}
-	return len(s.blocked) > 0
 }
 
 // tryRefused tries the lines of one refused segment, but those of the streams that fail.

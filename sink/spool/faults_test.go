@@ -185,6 +185,77 @@ func TestRefusedStreamsComeBackOneByOne(t *testing.T) {
 	wantLines(t, w.stored(), want)
 }
 
+// A stream that is taken again under load goes to the store again, though something of
+// it always comes.
+func TestRefusedStreamComesBackUnderLoad(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s, src := w.open(), testrecord.New(1)
+	w.change(func() { w.refuses[orders] = errors.New("CLUSTERDOWN") })
+	var want [][]byte
+	add := func(n int) {
+		lines := src.Events(n)
+		want = append(want, lines...)
+		give(t, s, lines...)
+	}
+	for range 20 {
+		add(50)
+	}
+	w.change(func() { clear(w.refuses) })
+	testkit.Await(t, "the stream to be taken again", func() bool {
+		add(5)
+		return s.Status().Refused == 0
+	})
+	before := s.Status().Spooled
+	add(5)
+	if after := s.Status().Spooled; after != before {
+		t.Errorf("%d records still went into the spool", after-before)
+	}
+	awaitEmpty(t, s)
+	wantLines(t, w.stored(), want)
+}
+
+// A cluster that is down as a whole answers for each stream: everything waits as
+// refused, reports keep their reserve and come first.
+func TestAllStreamsAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.config()
+	c.MaxBytes = 80 << 10
+	s, src := w.openWith(c), testrecord.New(1)
+	ofReports := papyra.Stream{System: "orders", Kind: papyra.KindReport}
+	w.change(func() { w.refuses[orders], w.refuses[ofReports] = errDown, errDown })
+	var want, reports [][]byte
+	for {
+		l := src.Event()
+		if _, err := s.Append(t.Context(), testrecord.Batch(l)); err != nil {
+			break
+		}
+		want = append(want, l)
+	}
+	for range 20 {
+		l := src.Line("orders", papyra.KindReport, "")
+		reports = append(reports, l)
+		give(t, s, l)
+	}
+	if err := s.NotReady(); !errors.Is(err, errDown) || !strings.Contains(err.Error(), "refuses 2 streams") {
+		t.Errorf("NotReady() = %v", err)
+	}
+	tries := func() (n int) {
+		w.change(func() { n = w.appends })
+		return n
+	}
+	before := tries()
+	testkit.Await(t, "two more tries", func() bool { return tries() >= before+4 })
+	w.change(func() { clear(w.refuses) })
+	awaitEmpty(t, s)
+	got := w.stored()
+	wantLines(t, got, append(want, reports...))
+	if !strings.Contains(got[0], `"kind":"report"`) {
+		t.Errorf("the store got %s first, want a report", got[0])
+	}
+}
+
 // Refused lines wait over a restart too.
 func TestRefusedLinesWaitOverARestart(t *testing.T) {
 	t.Parallel()

@@ -27,11 +27,26 @@ type queue uint8
 const (
 	reports queue = iota // drained first
 	records
-	refused // lines of streams that the store refuses while it takes others
+	refusedReports // of streams that the store refuses while it takes others
+	refusedRecords
 	queues
 )
 
-var queueNames = [queues]string{"reports", "records", "refused"}
+var queueNames = [queues]string{"reports", "records", "refused-reports", "refused-records"}
+
+// isRefused reports whether the queue is one of refused streams.
+func (q queue) isRefused() bool { return q >= refusedReports }
+
+// asRefused returns the queue of refused streams for what is in a queue.
+func (q queue) asRefused() queue {
+	switch q {
+	case reports:
+		return refusedReports
+	case records:
+		return refusedRecords
+	}
+	return q
+}
 
 const (
 	// segmentBytes bounds a segment.
@@ -64,6 +79,9 @@ type segment struct {
 	// skip says of each stream how many of its lines, from the first, are stored
 	// already. Only a refused segment has it.
 	skip map[papyra.Stream]int
+	// streams are the lines of each stream. Only a refused segment has them. Guarded by
+	// Spool.mu.
+	streams map[papyra.Stream]int
 }
 
 // name returns the file name of a segment.
@@ -269,12 +287,12 @@ func (s *Spool) boundRoom(q queue) int {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := s.bytes[reports] + s.bytes[records] + s.bytes[refused]
-	if q == reports {
+	all := s.bytesLocked()
+	if q == reports || q == refusedReports {
 		return int(s.config.MaxBytes - all)
 	}
 	// Reports have a reserve, and what they take of the rest the others lack.
-	return int(min(s.config.MaxBytes-s.config.MaxBytes/reserveShare-s.bytes[records]-s.bytes[refused], s.config.MaxBytes-all))
+	return int(min(s.config.MaxBytes-s.config.MaxBytes/reserveShare-s.bytes[records]-s.bytes[refusedRecords], s.config.MaxBytes-all))
 }
 
 // noteSpooled counts the first n lines of part, which stand in a segment.
@@ -286,7 +304,8 @@ func (s *Spool) noteSpooled(seg *segment, n int) {
 		if papyra.SealedIdentity(&s.rec, line) {
 			seg.numbers.addRecord(&s.rec)
 		}
-		if seg.of == refused {
+		if seg.of.isRefused() {
+			seg.addStream(stream)
 			s.blocked[stream]++
 		}
 	}
@@ -295,6 +314,25 @@ func (s *Spool) noteSpooled(seg *segment, n int) {
 	seg.lines += n
 	s.bytes[seg.of] += size
 	s.spooled += uint64(n)
+}
+
+// addStream counts a line of a stream. The caller holds mu.
+func (seg *segment) addStream(stream papyra.Stream) {
+	if seg.streams == nil {
+		seg.streams = map[papyra.Stream]int{}
+	}
+	seg.streams[stream]++
+}
+
+// leftLocked returns how many lines of a refused segment are not stored yet, without
+// those of some streams. The caller holds mu.
+func (seg *segment) leftLocked(without map[papyra.Stream]bool) (n int) {
+	for stream, all := range seg.streams {
+		if !without[stream] {
+			n += all - seg.skip[stream]
+		}
+	}
+	return n
 }
 
 // load reads the lines of a segment that are to be stored, and notes what is in it.
@@ -346,9 +384,10 @@ func (s *Spool) load(ctx context.Context, seg *segment) (*papyra.Batch, error) {
 	defer s.mu.Unlock()
 	if !seg.examined {
 		seg.examined, seg.lines, seg.numbers = true, all, found
-		if seg.of == refused {
+		if seg.of.isRefused() {
 			for i := range b.Len() {
 				_, stream := b.Line(i)
+				seg.addStream(stream)
 				s.blocked[stream]++
 			}
 		}

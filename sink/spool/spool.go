@@ -163,7 +163,7 @@ func open(ctx context.Context, c Config, d disk.Disk, size int) (*Spool, error) 
 	s.direct = s.appender != nil && !s.waits()
 	s.examined = !s.waits()
 	if s.waits() {
-		s.log.Info("records wait in the spool", "bytes", s.bytes[reports]+s.bytes[records]+s.bytes[refused])
+		s.log.Info("records wait in the spool", "bytes", s.bytesLocked())
 	}
 	if s.aside > 0 {
 		s.log.Warn("damaged segments lie in the spool: what could be read of them is stored; look at them with 'papyra-ctl scan' and remove them", "files", s.aside, "names", asidePrefix+"*")
@@ -235,7 +235,12 @@ func (s *Spool) closeStore() error {
 func (s *Spool) waits() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.queues[reports])+len(s.queues[records])+len(s.queues[refused]) > 0
+	for q := range s.queues {
+		if len(s.queues[q]) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Append gives the lines to the store, or, where that cannot take them or others wait
@@ -282,7 +287,7 @@ func queueOf(stream papyra.Stream) queue {
 	return records
 }
 
-func toRefused(papyra.Stream) queue { return refused }
+func toRefused(stream papyra.Stream) queue { return queueOf(stream).asRefused() }
 
 // appendDirect gives the lines to the store. Those of streams that it refuses, and all
 // of a store that is down, go into the spool. The caller holds turn.

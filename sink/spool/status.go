@@ -37,7 +37,7 @@ func (s *Spool) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := Status{
-		Dir: s.config.Dir, MaxBytes: s.config.MaxBytes, Records: s.waitingLocked(), Bytes: s.bytes[reports] + s.bytes[records] + s.bytes[refused],
+		Dir: s.config.Dir, MaxBytes: s.config.MaxBytes, Records: s.waitingLocked(), Bytes: s.bytesLocked(),
 		Direct: s.direct, Examined: s.examined, Spooled: s.spooled, Drained: s.drained, Refused: len(s.blocked), SetAside: s.aside,
 	}
 	for q := range s.queues {
@@ -57,6 +57,14 @@ func (s *Spool) waitingLocked() (n int64) {
 		for _, seg := range s.queues[q] {
 			n += int64(seg.lines - seg.done)
 		}
+	}
+	return n
+}
+
+// bytesLocked returns the bytes of all segments. The caller holds mu.
+func (s *Spool) bytesLocked() (n int64) {
+	for q := range s.bytes {
+		n += s.bytes[q]
 	}
 	return n
 }
