@@ -128,6 +128,8 @@ func (s *Sink) Run(ctx context.Context) error {
 		return errors.Join(err, appender.Close())
 	}
 	s.reporter.store, s.service.store = store, store
+	url := shownURL(s.backend.URL())
+	s.reporter.url, s.service.url = url, url
 	c, err := connect(ctx, &s.config, s.log, s.buffer, s.health)
 	if err != nil {
 		return errors.Join(err, appender.Close())
