@@ -139,3 +139,17 @@ func (a Address) withoutSystem() string {
 	}
 	return strconv.FormatInt(a.ID, 10)
 }
+
+// ParseAddress reads an address as people write it: "system:id", or only the id of an
+// actor of the system own. An id that is a 64-bit number is an ID, any other text is
+// a Name. It returns false for a text without an id.
+func ParseAddress(text, own string) (Address, bool) {
+	a := splitAddress(text, own)
+	if a.System == "" {
+		a.System = own
+	}
+	if id, err := strconv.ParseInt(a.Name, 10, 64); err == nil && strconv.FormatInt(id, 10) == a.Name {
+		return Address{System: a.System, ID: id}, true
+	}
+	return a, a.Name != ""
+}

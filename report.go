@@ -71,6 +71,8 @@ type SinkReport struct {
 	Group    string   `json:"group"`
 	Instance string   `json:"instance"`
 	Store    string   `json:"store,omitempty"`   // random id, made with the store
+	Host     string   `json:"host,omitempty"`    // of the sink
+	URL      string   `json:"url,omitempty"`     // of the store, without its secrets; at most MaxURLBytes
 	Filters  []string `json:"filters,omitempty"` // "system=…", "category=…"; none means everything
 	// Peers are the other stores of the group that the sink has heard of since
 	// its start, so that an account that was not given one of them can name it.
@@ -151,11 +153,17 @@ type Rollback struct {
 	Stored uint64  `json:"stored"` // lines of the sink that the store had taken by then
 }
 
-// Peer is the store of another sink of the group.
+// Peer is the store of another sink of the group. Host and URL are what that sink says
+// of itself; older ones say nothing.
 type Peer struct {
 	Instance string `json:"instance"`
 	Store    string `json:"store"`
+	Host     string `json:"host,omitempty"`
+	URL      string `json:"url,omitempty"`
 }
+
+// MaxURLBytes bounds the URL of a store in a report; what is behind is cut off.
+const MaxURLBytes = 256
 
 // SinkDrops is what a sink dropped of one run and category for one reason. Run
 // is empty where the records carried none.

@@ -195,6 +195,7 @@ func reports() map[string]any {
 		papyra.ReportStartAccepted:       &papyra.StartAccepted{},
 		papyra.ReportRestore:             &papyra.RestoreReport{},
 		papyra.ReportRestorePerformed:    &papyra.RestorePerformed{},
+		papyra.ReportActRequested:        &papyra.ActRequested{},
 		papyra.ReportSpoolBound:          &papyra.SpoolBound{},
 	}
 }

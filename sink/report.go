@@ -39,6 +39,7 @@ type reporter struct {
 
 	started time.Time // of Run
 	store   string    // the store's id; set before the first SinkReport
+	url     string    // of the store, without its secrets
 
 	seq       uint64 // of the last report
 	reported  marks  // of the last SinkReport
@@ -74,6 +75,7 @@ func (r *reporter) addSinkReport(state string) {
 	}
 	report := papyra.SinkReport{
 		State: state, Group: r.config.Group, Instance: r.config.Instance, Store: r.store, Filters: r.config.filters(),
+		Host: hostName(), URL: r.url,
 		Uptime:   milliseconds(time.Since(r.started)),
 		Received: now.received, Stored: now.stored, DroppedLines: now.dropped,
 		Answered: r.answers.answered.Load(), AnsweredEarly: r.answers.early.Load(), AnswersRefused: r.answers.refusals.Load(),

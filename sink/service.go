@@ -47,6 +47,7 @@ type service struct {
 	log    *slog.Logger
 	peers  *peerList
 	store  string // the store's id; set before run
+	url    string // of the store, without its secrets; likewise
 
 	nc       *nats.Conn
 	failures atomic.Uint64
@@ -95,7 +96,7 @@ func (v *service) keepAnnounced(ctx context.Context) {
 	for wait := firstRenewal; ; wait = min(2*wait, lastRenewal) {
 		registered, err := micro.AddService(v.nc, micro.Config{
 			Name: papyra.SinkService, Version: serviceVersion, Description: "appends records of a group to a store",
-			Metadata: map[string]string{metaGroup: v.config.Group, metaInstance: v.config.Instance, metaStore: v.store},
+			Metadata: map[string]string{metaGroup: v.config.Group, metaInstance: v.config.Instance, metaStore: v.store, metaHost: hostName(), metaURL: v.url},
 		})
 		if err != nil {
 			v.countFailure(err)

@@ -132,6 +132,8 @@ func (s *Sink) Run(ctx context.Context) error {
 		return err
 	}
 	s.reporter.store, s.service.store = store, store
+	url := shownURL(s.backend.URL())
+	s.reporter.url, s.service.url = url, url
 	c, err := connect(ctx, &s.config, s.log, s.buffer, s.health, s.answers)
 	if err != nil {
 		return errors.Join(err, appender.Close())

@@ -37,7 +37,11 @@ func (c *call) showAccount(r *account.Result) {
 	c.showBalance(r)
 	hidden := c.showAccountRuns(r)
 	c.showReasons(r, hidden)
-	c.showGaps(r)
+	if c.flags.Bool("ranges") {
+		c.showGaps(r)
+	} else {
+		c.showIncidents(r)
+	}
 	switch {
 	case len(r.Absent) == 0 && r.Total.Missing == 0 && r.Total.Late > 0:
 		command := c.accountCommandOn("accept-start", r, "group")
@@ -83,7 +87,7 @@ func (c *call) showBalance(r *account.Result) {
 			s.printf("  not judged: %s\n", r.ShowTooLarge())
 		}
 		for _, a := range r.Absent {
-			s.printf("  not given: store %s of instance %s: add it with --backend, or --without %s if it never was\n", a.ID, a.Instance, human.ShellQuote(a.ID))
+			s.printf("  not given: store %s of instance %s: add it with --backend, or --without %s if it never was\n", a.ID, absentPlace(&a), human.ShellQuote(a.ID))
 		}
 	}
 	unjudged := r.Unjudged.Lines()

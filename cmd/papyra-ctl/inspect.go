@@ -228,9 +228,11 @@ type recordShower struct {
 
 // recordJSON writes the beginning of the object and the records in it, byte for
 // byte; finish writes the rest.
-func (c *call) recordJSON() recordShower {
+func (c *call) recordJSON() recordShower { return c.recordJSONAs("records") }
+
+func (c *call) recordJSONAs(rows string) recordShower {
 	c.beginObject()
-	_ = c.object.BeginRows("records") // Row returns a failed write
+	_ = c.object.BeginRows(rows) // Row returns a failed write
 	return recordShower{
 		addRecord: func(rec *papyra.Record) error { return c.object.Row(rec.Line) },
 		finish:    c.object.EndRows,

@@ -27,7 +27,10 @@ store can be written to (startup-check, doctor).
 
 accept-start says once that a store may begin late.
 
-scan, inspect, account, doctor and every --dry-run change nothing.
+Of a living fleet it asks the runtimes for their counts (audit) and publishes a
+record by hand (emit). check says what a sink would say of the lines in a file.
+
+scan, inspect, account, doctor, check and every --dry-run change nothing.
 
 If something is wrong, begin with:
    papyra-ctl doctor --backend json:/var/lib/papyra/records.ndjson`
@@ -51,6 +54,8 @@ func (t *tool) app() *urfave.App {
 			t.startupCheckCommand(),
 			t.doctorCommand(),
 			t.checkCommand(),
+			t.emitCommand(),
+			t.auditCommand(),
 			t.completionCommand(),
 		},
 	}

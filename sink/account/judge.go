@@ -207,7 +207,7 @@ func (v *versions) seeCopy(seq, hash uint64) {
 
 func (j *judgement) result() *Result {
 	r := &Result{
-		Group: j.l.group, Verdict: Balanced, Runs: []Run{}, Gaps: []Gap{},
+		Group: j.l.group, Verdict: Balanced, Runs: []Run{}, Gaps: []Gap{}, Incidents: []Incident{},
 		Stores: j.l.stores, Absent: j.l.absent, GapsTotal: j.gaps,
 		System: j.a.only, Settle: max(j.a.o.Settle, 0).Seconds(), At: unix(j.a.o.At), Since: unix(j.a.o.Since),
 	}
@@ -234,6 +234,7 @@ func (j *judgement) result() *Result {
 		r.Runs = append(r.Runs, run)
 	}
 	j.explainGaps(r)
+	r.Incidents = j.findIncidents(r.Gaps)
 	if r.UnreadMessages > 0 {
 		r.Verdict = Missing
 	}

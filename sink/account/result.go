@@ -30,6 +30,8 @@ type Result struct {
 	// Options.Gaps and at most Options.MaxGaps; GapsTotal counts them all.
 	Gaps      []Gap  `json:"gaps"`
 	GapsTotal uint64 `json:"gaps_total"`
+	// Incidents are these gaps by what probably happened, oldest first.
+	Incidents []Incident `json:"incidents"`
 
 	// LostMessages were thrown away in the group's sinks before anybody read
 	// them: whose records they held is not known.
@@ -231,6 +233,8 @@ type Store struct {
 type Absent struct {
 	ID       string `json:"id"`
 	Instance string `json:"instance"`
+	Host     string `json:"host,omitempty"` // of its sink, where the report says it
+	URL      string `json:"url,omitempty"`  // likewise, without secrets
 }
 
 // Spool is a spool of a sink of the group in which something waits.

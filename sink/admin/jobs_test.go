@@ -306,7 +306,7 @@ func TestPlanWithoutAnswer(t *testing.T) {
 	bubble(t, func(t *testing.T, m *memory.Memory) {
 		w := &notingWorker{}
 		w.store = &actStore{m.Open(), func(_ context.Context, o papyra.CompactOptions) (*papyra.CompactReport, error) {
-			if err := o.Approve(&papyra.CompactReport{Doubt: strings.Repeat("x", 3*maxFrame)}); err != nil {
+			if err := o.Approve(&papyra.CompactReport{Mistake: strings.Repeat("x", 3*maxFrame)}); err != nil {
 				return nil, err
 			}
 			return &papyra.CompactReport{}, nil
@@ -333,7 +333,7 @@ func TestPlanWithoutAnswer(t *testing.T) {
 		for _, answer := range []error{no, nil} {
 			doubt := 0
 			_, err := through.Compact(t.Context(), papyra.CompactOptions{Dedupe: true, Approve: func(plan *papyra.CompactReport) error {
-				doubt = len(plan.Doubt)
+				doubt = len(plan.Mistake)
 				return answer
 			}})
 			if !errors.Is(err, answer) || doubt != 3*maxFrame {
