@@ -105,6 +105,7 @@ func normal(t *testing.T, out, path string, more ...string) map[string]any {
 	out = regexp.MustCompile(`[0-9.]+ [kMGT]?B free of`).ReplaceAllString(out, "SOME free of")
 	out = regexp.MustCompile(`last written [^"]* UTC`).ReplaceAllString(out, "last written")
 	out = strings.ReplaceAll(out, filepath.Dir(path), "DIR")
+	out = regexp.MustCompile(`"json:/[^"]*/records.ndjson"`).ReplaceAllString(out, `"json:PATH"`)
 	var members map[string]any
 	if err := json.Unmarshal([]byte(out), &members); err != nil {
 		t.Fatalf("%v in %s", err, out)
