@@ -194,6 +194,7 @@ func reports() map[string]any {
 		papyra.ReportStartAccepted:       &papyra.StartAccepted{},
 		papyra.ReportRestore:             &papyra.RestoreReport{},
 		papyra.ReportRestorePerformed:    &papyra.RestorePerformed{},
+		papyra.ReportActRequested:        &papyra.ActRequested{},
 	}
 }
 

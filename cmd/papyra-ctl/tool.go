@@ -27,6 +27,9 @@ store can be written to (startup-check, doctor).
 
 accept-start says once that a store may begin late.
 
+Where a sink holds a store in files, scan, inspect, account, doctor, recover and compact
+go through that sink; with --server URL they ask running sinks over NATS.
+
 scan, inspect, account, doctor and every --dry-run change nothing.
 
 If something is wrong, begin with:
@@ -93,6 +96,11 @@ func describe(text string, examples []string, codes ...exit) string {
 
 // notHeld is the last paragraph of the help of verbs that change a store.
 const notHeld = `No sink may hold the store meanwhile: stop the sink first, or the exit code is 4.`
+
+// heldByASink is the last paragraph of the help of verbs that a running sink does too.
+const heldByASink = `Where a sink holds the store, that sink does it and goes on appending. If it does
+not answer, the exit code is 4. With --server the sinks of a group do it, one after
+the other.`
 
 const exampleStore = "json:/var/lib/papyra/records.ndjson"
 
