@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -118,7 +119,7 @@ func (c *call) findSinks() ([]papyra.Store, error) {
 
 // whoAsks names this user, as far as anybody believes it.
 func whoAsks() string {
-	name := "uid " + fmt.Sprint(os.Geteuid())
+	name := "uid " + strconv.Itoa(os.Geteuid())
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}

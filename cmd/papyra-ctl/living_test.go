@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -54,7 +53,7 @@ func startLiving(t *testing.T, server, group, instance string, lines [][]byte) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	w, err := sink.New(sink.Config{
 		URL: server, Group: group, Instance: instance, Now: testClock, RejectFile: store.RejectFile(), Logger: log,
 		Admin: admin.NewServer(store, admin.Config{Logger: log}),
