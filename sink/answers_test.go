@@ -179,7 +179,7 @@ func TestForeignReplySubjectsGetNoAnswer(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
 	if _, err := all.Subscribe(">", func(m *nats.Msg) {
-		if _, err := papyra.ParseRecordsSubject(m.Subject); err != nil {
+		if !strings.HasPrefix(m.Subject, "papyra.v1.records.") {
 			mu.Lock()
 			got = append(got, m.Subject)
 			mu.Unlock()
@@ -191,10 +191,17 @@ func TestForeignReplySubjectsGetNoAnswer(t *testing.T) {
 	for _, reply := range []string{
 		"_INBOX.abc.1", "other.subject", "papyra.v1.heard.orders", "papyra.v1.heard.orders." + runA + ".0",
 		"papyra.v1.heard.orders." + runA + ".01", "papyra.v1.heard.orders." + runA + ".1.2", "papyra.v1.heard.orders.SHORT.1",
-		papyra.HeardSubject("orders2", runA, 1), papyra.HeardSubject("order", runA, 1), papyra.RecordsSubject("shop", papyra.KindAudit),
+		papyra.HeardSubject("orders2", runA, 1), papyra.HeardSubject("order", runA, 1), "papyra.v1.audit.shop",
 		"papyra.v1.sink.default.x.compact",
 	} {
 		a.sendData("orders", reply, []byte(plainEvent("orders", 1)))
+	}
+	for _, subject := range []string{"papyra.v1.records.papyra.events", "papyra.v1.records.orders.novels"} {
+		for _, system := range []string{"orders", papyra.SystemReserved} {
+			if err := a.nc.PublishRequest(subject, papyra.HeardSubject(system, runA, 1), []byte(plainEvent("orders", 1))); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	last := papyra.HeardSubject("orders", runA, 99)
 	a.sendData("orders", last, []byte(plainEvent("orders", 1)))
