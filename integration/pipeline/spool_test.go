@@ -106,6 +106,9 @@ func (s *spooling) settled() {
 // drained waits until nothing waits in the spool.
 func (s *spooling) drained() {
 	s.t.Helper()
+	for most := uint64(0); testkit.Long() && s.metric("spool_bytes") > 64<<20; most = s.metric("records_drained_total") {
+		testkit.Await(s.t, "more to be drained", func() bool { return s.metric("records_drained_total") > most })
+	}
 	testkit.Await(s.t, "the spool to be empty", func() bool { return s.metric("spool_bytes") == 0 && s.metric("pending_records") == 0 })
 }
 

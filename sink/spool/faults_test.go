@@ -100,7 +100,11 @@ func TestRefusedStreamHoldsUpNobody(t *testing.T) {
 		name      string
 		draining  bool // refused when the spool is drained, otherwise while the store is direct
 		cannotPut bool // and its lines cannot be moved
-	}{{"direct", false, false}, {"draining", true, false}, {"draining on a full disk", true, true}} {
+		once      bool // but for one segment
+	}{
+		{"direct", false, false, false}, {"draining", true, false, false},
+		{"draining on a full disk", true, true, false}, {"draining on a disk that is full for a moment", true, true, true},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
@@ -119,7 +123,11 @@ func TestRefusedStreamHoldsUpNobody(t *testing.T) {
 					add()
 				}
 				if tt.cannotPut {
-					w.disk.Fail(faultdisk.Fault{Op: faultdisk.Write, Path: "refused-*", Err: unix.ENOSPC})
+					fault := faultdisk.Fault{Op: faultdisk.Write, Path: "refused-*", Err: unix.ENOSPC}
+					if tt.once {
+						fault.Skip, fault.Times = 2, 1
+					}
+					w.disk.Fail(fault)
 				}
 			}
 			w.change(func() { w.err, w.refuses[deadTexts] = nil, refusal })
@@ -201,11 +209,17 @@ func TestRefusedStreamComesBackUnderLoad(t *testing.T) {
 	for range 20 {
 		add(50)
 	}
-	w.change(func() { clear(w.refuses) })
-	testkit.Await(t, "the stream to be taken again", func() bool {
-		add(5)
-		return s.Status().Refused == 0
+	w.change(func() {
+		clear(w.refuses)
+		w.before = func() { // something comes with everything that the store is given
+			if s.turn.TryLock() {
+				s.turn.Unlock()
+				add(5)
+			}
+		}
 	})
+	testkit.Await(t, "the stream to be taken again", func() bool { return s.Status().Refused == 0 })
+	w.change(func() { w.before = nil })
 	before := s.Status().Spooled
 	add(5)
 	if after := s.Status().Spooled; after != before {
@@ -321,6 +335,60 @@ func TestSpoolWhoseDiskFails(t *testing.T) {
 			awaitEmpty(t, s)
 			wantLines(t, w.stored(), lines)
 		})
+	}
+}
+
+// A segment goes only when the lines of it that were moved are synced.
+func TestSegmentGoesAfterWhatWasMovedIsSynced(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s, src := w.open(), testrecord.New(1)
+	w.fail(errDown)
+	event, dead := src.Event(), src.Line("orders", papyra.KindDeadLetter, "x")
+	give(t, s, event, dead)
+	w.disk.Fail(faultdisk.Fault{Op: faultdisk.Sync, Path: "refused-*", Err: unix.EIO})
+	w.change(func() { w.err, w.refuses[deadTexts] = nil, errors.New("WRONGTYPE") })
+	testkit.Await(t, "the sync to fail", func() bool { return strings.Contains(w.logs.String(), "cannot be drained now") })
+	if names := w.segments(); !slices.Contains(names, records.name(1)) {
+		t.Errorf("the spool holds %q: the segment went", names)
+	}
+	w.disk.Heal()
+	testkit.Await(t, "the store to be direct", func() bool { return s.Status().Direct })
+	w.change(func() { clear(w.refuses) })
+	awaitEmpty(t, s)
+	wantLines(t, w.stored(), [][]byte{event, dead})
+}
+
+// Somebody writes to a segment: it is left to the drain, and another one takes what
+// comes.
+func TestSomebodyElseWritesToASegment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s, src := w.open(), testrecord.New(1)
+	w.fail(errDown)
+	lines := src.Events(3)
+	give(t, s, lines[0])
+	f, err := os.OpenFile(s.queues[records][0].path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(testrecord.Join(lines[1])); err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	s.turn.Lock() // the drain may have sealed it
+	open := s.open[records] != nil
+	s.turn.Unlock()
+	if _, err := s.Append(t.Context(), testrecord.Batch(lines[2])); err == nil == open {
+		t.Errorf("Append() = %v, the segment is open: %v", err, open)
+	}
+	if open {
+		give(t, s, lines[2])
+	}
+	w.fail(nil)
+	awaitEmpty(t, s)
+	if got := w.stored(); !slices.Contains(got, string(lines[0])) || !slices.Contains(got, string(lines[2])) {
+		t.Errorf("the store holds %s", numbersOf(got))
 	}
 }
 
@@ -466,6 +534,9 @@ func TestDamagedSegmentsAreSetAside(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(w.dir, asidePrefix+filepath.Base(paths[i]))); err != nil {
 			t.Error(err)
 		}
+	}
+	if text, err := os.ReadFile(filepath.Join(w.dir, asidePrefix+filepath.Base(paths[2]))); err != nil || !bytes.HasSuffix(text, []byte("\n")) {
+		t.Errorf("half a line was not ended: %v", err)
 	}
 	// The next start says so again, and leaves them.
 	if err := s.Close(); err != nil {
