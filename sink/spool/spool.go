@@ -46,8 +46,8 @@ type Config struct {
 	// StoreID returns the id of the store, "" if it has none yet. An error means that it
 	// cannot be found out now.
 	StoreID func(context.Context) (string, error)
-	// Failed is called with every error of the store that made lines wait, by one
-	// goroutine at a time; nil is allowed.
+	// Failed is called with every error of the store that makes lines wait, perhaps by
+	// several goroutines at once; nil is allowed.
 	Failed func(error)
 
 	Logger *slog.Logger     // nil means none
