@@ -21,15 +21,16 @@ const (
 	lastRefused = time.Minute
 	refusedRest = 4
 
-	// handOverBytes is how little must wait for Append to be held up while the last of
-	// it is stored. Otherwise there would always be something new.
-	handOverBytes = 1 << 20
+	// handOverShare is how little must wait for Append to be held up while the last of
+	// it is stored: a segment's eighth, a megabyte. Otherwise there would always be
+	// something new.
+	handOverShare = 8
 )
 
 // drain stores what waits until ctx ends.
 //
 //	what waits                        what it does
-//	segments of an earlier start      looks what is in each, once
+//	refused segments from before      looks into each, once
 //	reports or records                stores the oldest segment of the first queue that
 //	                                  has one; when little is left it holds Append up
 //	                                  until nothing is, and then the store is direct
@@ -37,9 +38,10 @@ const (
 //	nothing                           waits
 //
 // After an error of a store that is down it waits: up to 50 ms, then longer, up to 5 s.
+// Meanwhile it looks into the segments of an earlier start.
 func (s *Spool) drain(ctx context.Context) {
 	defer close(s.done)
-	s.examine(ctx)
+	s.examineRefused(ctx)
 	var backoff, refusedBackoff time.Duration
 	var refusedAt time.Time
 	for ctx.Err() == nil {
@@ -49,7 +51,9 @@ func (s *Spool) drain(ctx context.Context) {
 			if err := s.drainNext(ctx); err != nil && ctx.Err() == nil {
 				backoff = min(max(2*backoff, firstRetry), lastRetry)
 				s.noteFailed(err)
-				pause = backoff/2 + rand.N(backoff/2+1)
+				until := time.Now().Add(backoff/2 + rand.N(backoff/2+1))
+				s.examine(ctx, time.Until(until))
+				pause = max(time.Until(until), 1)
 				break
 			}
 			backoff = 0
@@ -130,36 +134,49 @@ func (s *Spool) noteRetryFailed(err error) {
 	s.config.Failed(err)
 }
 
-// examine looks into the segments of an earlier start.
-func (s *Spool) examine(ctx context.Context) {
+// examine looks into segments of an earlier start, of which it is not known what they
+// hold, until the time is over. Those that are drained first need not be looked into.
+func (s *Spool) examine(ctx context.Context, within time.Duration) {
+	deadline := time.Now().Add(within)
+	for ctx.Err() == nil && time.Now().Before(deadline) {
+		s.mu.Lock()
+		seg := s.unknownLocked()
+		s.mu.Unlock()
+		if seg == nil {
+			return
+		}
+		s.examineSegment(ctx, seg)
+	}
+}
+
+// examineRefused looks into the refused segments of an earlier start: their streams must
+// be known before anything is stored.
+func (s *Spool) examineRefused(ctx context.Context) {
 	s.mu.Lock()
-	var found []*segment
+	list := s.refusedLocked()
+	s.mu.Unlock()
+	for _, seg := range list {
+		s.examineSegment(ctx, seg)
+	}
+}
+
+func (s *Spool) examineSegment(ctx context.Context, seg *segment) {
+	if _, err := s.load(ctx, seg); err != nil && ctx.Err() == nil {
+		s.noteFailed(err)
+	}
+}
+
+// unknownLocked returns a segment of which it is not known what it holds, nil for none.
+// The newest are drained last, so they come first. The caller holds mu.
+func (s *Spool) unknownLocked() *segment {
 	for q := range s.queues {
-		for _, seg := range s.queues[q] {
+		for _, seg := range slices.Backward(s.queues[q]) {
 			if !seg.examined {
-				found = append(found, seg)
+				return seg
 			}
 		}
 	}
-	s.mu.Unlock()
-	for _, seg := range found {
-		s.heal(ctx, seg)
-		if _, err := s.load(ctx, seg); ctx.Err() != nil {
-			return
-		} else if err != nil {
-			s.log.Error("a segment of the spool cannot be opened", "file", seg.path, "error", err)
-		}
-		if seg.damaged {
-			s.reportDamage(ctx, seg)
-		}
-	}
-	s.mu.Lock()
-	s.examined = true
-	n := s.waitingLocked()
-	s.mu.Unlock()
-	if len(found) > 0 {
-		s.log.Info("looked into the segments of the spool", "segments", len(found), "records", n)
-	}
+	return nil
 }
 
 // heal ends the last line of a segment, as the store's own files are healed. Where that
@@ -190,7 +207,7 @@ func (s *Spool) heal(ctx context.Context, seg *segment) {
 // maxReported bounds the places that a CorruptionDetected names.
 const maxReported = 16
 
-// reportDamage says what is damaged in a segment.
+// reportDamage says what is damaged in a segment, once.
 func (s *Spool) reportDamage(ctx context.Context, seg *segment) {
 	store, err := s.store(seg.path)
 	if err != nil {
@@ -201,6 +218,7 @@ func (s *Spool) reportDamage(ctx context.Context, seg *segment) {
 	if err != nil || r.Clean() {
 		return
 	}
+	seg.reported = true
 	s.log.Error("a segment of the spool is damaged: what can be read of it is stored, and the file is set aside", "file", seg.path,
 		"class", r.Anomalies[0].Class, "offset", r.Anomalies[0].Offset, "anomalies", r.Damaged())
 	s.mu.Lock()
@@ -218,7 +236,7 @@ func (s *Spool) drainNext(ctx context.Context) error {
 		return err
 	}
 	s.mu.Lock()
-	little := s.down == nil && s.bytes[reports]+s.bytes[records] <= handOverBytes
+	little := s.down == nil && s.bytes[reports]+s.bytes[records] <= int64(s.segmentBytes/handOverShare)
 	seg := s.nextLocked()
 	s.mu.Unlock()
 	if little || seg == nil {
@@ -482,7 +500,7 @@ func (s *Spool) keepRefused(ctx context.Context, h *heldSegment, holding bool, w
 	return nil
 }
 
-// handOverLines is handOverBytes for the lines of streams that the store takes again.
+// handOverLines is the same for the lines of streams that the store takes again.
 const handOverLines = 4096
 
 // retryRefused tries the streams of the refused segments again, the oldest lines of each

@@ -100,7 +100,11 @@ func TestRefusedStreamHoldsUpNobody(t *testing.T) {
 		name      string
 		draining  bool // refused when the spool is drained, otherwise while the store is direct
 		cannotPut bool // and its lines cannot be moved
-	}{{"direct", false, false}, {"draining", true, false}, {"draining on a full disk", true, true}} {
+		once      bool // but for one segment
+	}{
+		{"direct", false, false, false}, {"draining", true, false, false},
+		{"draining on a full disk", true, true, false}, {"draining on a disk that is full for a moment", true, true, true},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
@@ -119,7 +123,11 @@ func TestRefusedStreamHoldsUpNobody(t *testing.T) {
 					add()
 				}
 				if tt.cannotPut {
-					w.disk.Fail(faultdisk.Fault{Op: faultdisk.Write, Path: "refused-*", Err: unix.ENOSPC})
+					fault := faultdisk.Fault{Op: faultdisk.Write, Path: "refused-*", Err: unix.ENOSPC}
+					if tt.once {
+						fault.Skip, fault.Times = 2, 1
+					}
+					w.disk.Fail(fault)
 				}
 			}
 			w.change(func() { w.err, w.refuses[deadTexts] = nil, refusal })
@@ -201,11 +209,17 @@ func TestRefusedStreamComesBackUnderLoad(t *testing.T) {
 	for range 20 {
 		add(50)
 	}
-	w.change(func() { clear(w.refuses) })
-	testkit.Await(t, "the stream to be taken again", func() bool {
-		add(5)
-		return s.Status().Refused == 0
+	w.change(func() {
+		clear(w.refuses)
+		w.before = func() { // something comes with everything that the store is given
+			if s.turn.TryLock() {
+				s.turn.Unlock()
+				add(5)
+			}
+		}
 	})
+	testkit.Await(t, "the stream to be taken again", func() bool { return s.Status().Refused == 0 })
+	w.change(func() { w.before = nil })
 	before := s.Status().Spooled
 	add(5)
 	if after := s.Status().Spooled; after != before {
@@ -324,6 +338,60 @@ func TestSpoolWhoseDiskFails(t *testing.T) {
 	}
 }
 
+// A segment goes only when the lines of it that were moved are synced.
+func TestSegmentGoesAfterWhatWasMovedIsSynced(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s, src := w.open(), testrecord.New(1)
+	w.fail(errDown)
+	event, dead := src.Event(), src.Line("orders", papyra.KindDeadLetter, "x")
+	give(t, s, event, dead)
+	w.disk.Fail(faultdisk.Fault{Op: faultdisk.Sync, Path: "refused-*", Err: unix.EIO})
+	w.change(func() { w.err, w.refuses[deadTexts] = nil, errors.New("WRONGTYPE") })
+	testkit.Await(t, "the sync to fail", func() bool { return strings.Contains(w.logs.String(), "cannot be drained now") })
+	if names := w.segments(); !slices.Contains(names, records.name(1)) {
+		t.Errorf("the spool holds %q: the segment went", names)
+	}
+	w.disk.Heal()
+	testkit.Await(t, "the store to be direct", func() bool { return s.Status().Direct })
+	w.change(func() { clear(w.refuses) })
+	awaitEmpty(t, s)
+	wantLines(t, w.stored(), [][]byte{event, dead})
+}
+
+// Somebody writes to a segment: it is left to the drain, and another one takes what
+// comes.
+func TestSomebodyElseWritesToASegment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s, src := w.open(), testrecord.New(1)
+	w.fail(errDown)
+	lines := src.Events(3)
+	give(t, s, lines[0])
+	f, err := os.OpenFile(s.queues[records][0].path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(testrecord.Join(lines[1])); err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	s.turn.Lock() // the drain may have sealed it
+	open := s.open[records] != nil
+	s.turn.Unlock()
+	if _, err := s.Append(t.Context(), testrecord.Batch(lines[2])); err == nil == open {
+		t.Errorf("Append() = %v, the segment is open: %v", err, open)
+	}
+	if open {
+		give(t, s, lines[2])
+	}
+	w.fail(nil)
+	awaitEmpty(t, s)
+	if got := w.stored(); !slices.Contains(got, string(lines[0])) || !slices.Contains(got, string(lines[2])) {
+		t.Errorf("the store holds %s", numbersOf(got))
+	}
+}
+
 // A segment that cannot be taken away is stored again by the next start, and not by
 // this one.
 func TestSegmentThatCannotBeTakenAway(t *testing.T) {
@@ -388,15 +456,18 @@ func TestDamagedSegmentsAreSetAside(t *testing.T) {
 	w := newWorld(t)
 	s, src := w.open(), testrecord.New(1)
 	w.fail(errDown)
-	lines := src.Events(90)
+	lines := src.Events(120)
 	for _, l := range lines {
 		give(t, s, l)
 	}
 	var paths []string
+	var segments []*segment
 	for _, seg := range s.queues[records] {
-		paths = append(paths, seg.path)
+		if seg.lines >= 5 { // the drain has sealed small ones
+			paths, segments = append(paths, seg.path), append(segments, seg)
+		}
 	}
-	if len(paths) < 6 {
+	if len(paths) < 5 {
 		t.Fatalf("%d segments", len(paths))
 	}
 	if err := s.Close(); err != nil {
@@ -414,9 +485,9 @@ func TestDamagedSegmentsAreSetAside(t *testing.T) {
 	lost := map[string]bool{}
 	lose := func(line []byte) { lost[strings.TrimSuffix(string(line), "\n")] = true }
 	edit(paths[0], func(data []byte) []byte { // a flipped bit
-		lose(slices.Collect(bytes.Lines(data))[2])
-		at := bytes.Index(data, []byte(`"seq":3`))
-		data[at-30] ^= 1
+		list := slices.Collect(bytes.Lines(data))
+		lose(list[2])
+		list[2][bytes.Index(list[2], []byte("text"))] ^= 1
 		return data
 	})
 	edit(paths[1], func(data []byte) []byte { return data[:len(data)-1] }) // a last line without its newline
@@ -432,7 +503,7 @@ func TestDamagedSegmentsAreSetAside(t *testing.T) {
 	if err := os.Mkdir(paths[4], 0o700); err != nil { // something else in its place
 		t.Fatal(err)
 	}
-	for _, seg := range s.queues[records][4:5] {
+	for _, seg := range segments[4:5] {
 		for key := range seg.numbers.byRun {
 			for _, r := range seg.numbers.byRun[key].ranges {
 				for n := r[0]; n <= r[1]; n++ {
@@ -466,6 +537,9 @@ func TestDamagedSegmentsAreSetAside(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(w.dir, asidePrefix+filepath.Base(paths[i]))); err != nil {
 			t.Error(err)
 		}
+	}
+	if text, err := os.ReadFile(filepath.Join(w.dir, asidePrefix+filepath.Base(paths[2]))); err != nil || !bytes.HasSuffix(text, []byte("\n")) {
+		t.Errorf("half a line was not ended: %v", err)
 	}
 	// The next start says so again, and leaves them.
 	if err := s.Close(); err != nil {

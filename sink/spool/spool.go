@@ -46,8 +46,8 @@ type Config struct {
 	// StoreID returns the id of the store, "" if it has none yet. An error means that it
 	// cannot be found out now.
 	StoreID func(context.Context) (string, error)
-	// Failed is called with every error of the store that made lines wait, by one
-	// goroutine at a time; nil is allowed.
+	// Failed is called with every error of the store that makes lines wait, perhaps by
+	// several goroutines at once; nil is allowed.
 	Failed func(error)
 
 	Logger *slog.Logger     // nil means none
@@ -92,7 +92,6 @@ type Spool struct {
 	spooled  uint64 // lines, since the start
 	drained  uint64
 	aside    int // segments that hold damage
-	examined bool
 	damage   []papyra.CorruptionDetected
 
 	wake chan struct{} // the drain has something to do
@@ -161,7 +160,6 @@ func open(ctx context.Context, c Config, d disk.Disk, size int) (*Spool, error) 
 	}
 	s.reportsUpTo = math.MaxUint64
 	s.direct = s.appender != nil && !s.waits()
-	s.examined = !s.waits()
 	if s.waits() {
 		s.log.Info("records wait in the spool", "bytes", s.bytesLocked())
 	}

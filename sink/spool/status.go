@@ -38,7 +38,7 @@ func (s *Spool) Status() Status {
 	defer s.mu.Unlock()
 	st := Status{
 		Dir: s.config.Dir, MaxBytes: s.config.MaxBytes, Records: s.waitingLocked(), Bytes: s.bytesLocked(),
-		Direct: s.direct, Examined: s.examined, Spooled: s.spooled, Drained: s.drained, Refused: len(s.blocked), SetAside: s.aside,
+		Direct: s.direct, Examined: s.unknownLocked() == nil, Spooled: s.spooled, Drained: s.drained, Refused: len(s.blocked), SetAside: s.aside,
 	}
 	for q := range s.queues {
 		if len(s.queues[q]) == 0 {
