@@ -25,7 +25,7 @@ type call struct {
 	flags *urfave.Context
 	verb  string
 	json  bool
-	lines bool // ndjson: a record on each line, and nothing else on stdout
+	lines bool    // ndjson: a record on each line, and nothing else on stdout
 	out   *screen // results
 	err   *screen // messages and progress
 	urls  []string

@@ -111,4 +111,3 @@ func (c *call) liveRecords(kind papyra.Kind) recordShower {
 		finish: func() error { return nil },
 	}
 }
-
