@@ -66,6 +66,7 @@ var layers = []struct {
 	{"sink/linecheck", []string{"."}},
 	{"sink/rejects", []string{"."}},
 	{"sink", []string{".", "sink/linecheck", "sink/rejects", "sink/spool", "internal/throttle", "internal/natswire", "internal/human", "internal/version", "internal/redact", "nats.go"}},
+	{"sink/tail", []string{".", "sink/linecheck", "nats.go"}},
 	{"sink/audits", []string{".", "sink/linecheck", "nats.go"}},
 	{"sink/broker", []string{".", "internal/throttle", "nats.go", "nats-server"}},
 	{"sink/admin", []string{".", "sink", "internal/escape", "internal/natswire", "internal/redact", "internal/version", "nats.go"}},
