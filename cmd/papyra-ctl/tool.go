@@ -54,6 +54,8 @@ func (t *tool) app() *urfave.App {
 			t.startupCheckCommand(),
 			t.doctorCommand(),
 			t.checkCommand(),
+			t.jobsCommand(),
+			t.cancelCommand(),
 			t.completionCommand(),
 		},
 	}
