@@ -76,7 +76,7 @@ func asksSinks(flags *urfave.Context) (bool, error) {
 // that sinks know.
 func (c *call) throughHolder(store papyra.Store) papyra.Store {
 	switch verb, _, _ := strings.Cut(c.verb, " "); verb {
-	case "scan", "recover", "compact", "inspect", "account", "doctor":
+	case "scan", "recover", "compact", "inspect", "account", "doctor", "jobs", "cancel":
 		return admin.ThroughHolder(c.ctx, store, c.readingVerb())
 	}
 	return store

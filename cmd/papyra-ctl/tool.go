@@ -58,6 +58,8 @@ func (t *tool) app() *urfave.App {
 			t.checkCommand(),
 			t.emitCommand(),
 			t.auditCommand(),
+			t.jobsCommand(),
+			t.cancelCommand(),
 			t.completionCommand(),
 		},
 	}
