@@ -22,9 +22,13 @@ STAMP   = -X github.com/papyra/papyra/internal/version.commit=$(COMMIT) -X githu
 TAGS := urfave_cli_no_docs
 
 # Tests, and all that they build, with the race detector, so that nothing is
-# compiled twice; without the second that it waits at the end of each program, and
-# without vet, which is a part of make lint.
-RACE := GOFLAGS='-race $(GOFLAGS)' GORACE='atexit_sleep_ms=10 $(GORACE)'
+# compiled twice; without tables for debuggers, which traces do not need; without the
+# second that the detector waits at the end of each program; and without vet, which is
+# a part of make lint. What is compiled is compiled before the first test: the compiler
+# takes a quarter less processor time if it collects its garbage seldom, and the tests
+# measure memory, so theirs stays as it is.
+RACE := GOFLAGS='-race -gcflags=all=-dwarf=false $(GOFLAGS)' GORACE='atexit_sleep_ms=10 $(GORACE)'
+COMPILE := GOGC=400 $(RACE) $(GO) list -export -test ./... >/dev/null
 
 .PHONY: help build share install release release-check demo test test-long lint bench fuzz run clean
 
@@ -61,8 +65,9 @@ run: build ## start a sink with its own broker on 127.0.0.1:4222
 
 test: bin/gotestsum ## everything, with the race detector; installs what the tests need
 	@.ci/test-deps
+	-@$(COMPILE)
 	$(RACE) bin/gotestsum --format pkgname -- -vet=off -timeout 20m ./...
-	@for m in $(MODULES); do (cd $$m && $(RACE) $(CURDIR)/bin/gotestsum --format pkgname -- -vet=off -timeout 10m ./...) || exit 1; done
+	@for m in $(MODULES); do (cd $$m && { $(COMPILE) || true; } && $(RACE) $(CURDIR)/bin/gotestsum --format pkgname -- -vet=off -timeout 10m ./...) || exit 1; done
 
 test-long: bin/gotestsum ## the big numbers: more faults, more flips, more time
 	@.ci/test-deps

@@ -21,6 +21,9 @@ type Address struct {
 // IsZero reports whether a is no address at all.
 func (a Address) IsZero() bool { return a == Address{} }
 
+// isZero is IsZero without a copy.
+func (a *Address) isZero() bool { return a.ID == 0 && a.Name == "" && a.System == "" }
+
 // String returns "system:id", the form that filters compare with.
 func (a Address) String() string {
 	if a.Name != "" {
@@ -135,4 +138,18 @@ func (a Address) withoutSystem() string {
 		return a.Name
 	}
 	return strconv.FormatInt(a.ID, 10)
+}
+
+// ParseAddress reads an address as people write it: "system:id", or only the id of an
+// actor of the system own. An id that is a 64-bit number is an ID, any other text is
+// a Name. It returns false for a text without an id.
+func ParseAddress(text, own string) (Address, bool) {
+	a := splitAddress(text, own)
+	if a.System == "" {
+		a.System = own
+	}
+	if id, err := strconv.ParseInt(a.Name, 10, 64); err == nil && strconv.FormatInt(id, 10) == a.Name {
+		return Address{System: a.System, ID: id}, true
+	}
+	return a, a.Name != ""
 }

@@ -20,6 +20,11 @@ const (
 	ClassUnexpectedFile   Class = "unexpected_file"   // a symlink, FIFO, device or directory in the place of a file
 )
 
+// LeftByCrash reports whether a crash alone leaves damage of the class.
+func (c Class) LeftByCrash() bool {
+	return c == ClassTruncated || c == ClassNULRun || c == ClassLeftover
+}
+
 // Notices: they never block anything and are never removed.
 const (
 	NoticeUnknownKind Class = "unknown_kind" // a kind that this version does not know
@@ -40,7 +45,7 @@ type DropReason string
 const (
 	DropQueueFull DropReason = "queue_full" // the category's buffer was full
 	DropTooLarge  DropReason = "too_large"  // longer than MaxPublishedLine or than the broker takes
-	DropEncode    DropReason = "encode"     // a value that cannot be written, or nests too deep
+	DropEncode    DropReason = "encode"     // a payload that cannot be encoded, of a record that cannot be kept without it
 	DropClosed    DropReason = "closed"     // still in the buffer, never handed over, when Close's time was up
 
 	DropSinkFull     DropReason = "sink_full"     // the sink's buffer was full while the backend did not keep up
@@ -48,6 +53,7 @@ const (
 	DropSinkRejected DropReason = "sink_rejected" // the line of a known run failed the checks
 
 	DropUnheardBy DropReason = "unheard_by" // the group did not answer before the publisher had to let go of it; other groups may have it
+	DropSpoolFull DropReason = "spool_full" // the backend took nothing, and the sink's spool and buffer were full
 )
 
 // RejectReason says why a sink did not take a line: a [Class] of the line

@@ -32,6 +32,9 @@ var (
 	// ErrIncomplete: a part of the store could not be read; what was returned is
 	// a lower bound.
 	ErrIncomplete = errors.New("a part of the store could not be read")
+	// ErrDenied: the broker, or the sink that holds a store, does not allow it to
+	// this login or user.
+	ErrDenied = errors.New("not allowed to this login")
 )
 
 // StoreError is an error at a place in a store.

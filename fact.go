@@ -10,6 +10,10 @@ const (
 	ActorCrashed   = "ActorCrashed"
 )
 
+// PayloadError is the one member of a payload that stands in the place of one that a
+// publisher could not encode. Its value is a text that says why.
+const PayloadError = "payload_error"
+
 // Event is something that happened to an actor.
 //
 // Its payload is any one value, or fields that are passed beside it, which cost
@@ -22,6 +26,7 @@ type Event struct {
 	Type    string // ActorStarted, … or a type of the runtime's own
 	Payload any
 	Time    time.Time // when it happened; zero means now
+	Sender  Address   // whose message led to it; the zero Address is not written
 }
 
 // DeadLetter is a message that reached nobody. Its payload follows the rules of
@@ -31,6 +36,7 @@ type DeadLetter struct {
 	MessageType string
 	Payload     any
 	Time        time.Time // when it was given up; zero means now
+	Sender      Address   // who sent the message; the zero Address is not written
 }
 
 // Audit is a count of a system's actors at one moment.

@@ -49,6 +49,15 @@ func (id *Identity) Node() string { return id.node }
 // Run returns the 16 random characters of this start.
 func (id *Identity) Run() string { return id.run }
 
+// CheckHost returns an error unless host is the name of a host as it stands in a
+// SinkReport: of the form of a node.
+func CheckHost(host string) error {
+	if !legalNode([]byte(host)) {
+		return fmt.Errorf("host %q is not 1 to %d characters of [A-Za-z0-9._-]", host, MaxNameBytes)
+	}
+	return nil
+}
+
 // cleanNode makes a legal node name of any text.
 func cleanNode(node string) string {
 	out := []byte(node)

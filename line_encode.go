@@ -44,6 +44,9 @@ func (e *Encoder) Event(id *Identity, system string, ev *Event, fields []slog.At
 	} else {
 		e.writePayload(fields, ev.Payload)
 	}
+	if !ev.Sender.isZero() {
+		e.writeSender(&ev.Sender, system)
+	}
 	e.times.writeTime(&e.out, ev.Time, now)
 	return e.endLine(id)
 }
@@ -60,6 +63,9 @@ func (e *Encoder) DeadLetter(id *Identity, system string, d *DeadLetter, fields 
 	e.out.WriteString(d.MessageType)
 	e.out.WriteRaw(beforePayload)
 	e.writePayload(fields, d.Payload)
+	if !d.Sender.isZero() {
+		e.writeSender(&d.Sender, system)
+	}
 	e.times.writeTime(&e.out, d.Time, now)
 	return e.endLine(id)
 }
@@ -134,25 +140,42 @@ func (e *Encoder) beginLine(kind Kind, reach headReach, system string) {
 func (e *Encoder) beginAddress(kind Kind, a *Address, system string) {
 	reach := headReachOf(a, system)
 	e.beginLine(kind, reach, system)
-	switch {
-	case reach == headSystem && a.Name != "":
-		e.out.WriteRaw(`"`)
-		e.out.WriteText(a.System)
-		e.out.WriteRaw(`:`)
-		e.out.WriteText(a.Name)
-		e.out.WriteRaw(`"`)
-	case reach == headName:
+	switch reach {
+	case headSystem:
+		e.writeAddress(a, a.System)
+	case headName:
 		e.out.WriteText(a.Name)
 		e.out.WriteRaw(`"`)
 	default:
-		if reach == headSystem {
-			e.out.WriteRaw(beforeAddressSystem)
-			e.out.WriteString(a.System)
-			e.out.WriteRaw(beforeAddressID)
-		}
 		e.out.WriteInt(a.ID)
 		e.out.WriteRaw(`}`)
 	}
+}
+
+// writeSender writes the sender of a record.
+func (e *Encoder) writeSender(a *Address, system string) {
+	if a.System != "" {
+		system = a.System
+	}
+	e.out.WriteRaw(beforeSender)
+	e.writeAddress(a, system)
+}
+
+// writeAddress writes an address as one of system.
+func (e *Encoder) writeAddress(a *Address, system string) {
+	if a.Name != "" {
+		e.out.WriteRaw(`"`)
+		e.out.WriteText(system)
+		e.out.WriteRaw(`:`)
+		e.out.WriteText(a.Name)
+		e.out.WriteRaw(`"`)
+		return
+	}
+	e.out.WriteRaw(beforeAddressSystem)
+	e.out.WriteString(system)
+	e.out.WriteRaw(beforeAddressID)
+	e.out.WriteInt(a.ID)
+	e.out.WriteRaw(`}`)
 }
 
 // writePayload writes the fields as an object, a value as itself, both as an

@@ -5,8 +5,8 @@ import "github.com/papyra/papyra/internal/checksum"
 // This file is the only place that spells the members of a record's line. The
 // Encoder writes them in this order, without spaces:
 //
-//	event        kind system_id actor_address event_type payload timestamp   seal
-//	dead_letter  kind system_id target message_type payload timestamp        seal
+//	event        kind system_id actor_address event_type payload [sender] timestamp   seal
+//	dead_letter  kind system_id target message_type payload [sender] timestamp        seal
 //	report       kind system_id report payload timestamp                     seal
 //	audit        kind system_id timestamp total_actors … dead_letters_count  seal
 //
@@ -23,6 +23,7 @@ const (
 	nameTimestamp    = "timestamp"
 	nameTarget       = "target"
 	nameMessageType  = "message_type"
+	nameSender       = "sender"
 	nameReport       = "report"
 	nameTotal        = "total_actors"
 	nameAlive        = "alive_actors"
@@ -49,6 +50,7 @@ const (
 	beforeTimestamp    = `,"` + nameTimestamp + `":`
 	beforeTarget       = `,"` + nameTarget + `":`
 	beforeMessageType  = `,"` + nameMessageType + `":`
+	beforeSender       = `,"` + nameSender + `":`
 	beforeReport       = `,"` + nameReport + `":`
 	beforeTotal        = `,"` + nameTotal + `":`
 	beforeAlive        = `,"` + nameAlive + `":`
@@ -232,6 +234,15 @@ const (
 	arrayValue
 	actorValue // an object, a string or null
 )
+
+// valueNames say for people what a value must be.
+var valueNames = [...]string{
+	anyValue:    "a value",
+	stringValue: "a string",
+	numberValue: "a number",
+	arrayValue:  "an array",
+	actorValue:  "an object, a string or null",
+}
 
 // allows reports whether a value of this type may begin with c.
 func (t valueType) allows(c byte) bool {

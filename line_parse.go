@@ -23,7 +23,7 @@ func Parse(line []byte) (Record, error) {
 func ParseInto(rec *Record, line []byte) error {
 	p := fullParser{Scanner: jsontext.Scanner{Text: line}}
 	if !p.parse(rec) {
-		return &LineError{p.class, p.Pos, p.Detail}
+		return &LineError{p.class, p.Pos, p.Detail, p.fault, p.field}
 	}
 	return nil
 }
@@ -41,6 +41,8 @@ func classOf(rec *Record, line []byte) Class {
 type fullParser struct {
 	jsontext.Scanner
 	class  Class  // of a failure that is not the scanner's
+	fault  string // of a LineError, as field
+	field  string
 	have   uint32 // set of the members that the line has
 	spans  [memberCount]span
 	others otherNames
@@ -190,7 +192,7 @@ func (p *fullParser) fillRecord(rec *Record) bool {
 		return false
 	}
 	if err := checkSystem(rec.System); err != "" {
-		return p.reject(int(p.spans[memberSystem].start), ClassMissingField, "system_id ", err)
+		return p.reject(int(p.spans[memberSystem].start), ClassMissingField, p.blame(memberSystem), " ", err)
 	}
 	if rec.Time, ok = p.memberTime(); !ok {
 		return false
@@ -222,23 +224,23 @@ func (p *fullParser) fillSeal(rec *Record) bool {
 		rec.Sealed = canonicalLine(p.Text) != nil
 		return true
 	}
-	for m := memberNode; m <= memberCRC; m++ {
-		if p.have&(1<<m) != 0 {
-			return p.reject(int(p.spans[m].start), ClassChecksumMismatch,
-				"has the reserved member ", memberNames[m], " and no seal with a right checksum")
-		}
-	}
-	return true
+	return p.rejectSeal()
+}
+
+// blame notes which member is to blame, and returns its name.
+func (p *fullParser) blame(m member) string {
+	p.field = memberNames[m]
+	return p.field
 }
 
 // checkMember checks that the line has a member and that its value is of the
 // right type.
 func (p *fullParser) checkMember(rule memberRule) bool {
 	if p.have&(1<<rule.member) == 0 {
-		return p.reject(len(p.Text), ClassMissingField, "has no member ", memberNames[rule.member])
+		return p.reject(len(p.Text), ClassMissingField, hasNoMember, p.blame(rule.member))
 	}
 	if s := p.spans[rule.member]; !rule.value.allows(p.Text[s.start]) {
-		return p.reject(int(s.start), ClassMissingField, "member ", memberNames[rule.member], " has a wrong type")
+		return p.reject(int(s.start), ClassMissingField, p.blame(rule.member), " must be ", valueNames[rule.value])
 	}
 	return true
 }
@@ -267,7 +269,8 @@ func (p *fullParser) memberTime() (int64, bool) {
 	}
 	t, ok := parseTimestamp(p.memberValue(memberTimestamp))
 	if !ok {
-		p.reject(int(p.spans[memberTimestamp].start), ClassBadTimestamp, "timestamp is not a number of seconds between the years 1970 and 9999")
+		p.reject(int(p.spans[memberTimestamp].start), ClassBadTimestamp, "want Unix seconds, a number between the years 1970 and 9999")
+		p.blame(memberTimestamp)
 	}
 	return t, ok
 }

@@ -1,6 +1,9 @@
 package papyra
 
 import (
+	"fmt"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/papyra/papyra/internal/jsontext"
@@ -36,6 +39,9 @@ type ScanReport struct {
 	Notices       []Anomaly       `json:"notices"` // without unsealed and blank_line, which are only counted
 	NoticeCounts  map[Class]int64 `json:"notice_counts"`
 	Incomplete    bool            `json:"incomplete"` // a part could not be read
+	// Foreign are the files of a store of several of which no line is a record,
+	// though more is damaged than a crash leaves. They have their names as text.
+	Foreign []string `json:"foreign,omitempty"`
 
 	// Duplicates counts the exact duplicates, each copy but the first. Only a
 	// full scan looks for them and for conflicts; when it reached the bound of
@@ -75,7 +81,7 @@ type RecoverOptions struct {
 	Now           time.Time
 	Progress      Progress
 	// Approve is called, unless it is nil, before a recovery that would move something
-	// writes anything; the plan has Before and Doubt. Its error ends the act, and
+	// writes anything; the plan has Before and Mistake. Its error ends the act, and
 	// Recover returns it as it is. A dry run does not ask.
 	Approve func(plan *RecoverReport) error
 }
@@ -95,8 +101,8 @@ type RecoverReport struct {
 	Act        string `json:"act,omitempty"` // id that RemovalReport and RecoveryPerformed carry
 	// Groups are the consumer groups of others that lose entries.
 	Groups []RemovedGroup `json:"groups,omitempty"`
-	// Doubt is that of RecoverDoubt. A library goes on all the same.
-	Doubt string `json:"doubt,omitempty"`
+	// Mistake is that of RecoverMistake. A library goes on all the same.
+	Mistake string `json:"mistake,omitempty"`
 }
 
 // CompactOptions say what compaction removes: first what the view at At does
@@ -141,8 +147,8 @@ type CompactReport struct {
 	Limits []string `json:"limits,omitempty"`
 	// Groups are the consumer groups of others that lose entries.
 	Groups []RemovedGroup `json:"groups,omitempty"`
-	// Doubt is that of NewestRecord. A library goes on all the same.
-	Doubt string `json:"doubt,omitempty"`
+	// Mistake is that of NewestRecord. A library goes on all the same.
+	Mistake string `json:"mistake,omitempty"`
 }
 
 // ConsumerGroup is a consumer group that some other program has on a stream of a
@@ -163,6 +169,16 @@ type Duration time.Duration
 // MarshalJSON writes seconds with a fraction.
 func (d Duration) MarshalJSON() ([]byte, error) {
 	return jsontext.AppendFloat(nil, time.Duration(d).Seconds(), 64), nil
+}
+
+// UnmarshalJSON reads seconds.
+func (d *Duration) UnmarshalJSON(text []byte) error {
+	seconds, err := strconv.ParseFloat(string(text), 64)
+	if err != nil {
+		return fmt.Errorf("read a duration: %w", err)
+	}
+	*d = Duration(math.Round(seconds * float64(time.Second)))
+	return nil
 }
 
 // AppendStats counts what an appender had to survive since it was opened. Its

@@ -47,7 +47,44 @@ type LineError struct {
 	Class  Class
 	Offset int // in the line
 	Detail string
+	// Fault names a wrong seal more exactly than Class, which is
+	// ClassChecksumMismatch then: FaultReservedMember or FaultBadSeal. Otherwise it
+	// is "".
+	Fault string
+	Field string // the member that is to blame, or ""
 }
+
+// The faults of a seal that is not just wrong in its checksum.
+const (
+	FaultReservedMember = "reserved_member" // has a member of the seal's, and no seal
+	FaultBadSeal        = "bad_seal"        // has a seal that is not spelled as one
+)
+
+// Explain says what is wrong in a line for the author of the record: a word, the
+// member, and what is wanted.
+//
+//	missing_field system_id
+//	reserved_member seq: the name is the seal's, and the line has no seal
+//	bad_seal: run must be 16 of [0-9a-z]
+//	bad_timestamp: want Unix seconds, a number between the years 1970 and 9999
+//
+// It may hold a name from the line: escape it before you show it on a terminal.
+func (e *LineError) Explain() string {
+	word := string(e.Class)
+	if e.Fault != "" {
+		word = e.Fault
+	}
+	switch {
+	case e.Class == ClassMissingField && e.Detail == hasNoMember+e.Field:
+		return word + " " + e.Field
+	case e.Class == ClassMissingField || e.Fault == FaultReservedMember:
+		return word + " " + e.Field + ": " + e.Detail
+	}
+	return word + ": " + e.Detail
+}
+
+// hasNoMember and the name are the detail of a member that a line lacks.
+const hasNoMember = "has no member "
 
 // Error returns "class at byte n: detail".
 func (e *LineError) Error() string {

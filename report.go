@@ -13,6 +13,8 @@ const (
 	ReportStartAccepted       = "StartAccepted"
 	ReportRestore             = "RestoreReport"
 	ReportRestorePerformed    = "RestorePerformed"
+	ReportActRequested        = "ActRequested"
+	ReportSpoolBound          = "SpoolBound"
 )
 
 // Range is an unbroken run of sequence numbers, both ends included. JSON shows
@@ -51,6 +53,9 @@ type PublisherCategory struct {
 	Buffered    uint64                `json:"buffered"`
 	Unconfirmed uint64                `json:"unconfirmed,omitempty"` // handed over, fate unknown; only in a final report
 	Dropped     map[DropReason]*Drops `json:"dropped,omitempty"`
+	// PayloadReplaced counts the records that were taken into the buffer with a
+	// PayloadError in the place of their payload.
+	PayloadReplaced uint64 `json:"payload_replaced,omitempty"`
 	// ConfirmedBy counts, for each group of sinks that answers the publisher, the
 	// records for which it has answered. UnheardBy counts those of which the publisher
 	// had to let go without an answer of that group, with their new ranges as Dropped
@@ -66,6 +71,8 @@ type SinkReport struct {
 	Group    string   `json:"group"`
 	Instance string   `json:"instance"`
 	Store    string   `json:"store,omitempty"`   // random id, made with the store
+	Host     string   `json:"host,omitempty"`    // of the sink
+	URL      string   `json:"url,omitempty"`     // of the store, without its secrets; at most MaxURLBytes
 	Filters  []string `json:"filters,omitempty"` // "system=…", "category=…"; none means everything
 	// Peers are the other stores of the group that the sink has heard of since
 	// its start, so that an account that was not given one of them can name it.
@@ -73,8 +80,8 @@ type SinkReport struct {
 	// one, and every five minutes: a reader adds up the reports of a sink's run.
 	Peers    []Peer            `json:"peers,omitempty"`
 	Uptime   float64           `json:"uptime"`
-	Received uint64            `json:"received"` // lines
-	Stored   uint64            `json:"stored"`
+	Received uint64            `json:"received"`           // lines
+	Stored   uint64            `json:"stored"`             // by the store, or by the spool
 	Rejected map[string]uint64 `json:"rejected,omitempty"` // by reason
 	// Dropped is what was dropped since the sink's last report, by reason, with
 	// the run and ranges where they are known: a reader adds the reports of a
@@ -100,6 +107,43 @@ type SinkReport struct {
 	// RolledBack are the times since the sink's start at which it found that the
 	// store had forgotten records, the newest 16.
 	RolledBack []Rollback `json:"rolled_back,omitempty"`
+	// Spool is what waits in the sink's spool at the moment of the report. Of all
+	// reports that name one spool the newest holds. A sink that has no spool, or does
+	// not know yet what is in it, says nothing.
+	Spool *SinkSpool `json:"spool,omitempty"`
+}
+
+// SinkSpool is what waits in the spool of a sink: it has these records, and the store
+// has not yet. Stored counts them.
+type SinkSpool struct {
+	ID      string  `json:"id"` // random, made with the spool
+	Dir     string  `json:"dir"`
+	Records int64   `json:"records"`
+	Bytes   int64   `json:"bytes"`
+	Since   float64 `json:"since,omitempty"` // when the oldest came, in Unix seconds
+	// Waiting names them, at most 512 runs and 2,048 ranges, those of which the most
+	// wait.
+	Waiting []SpooledRun `json:"waiting,omitempty"`
+}
+
+// SpooledRun is what waits of one run and category.
+type SpooledRun struct {
+	System   string  `json:"system"`
+	Category string  `json:"category"`
+	Run      string  `json:"run"`
+	N        uint64  `json:"n"`
+	Ranges   []Range `json:"ranges,omitempty"`
+	// Others are the lowest and the highest of the numbers that N counts and Ranges do
+	// not name.
+	Others Range `json:"others,omitzero"`
+}
+
+// SpoolBound says, in a spool's own file, for which store records wait there. The newest
+// one holds.
+type SpoolBound struct {
+	Spool string `json:"spool"`           // id of the spool
+	Store string `json:"store,omitempty"` // id of the store; empty while it was never reached
+	New   bool   `json:"new,omitempty"`   // no report in the store says its id yet
 }
 
 // Rollback says that a store had forgotten records which it had acknowledged: a
@@ -109,11 +153,17 @@ type Rollback struct {
 	Stored uint64  `json:"stored"` // lines of the sink that the store had taken by then
 }
 
-// Peer is the store of another sink of the group.
+// Peer is the store of another sink of the group. Host and URL are what that sink says
+// of itself; older ones say nothing.
 type Peer struct {
 	Instance string `json:"instance"`
 	Store    string `json:"store"`
+	Host     string `json:"host,omitempty"`
+	URL      string `json:"url,omitempty"`
 }
+
+// MaxURLBytes bounds the URL of a store in a report; what is behind is cut off.
+const MaxURLBytes = 256
 
 // SinkDrops is what a sink dropped of one run and category for one reason. Run
 // is empty where the records carried none.
@@ -296,3 +346,21 @@ type RestorePerformed struct {
 	Bytes   int64  `json:"bytes"`
 	ActEnd
 }
+
+// ActRequested says that somebody asked a living sink for an act, before the act began.
+// It is there also of an act that then found nothing to do, and not of a dry run.
+type ActRequested struct {
+	Job       string          `json:"job"`       // made by who asked; the same job never runs twice
+	Verb      string          `json:"verb"`      // "recover" or "compact"
+	Arguments json.RawMessage `json:"arguments"` // as they were asked for
+	By        string          `json:"by"`        // who asked
+	// Proven says who vouches for By: ProvenSocket or ProvenBroker. Empty means that
+	// whoever asked only claims it.
+	Proven string `json:"proven,omitempty"`
+}
+
+// What proves who asked for an act.
+const (
+	ProvenSocket = "socket" // the system knows the user at the other end of a socket
+	ProvenBroker = "broker" // the broker says which of its logins asked
+)

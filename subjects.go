@@ -28,6 +28,11 @@ const (
 	// SinkInbox begins the subjects on which sinks answer each other, so that
 	// permissions can allow these answers and no others.
 	SinkInbox = "_INBOX_papyra-sink"
+	// ToolInbox begins the subjects on which sinks answer those who ask for a verb
+	// of the admin service.
+	ToolInbox = "_INBOX_papyra-ctl"
+
+	adminPrefix = "papyra.v1.sink."
 )
 
 // SystemReserved is the system of the pipeline's own reports (all but
@@ -113,6 +118,20 @@ func SystemSubject(system string) string { return recordsPrefix + EncodeToken(sy
 // AuditSubject returns the subject that asks the runtimes of a system for an
 // audit now.
 func AuditSubject(system string) string { return auditPrefix + EncodeToken(system) }
+
+// AdminSubject returns the subject on which the sink of a group takes requests for a
+// verb: papyra.v1.sink.<group>.<instance>.<verb>.
+func AdminSubject(group, instance, verb string) string {
+	return adminPrefix + group + "." + instance + "." + verb
+}
+
+// IsAdminSubject reports whether a subject, or a pattern of some, is of the admin
+// service.
+func IsAdminSubject(subject string) bool { return strings.HasPrefix(subject, adminPrefix) }
+
+// StoppedSubject returns the subject on which a sink that stops as it was told to
+// says so to the others of its group.
+func StoppedSubject(group string) string { return SinkInbox + ".stopped." + group }
 
 // QueueGroup returns the NATS queue group of a sink group.
 func QueueGroup(group string) string { return queuePrefix + group }

@@ -150,11 +150,12 @@ func encode(rec *papyra.Record) (string, error) {
 			return "", err
 		}
 	}
+	sender, _ := rec.Sender()
 	switch rec.Kind {
 	case papyra.KindEvent:
-		err = e.Event(id, system, &papyra.Event{Actor: actor, Type: string(rec.Type), Payload: payload, Time: at}, nil, at)
+		err = e.Event(id, system, &papyra.Event{Actor: actor, Type: string(rec.Type), Payload: payload, Time: at, Sender: sender}, nil, at)
 	case papyra.KindDeadLetter:
-		err = e.DeadLetter(id, system, &papyra.DeadLetter{Target: actor, MessageType: string(rec.Type), Payload: payload, Time: at}, nil, at)
+		err = e.DeadLetter(id, system, &papyra.DeadLetter{Target: actor, MessageType: string(rec.Type), Payload: payload, Time: at, Sender: sender}, nil, at)
 	case papyra.KindReport:
 		err = e.Report(id, system, &papyra.Report{Name: string(rec.Type), Payload: payload, Time: at}, at)
 	case papyra.KindAudit:
@@ -194,6 +195,8 @@ func reports() map[string]any {
 		papyra.ReportStartAccepted:       &papyra.StartAccepted{},
 		papyra.ReportRestore:             &papyra.RestoreReport{},
 		papyra.ReportRestorePerformed:    &papyra.RestorePerformed{},
+		papyra.ReportActRequested:        &papyra.ActRequested{},
+		papyra.ReportSpoolBound:          &papyra.SpoolBound{},
 	}
 }
 

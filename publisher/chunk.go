@@ -3,6 +3,7 @@ package publisher
 import (
 	"bytes"
 	"math/bits"
+	"time"
 
 	"github.com/papyra/papyra"
 )
@@ -32,7 +33,17 @@ type chunk struct {
 	records int
 	handed  int  // number of times that it was handed over
 	unknown bool // a server may have taken it: it was handed over, and no answer says what became of it
-	next    *chunk
+
+	// What the answers of sinks are counted by; see waiting.go.
+	id       uint64     // the number of its first message; 0 if it has none yet
+	messages int        // the messages that it becomes
+	heard    groupSet   // groups that have answered all of them
+	named    groupSet   // groups of which it was told that they did not
+	parts    []groupSet // groups that have answered each, if there are several
+	sent     time.Time  // when it was handed over last
+	place    place
+	next     *chunk
+	prev     *chunk // only in a chunkRing
 }
 
 // newChunk makes an empty chunk of a size class.

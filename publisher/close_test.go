@@ -119,7 +119,7 @@ func TestCloseWithoutBrokerKeepsItsDeadline(t *testing.T) {
 	for i := range 1000 {
 		p.Started(someActor)
 		if i == 500 {
-			p.Event(papyra.Event{Payload: func() {}})
+			p.Event(unkeepable)
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/natswire"
 )
 
 // Config says who publishes and how much memory that may take. Only System is
@@ -20,15 +20,22 @@ type Config struct {
 	// Each record's system is this one.
 	System string
 
-	// Node names the process. Default: the host's name. Characters outside
-	// [A-Za-z0-9._-] become "_".
+	// Node names the process in every record, with 1 to 64 characters. Default: the
+	// host's name. Characters outside [A-Za-z0-9._-] become "_", and what is behind the
+	// 64th is cut off.
 	Node string
 
 	// Buffers bounds the memory for records that are not confirmed yet.
 	Buffers Buffers
 
-	// AuditEvery is the time between two periodic audits. 0: none. It needs
-	// AuditFunc.
+	// Groups are the groups of sinks that are to get every record, at most 16. A record
+	// is confirmed when each of them has answered for it. Other groups that answer are
+	// waited for too, from their first answer on; but only these are waited for from the
+	// start, and never forgotten. Default: none.
+	Groups []string
+
+	// AuditEvery is the time between two periodic audits. 0: none. Negative, or
+	// without AuditFunc, it is a wrong configuration.
 	AuditEvery time.Duration
 
 	// AuditFunc counts the actors of the system now. It is called on a goroutine
@@ -40,18 +47,24 @@ type Config struct {
 	AuditFunc func() papyra.Audit
 
 	// ReportEvery is the time between two PublisherReports while anything
-	// changes; otherwise it is six times as long. Default: 10 s.
+	// changes; otherwise it is six times as long. Default: 10 s. It must not be
+	// negative.
 	ReportEvery time.Duration
+
+	// CloseTimeout is the time of a [Publisher.Close] whose context has no
+	// deadline. Default: 5 s. It must not be negative.
+	CloseTimeout time.Duration
 
 	// NATS are options for the connection: credentials, TLS, extra servers. The
 	// publisher then sets what the confirmation of records depends on, endless
 	// reconnecting without a reconnect buffer. Callbacks given here are called too,
-	// on a goroutine of their own. If they do not keep up, calls are left out.
+	// on a goroutine of their own. If they do not keep up, calls are left out. An option
+	// that fails, or a server that can never be reached, is a wrong configuration.
 	NATS []nats.Option
 
 	// Logger gets what happens to the connection, at most one line with the same
-	// message in ten seconds. Only the background calls it. Default: nothing is
-	// logged.
+	// message in ten seconds, and what Close leaves behind. Only the background calls
+	// it. Default: [slog.Default] gets each warning once and nothing else.
 	Logger *slog.Logger
 
 	// Now stamps facts that carry no time. It must be safe for concurrent use.
@@ -120,12 +133,21 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("%w: system id %q is reserved for the pipeline's own reports: choose another",
 			papyra.ErrConfig, c.System)
 	}
-	if c.AuditEvery < 0 || c.ReportEvery < 0 {
-		return c, fmt.Errorf("%w: AuditEvery and ReportEvery must not be negative", papyra.ErrConfig)
+	if c.AuditEvery < 0 || c.ReportEvery < 0 || c.CloseTimeout < 0 {
+		return c, fmt.Errorf("%w: AuditEvery, ReportEvery and CloseTimeout must not be negative", papyra.ErrConfig)
 	}
 	if c.AuditEvery > 0 && c.AuditFunc == nil {
 		return c, fmt.Errorf("%w: AuditEvery needs an AuditFunc that counts the actors", papyra.ErrConfig)
 	}
+	if len(c.Groups) > maxGroups {
+		return c, fmt.Errorf("%w: %d groups: give at most %d", papyra.ErrConfig, len(c.Groups), maxGroups)
+	}
+	for _, g := range c.Groups {
+		if err := papyra.CheckName("group", g); err != nil {
+			return c, fmt.Errorf("%w: %w", papyra.ErrConfig, err)
+		}
+	}
+	c.Groups = slices.Compact(slices.Sorted(slices.Values(c.Groups)))
 	c.Buffers = c.Buffers.withDefaults()
 	if err := c.Buffers.validate(); err != nil {
 		return c, err
@@ -136,8 +158,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.ReportEvery == 0 {
 		c.ReportEvery = 10 * time.Second
 	}
+	if c.CloseTimeout == 0 {
+		c.CloseTimeout = 5 * time.Second
+	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = slog.New(new(warnOnce))
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -155,11 +180,7 @@ func natsOptions(servers string, user []nats.Option) (nats.Options, error) {
 	o.FlusherTimeout = writeTimeout
 	o.PingInterval = pingInterval
 	o.MaxPingsOut = 2
-	for s := range strings.SplitSeq(servers, ",") {
-		if s = strings.TrimSpace(s); s != "" {
-			o.Servers = append(o.Servers, s)
-		}
-	}
+	o.Servers = natswire.ServersOf(servers)
 	for _, opt := range user {
 		if opt == nil {
 			continue
@@ -167,6 +188,9 @@ func natsOptions(servers string, user []nats.Option) (nats.Options, error) {
 		if err := opt(&o); err != nil {
 			return o, fmt.Errorf("%w: apply NATS option: %w", papyra.ErrConfig, err)
 		}
+	}
+	if err := natswire.CheckServers(append(natswire.ServersOf(o.Url), o.Servers...)); err != nil {
+		return o, fmt.Errorf("%w: %w", papyra.ErrConfig, err)
 	}
 	if o.FlusherTimeout <= 0 {
 		o.FlusherTimeout = writeTimeout // without one a stopped broker blocks a write for ever
@@ -195,13 +219,8 @@ func tryOptions(o nats.Options) error {
 	if nc != nil {
 		nc.Close()
 	}
-	var bad *url.Error
-	switch {
-	case err == nil, errors.Is(err, errNoDial), errors.Is(err, nats.ErrNoServers):
+	if err == nil || errors.Is(err, errNoDial) || errors.Is(err, nats.ErrNoServers) {
 		return nil
-	case errors.As(err, &bad):
-		// The error's text repeats the URL, which may hold a password.
-		return fmt.Errorf("%w: a broker URL cannot be parsed: write nats://host:port", papyra.ErrConfig)
 	}
 	return fmt.Errorf("%w: check NATS options: %w", papyra.ErrConfig, err)
 }

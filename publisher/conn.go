@@ -117,7 +117,7 @@ func (d *dialer) trackSocket(c net.Conn) (net.Conn, error) {
 		d.dialed()
 	}
 	d.mu.Lock()
-	cut := d.ctx.Err() != nil
+	cut := d.isCut()
 	if !cut {
 		d.open[s] = struct{}{}
 		d.current.Store(s)
@@ -157,6 +157,9 @@ func (d *dialer) cutAll() {
 		_ = s.Close()
 	}
 }
+
+// isCut reports whether cutAll was called.
+func (d *dialer) isCut() bool { return d.ctx.Err() != nil }
 
 var errNoDial = errors.New("no dialing while options are checked")
 

@@ -13,11 +13,15 @@
 // error. For typed records it allocates nothing. What goes wrong is counted in
 // [Stats].
 //
-// A record stays in the buffer until it is confirmed. That means that a server had
-// a receiver for it and queued it: the connection was the same before the message
-// was handed over and after the answer to a later flush, and there was no write
-// error and no refusal in between. Everything else is sent again. So a record can
-// be stored twice, but a publisher that lives never loses one without counting it.
+// A record stays in the buffer until it is confirmed: until a sink of every group that
+// takes it has answered, which a sink does once the record is in its store, or after
+// 250 ms in its memory. Where no sink answers, because they are older ones or something
+// else takes the records, a record is confirmed when a server had a receiver for it and
+// queued it: the connection was the same before the message was handed over and after
+// the answer to a later flush, and there was no write error and no refusal in between.
+// Everything else is sent again. So a record can be stored twice, but a publisher that
+// lives never loses one without counting it. The buffer is memory: what is in it when
+// the process dies is lost.
 // Every record takes a number before anything can drop it. In each category always
 //
 //	Accepted = Confirmed + Unconfirmed + Buffered + everything Dropped

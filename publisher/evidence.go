@@ -3,7 +3,6 @@ package publisher
 import (
 	"context"
 	"errors"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,11 +18,6 @@ import (
 //	          ◄─── PONG
 
 const (
-	// replyRoom is how many 503 answers can wait to be read. It is larger than any
-	// window, so that none is lost. If one is lost all the same, the window is not
-	// confirmed.
-	replyRoom = 4 * maxWindowMessages
-
 	// errorsWithin bounds the wait for callbacks that nats.go has queued.
 	errorsWithin = 2 * time.Second
 
@@ -62,7 +56,10 @@ func (l *link) noteError(subject string, err error) bool {
 	case refusal && publish && len(l.refused) < 64:
 		l.refused[refused]++
 	case refusal && !publish && l.inbox != "" && refused == l.inbox+"*":
+		l.inboxDenied = true
 		l.noteInboxRefused()
+	case refusal && !publish && l.fallback != "" && refused == l.fallback+"*":
+		l.noteFallbackRefused()
 	case refusal && !publish && refused == l.auditOn:
 		l.noteWishesRefused()
 	}
@@ -131,7 +128,7 @@ type windowMark struct {
 // beginWindow forgets what came late for earlier windows, and returns the mark of
 // now.
 func (l *link) beginWindow() windowMark {
-	l.eachNoResponders(func(string) {})
+	l.ears.takeNobody()
 	l.takeRefused()
 	return l.markWindow()
 }
@@ -140,6 +137,10 @@ func (l *link) beginWindow() windowMark {
 func (l *link) markWindow() windowMark {
 	var m windowMark
 	m.lostReplies, _ = l.sub.Dropped()
+	if l.fallbackSub != nil {
+		lost, _ := l.fallbackSub.Dropped()
+		m.lostReplies += lost
+	}
 	l.mu.Lock()
 	m.inboxRefused = l.inboxRefused
 	l.mu.Unlock()
@@ -157,33 +158,4 @@ func (l *link) takeRefused() map[string]int {
 	r := l.refused
 	l.refused = map[string]int{}
 	return r
-}
-
-// replySubject returns the reply subject of the message with number id.
-func (l *link) replySubject(id uint64) string { return l.inbox + strconv.FormatUint(id, 36) }
-
-// messageID returns the number of the message with this reply subject, or false.
-func (l *link) messageID(subject string) (id uint64, ok bool) {
-	digits, ok := strings.CutPrefix(subject, l.inbox)
-	if !ok {
-		return 0, false
-	}
-	id, err := strconv.ParseUint(digits, 36, 64)
-	return id, err == nil
-}
-
-// eachNoResponders calls f with the reply subject of each 503 answer that has
-// come. nats.go puts every 503 that the server sent before a PONG into the channel
-// before it handles the PONG.
-func (l *link) eachNoResponders(f func(subject string)) {
-	for {
-		select {
-		case m := <-l.replies:
-			if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
-				f(m.Subject)
-			}
-		default:
-			return
-		}
-	}
 }

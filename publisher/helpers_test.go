@@ -58,8 +58,10 @@ func await(t *testing.T, what string, cond func() bool) {
 	testkit.Await(t, what, cond)
 }
 
-// receiver is a sink that checks every line and counts every number.
+// receiver is a sink that checks every line, counts every number and answers as group.
 type receiver struct {
+	group string // "" answers nothing
+
 	t       *testing.T
 	nc      *nats.Conn
 	mu      sync.Mutex
@@ -73,6 +75,7 @@ type receiver struct {
 func newReceiver(t *testing.T, url string, options ...nats.Option) *receiver {
 	t.Helper()
 	r := &receiver{
+		group:   "test",
 		t:       t,
 		seqs:    map[papyra.Kind][]int{},
 		records: map[papyra.Kind]int{},
@@ -115,6 +118,7 @@ func (r *receiver) take(m *nats.Msg) {
 		return
 	}
 	r.sizes = append(r.sizes, len(m.Data))
+	r.answer(m)
 	for line := range bytes.SplitSeq(bytes.TrimSuffix(m.Data, []byte("\n")), []byte("\n")) {
 		rec, err := papyra.Parse(line)
 		if err != nil || !rec.Sealed || rec.Stream() != stream {
@@ -137,6 +141,18 @@ func (r *receiver) take(m *nats.Msg) {
 			r.reports = append(r.reports, p)
 		}
 	}
+}
+
+// answer answers a message as a sink does.
+func (r *receiver) answer(m *nats.Msg) {
+	if _, _, _, err := papyra.ParseHeardSubject(m.Reply); err != nil || r.group == "" {
+		return
+	}
+	a := papyra.HeardAnswer{Group: r.group}
+	for _, k := range papyra.Kinds() {
+		a.Categories = append(a.Categories, k.Category())
+	}
+	_ = m.Respond(a.AppendJSON(nil)) // fails while there is no connection
 }
 
 // got returns how many different numbers of a kind came.

@@ -25,6 +25,13 @@ type lane struct {
 	count  laneCounts
 	drops  [dropReasons]dropLog
 	hold   laneHold
+
+	// What waits for the answers of sinks; see waiting.go.
+	waiting     chunkRing // by the time of handing over
+	packed      chunkRing // the same, of which only groups that are away are missing
+	expect      expectation
+	confirmedBy [maxGroups]uint64  // records that each group has answered for
+	unheardBy   [maxGroups]dropLog // records that were given up without its answer
 }
 
 // laneCounts are the numbers of one lane. Whenever the lane's mutex is free:
@@ -32,7 +39,7 @@ type lane struct {
 type laneCounts struct {
 	accepted, confirmed, unconfirmed, buffered uint64
 	resent, unheard, denied, refused           uint64
-	sanitized                                  uint64
+	sanitized, replaced                        uint64
 }
 
 // laneHold says why a lane waits although there is a connection.
@@ -79,9 +86,10 @@ type admission struct {
 	wantsMemory bool // the feeder should make chunks
 }
 
-// record gives the encoder's record a number and copies it into the open chunk,
-// or counts why it could not. err is what the encoder returned.
-func (l *lane) record(enc *papyra.Encoder, err error) admission {
+// admit gives the encoder's record a number and copies it into the open chunk,
+// or counts why it could not. err is what the encoder returned; replaced is 1 if the
+// record's payload was replaced, otherwise 0.
+func (l *lane) admit(enc *papyra.Encoder, err error, replaced uint64) admission {
 	l.lock()
 	if err == nil {
 		l.provideChunk(enc)
@@ -91,13 +99,15 @@ func (l *lane) record(enc *papyra.Encoder, err error) admission {
 		l.mu.Unlock()
 		return admission{}
 	}
-	l.addRecord(enc, err)
+	if l.addRecord(enc, err) {
+		l.count.replaced += replaced
+	}
 	a := admission{numbered: true, wantsMemory: l.mem.wantedChunks() > 0}
 	l.mu.Unlock()
 	return a
 }
 
-// recordOwn is record for the background's own reports, which are taken also
+// recordOwn is admit for the background's own reports, which are taken also
 // after closeIntake. It reports whether the record is in the buffer.
 func (l *lane) recordOwn(enc *papyra.Encoder, err error) bool {
 	l.lock()
@@ -122,7 +132,7 @@ func (l *lane) provideChunk(enc *papyra.Encoder) {
 	}
 }
 
-// addRecord is record without its checks. The caller holds the mutex. addRecord
+// addRecord is admit without its checks. The caller holds the mutex. addRecord
 // reports whether the record is in the buffer. It takes the number first, before
 // anything can drop the record, so that a gap in the numbers is evidence of a
 // loss.
@@ -167,8 +177,11 @@ func (l *lane) makeOpenFit(n int) bool {
 		return true
 	}
 	c := l.mem.takeChunk(max(n, chunkSize))
-	if c == nil {
-		return false
+	for c == nil {
+		if sizeClass(n) >= chunkClasses || classSize(sizeClass(n)) > l.mem.bound || !l.giveUpOldest() {
+			return false
+		}
+		c = l.mem.takeChunk(max(n, chunkSize))
 	}
 	if old := l.open; old != nil {
 		if len(old.buf) > 0 {
@@ -203,6 +216,10 @@ func (l *lane) takeChunks(dst *chunkList, bytes, chunks int) (taken int) {
 	defer l.mu.Unlock()
 	for dst.n == 0 || chunks > 0 && bytes > 0 {
 		c := l.queue.pop()
+		if c != nil && c.heard != 0 && l.expect.done(c) { // the answers came meanwhile
+			l.confirm(c)
+			continue
+		}
 		if c == nil {
 			if c = l.open; c == nil || len(c.buf) == 0 {
 				return taken
@@ -220,12 +237,11 @@ func (l *lane) takeChunks(dst *chunkList, bytes, chunks int) (taken int) {
 	return taken
 }
 
-// waiting returns how many records are buffered, and whether at least one full
-// chunk is among them.
-func (l *lane) waiting() (records uint64, full bool) {
+// buffered returns how many records are buffered.
+func (l *lane) buffered() uint64 {
 	l.lock()
 	defer l.mu.Unlock()
-	return l.count.buffered, l.queue.n > 0
+	return l.count.buffered
 }
 
 // accepted returns the highest number taken.
@@ -256,20 +272,22 @@ func (l *lane) dropLongLines(c *chunk, limit int) {
 	c.buf = kept
 }
 
-// applyResult counts what a window did for this lane. Confirmed chunks are
-// forgotten; the others go back to the front of the lane, in their order. It
-// empties both lists of w.
+// applyResult counts what a window did for this lane. Chunks that a server has wait
+// for the answers of sinks, or are forgotten where no answer is waited for; the others
+// go back to the front of the lane, in their order. It empties both lists of w.
 func (l *lane) applyResult(w *windowResult) {
 	l.lock()
 	defer l.mu.Unlock()
 	l.count.resent += w.resent
 	l.count.unheard += w.unheard
 	l.count.denied += w.denied
-	for n := 1; w.confirmed.n > 0; n++ {
-		c := w.confirmed.pop()
-		l.count.confirmed += uint64(c.records)
-		l.count.buffered -= uint64(c.records)
-		l.mem.returnChunk(c)
+	for n := 1; w.delivered.n > 0; n++ {
+		c := w.delivered.pop()
+		if l.expect.done(c) {
+			l.confirm(c)
+		} else {
+			l.awaitAnswers(c)
+		}
 		if n%bite == 0 {
 			l.letCallersIn()
 		}
@@ -286,10 +304,11 @@ func (l *lane) letCallersIn() {
 	l.lock()
 }
 
-// abandon empties the lane at the end, after closeIntake. Records that a server
-// may have become unconfirmed; the others are dropped as closed. It returns both
-// numbers. It goes through the chunks without the mutex, because record calls
-// after Close still take it to be refused.
+// abandon empties the lane at the end, after closeIntake. Records that some group of
+// sinks has count as confirmed, and as unheard by the others. Records that a server may
+// have become unconfirmed; the others are dropped as closed. It returns both numbers.
+// It goes through the chunks without the mutex, because record calls after Close still
+// take it to be refused.
 func (l *lane) abandon() (closed, unconfirmed uint64) {
 	l.lock()
 	left := l.queue
@@ -297,10 +316,27 @@ func (l *lane) abandon() (closed, unconfirmed uint64) {
 		left.push(l.open)
 	}
 	l.queue, l.open = chunkList{}, nil
+	for _, r := range l.rings() {
+		for c := r.head; c != nil; c = r.head {
+			if l.expect.free(c) {
+				l.giveUp(c)
+				continue
+			}
+			l.leave(c)
+			c.unknown = true
+			left.push(c)
+		}
+	}
 	l.mu.Unlock()
 
 	drops := newDropLog()
 	for c := left.pop(); c != nil; c = left.pop() {
+		if c.heard != 0 {
+			l.lock()
+			l.giveUp(c)
+			l.mu.Unlock()
+			continue
+		}
 		if c.unknown {
 			unconfirmed += uint64(c.records)
 			continue

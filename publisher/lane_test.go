@@ -127,7 +127,7 @@ func (m *laneModel) settle(t *rapid.T) {
 			for _, seq := range list {
 				m.done[seq] = true
 			}
-			w.confirmed.push(c)
+			w.delivered.push(c)
 		} else {
 			back = append(back, list...)
 			w.returned.push(c)

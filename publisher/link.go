@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,9 +30,10 @@ type link struct {
 	now     func() time.Time
 
 	nc      *nats.Conn
-	inbox   string // the beginning of every reply subject
-	replies chan *nats.Msg
+	ears    *ears
+	inbox   string // the beginning of the reply subjects that sinks answer
 	sub     *nats.Subscription
+	replyOn string             // the beginning of the reply subjects of now: inbox or fallback
 	ask     *nats.Subscription // wishes for audits
 	checked *socket            // the socket that checkSocket has found good
 	redials int
@@ -45,13 +47,19 @@ type link struct {
 	// refused is the number of publishes that the server refused, by subject,
 	// since the last takeRefused.
 	refused      map[string]int
-	inboxRefused int  // number of times that the subscription to the inbox was refused
-	noReplies    bool // it was refused on the present connection
-	noHeaders    bool // the server of the last connection has none
-	renewal      renewal
-	errors       Errors
-	outages      []papyra.Outage // since the last report; the last one may not be over
-	connected    bool
+	inboxRefused int  // number of times that a subscription to replies was refused
+	noReplies    bool // that to the inbox was refused on the present connection
+	inboxDenied  bool // because this login is not permitted it
+	// fallback begins reply subjects of a plain inbox, which hears the server but no
+	// sink. It is made where the inbox is denied; "" if there is none.
+	fallback    string
+	fallbackSub *nats.Subscription
+	noFallback  bool // it was refused on the present connection
+	noHeaders   bool // the server of the last connection has none
+	renewal     renewal
+	errors      Errors
+	outages     []papyra.Outage // since the last report; the last one may not be over
+	connected   bool
 }
 
 // maxHeard bounds what is read of a message: a server's 503 is short, and a wish for
@@ -61,7 +69,7 @@ const maxHeard = 4 << 10
 // maxOutages bounds the outages in one report.
 const maxOutages = 64
 
-func newLink(o nats.Options, c Config, n *notices, asked func()) *link {
+func newLink(o nats.Options, c Config, run string, n *notices, asked func()) *link {
 	l := &link{
 		dialer:  newDialer(&o),
 		notices: n,
@@ -69,7 +77,8 @@ func newLink(o nats.Options, c Config, n *notices, asked func()) *link {
 		asked:   asked,
 		auditOn: papyra.AuditSubject(c.System),
 		now:     c.Now,
-		replies: make(chan *nats.Msg, replyRoom),
+		ears:    newEars(),
+		inbox:   strings.TrimSuffix(papyra.HeardByRun(c.System, run), "*"),
 		ended:   make(chan struct{}, 1),
 		refused: map[string]int{},
 
@@ -77,7 +86,7 @@ func newLink(o nats.Options, c Config, n *notices, asked func()) *link {
 	}
 	l.dialer.dialed = func() { // nats.go subscribes again on the new connection
 		l.mu.Lock()
-		l.noReplies, l.renewal.noWishes = false, false
+		l.noReplies, l.inboxDenied, l.noFallback, l.renewal.noWishes = false, false, false, false
 		l.mu.Unlock()
 	}
 	// The confirmation of records depends on these. nats.go keeps no pending
@@ -144,7 +153,9 @@ func (l *link) setCallbacks(o *nats.Options) {
 		if natswire.IsServers(err) {
 			l.countError(err, func(e *Errors) *uint64 { return &e.Other })
 		}
-		l.notices.log(slog.LevelWarn, "disconnected from broker: records are kept while the buffer lasts", errorArgs(err))
+		if !l.dialer.isCut() { // Close has not done that itself
+			l.notices.log(slog.LevelWarn, "disconnected from broker: records are kept while the buffer lasts", errorArgs(err))
+		}
 		if user.DisconnectedErrCB != nil {
 			l.notices.do(func() { user.DisconnectedErrCB(nc, err) })
 		} else {
@@ -161,7 +172,9 @@ func (l *link) setCallbacks(o *nats.Options) {
 	}
 	o.ReconnectErrCB = func(nc *nats.Conn, err error) {
 		l.countError(err, func(e *Errors) *uint64 { return &e.Connect })
-		l.notices.log(slog.LevelWarn, "broker cannot be reached: check its address and that it runs", errorArgs(err))
+		if !l.dialer.isCut() {
+			l.notices.log(slog.LevelWarn, "broker cannot be reached: check its address and that it runs", errorArgs(err))
+		}
 		if user.ReconnectErrCB != nil {
 			l.notices.do(func() { user.ReconnectErrCB(nc, err) })
 		}
@@ -265,7 +278,7 @@ func (l *link) readySocket(ctx context.Context) *socket {
 	if s != l.checked && !l.checkSocket(ctx, s) {
 		return nil
 	}
-	if !l.renewRefused(ctx) {
+	if !l.renewRefused(ctx) || l.needsFallback() && !l.openFallback(ctx) {
 		return nil
 	}
 	return s
@@ -286,11 +299,13 @@ func (l *link) connect() bool {
 		l.notices.log(slog.LevelError, "cannot connect to broker: check the NATS options", errorArgs(err))
 		return false
 	}
-	inbox := nc.NewInbox() + "."
 	l.mu.Lock()
-	l.inbox, l.lastError = inbox, nil
+	l.fallback, l.fallbackSub, l.lastError = "", nil, nil
 	l.mu.Unlock()
-	l.nc = nc
+	if l.nc == nil {
+		go l.ears.run()
+	}
+	l.nc, l.replyOn = nc, l.inbox
 	return l.subscribeInbox() && l.subscribeWishes()
 }
 
@@ -299,6 +314,9 @@ func (l *link) connect() bool {
 // taken for a refusal within a window.
 func (l *link) checkSocket(ctx context.Context, s *socket) bool {
 	if !l.roundTrip(ctx) || !l.awaitErrors(ctx) || l.dialer.liveSocket() != s {
+		return false
+	}
+	if l.needsFallback() && !l.openFallback(ctx) {
 		return false
 	}
 	l.checked = s
@@ -325,7 +343,7 @@ func (l *link) hearing() (headers, replies bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.noHeaders = !headers
-	return headers, !l.noReplies
+	return headers, !l.repliesRefused()
 }
 
 // fillStats fills in the connection's part of s. It may be called from any goroutine.
@@ -334,7 +352,8 @@ func (l *link) fillStats(s *Stats) {
 	defer l.mu.Unlock()
 	s.Errors = l.errors
 	s.Errors.Write = l.dialer.writeErrors.Load()
-	s.Connected, s.RepliesRefused, s.NoHeaders = l.connected, l.noReplies, l.noHeaders
+	s.Connected, s.RepliesRefused, s.NoHeaders = l.connected, l.repliesRefused(), l.noHeaders
+	s.AnswersRefused = l.noReplies
 }
 
 // outagesForReport returns the outages since the last report.
@@ -365,6 +384,7 @@ func (l *link) closeConnection() {
 	if l.nc == nil {
 		return
 	}
+	defer l.ears.end()
 	select {
 	case <-l.ended: // of an earlier connection
 	default:

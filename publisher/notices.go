@@ -88,3 +88,33 @@ func (n *notices) close() {
 		close(n.work)
 	}
 }
+
+// warnOnce is the handler of a publisher without a Logger: what keeps records from
+// their way must not be silent, and must not fill the output of a program that has
+// not asked for it.
+type warnOnce struct {
+	mu   sync.Mutex
+	said map[string]bool // by message; the messages are constants, so they are few
+}
+
+func (*warnOnce) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+
+// Handle gives the first record with its message to slog.Default.
+func (w *warnOnce) Handle(ctx context.Context, r slog.Record) error {
+	w.mu.Lock()
+	repeated := w.said[r.Message]
+	if w.said == nil {
+		w.said = map[string]bool{}
+	}
+	w.said[r.Message] = true
+	w.mu.Unlock()
+	to := slog.Default().Handler()
+	if repeated || !to.Enabled(ctx, r.Level) {
+		return nil
+	}
+	r.AddAttrs(slog.String("note", "papyra's publisher says this once: give its Config a Logger for more"))
+	return to.Handle(ctx, r)
+}
+
+func (w *warnOnce) WithAttrs([]slog.Attr) slog.Handler { return w }
+func (w *warnOnce) WithGroup(string) slog.Handler      { return w }

@@ -54,7 +54,7 @@ type chunkOutcome uint8
 const (
 	outcomeUnsent chunkOutcome = iota
 	outcomeUnproven
-	outcomeConfirmed
+	outcomeDelivered
 	outcomeUnheard
 	outcomeDenied
 )
@@ -81,7 +81,7 @@ func (e *windowEntry) judge(proven bool, refused, handed int) (o chunkOutcome, u
 	case proven && e.unheard > 0:
 		return outcomeUnheard, before || e.unheard < e.messages
 	case proven && e.whole:
-		return outcomeConfirmed, before
+		return outcomeDelivered, before
 	case e.messages > 0:
 		return outcomeUnproven, true
 	default:
@@ -119,7 +119,10 @@ func (s *sender) applyOutcomes(now time.Time) {
 	}
 	for _, l := range s.lanes {
 		w := &results[l.kind]
-		confirmed := w.confirmed.n > 0
+		delivered := w.delivered.n > 0
+		if delivered {
+			s.groups.noteSent(l.kind, now)
+		}
 		l.applyResult(w)
 		switch {
 		case w.denied > 0:
@@ -128,18 +131,18 @@ func (s *sender) applyOutcomes(now time.Time) {
 		case w.unheard > 0:
 			l.startHold(HoldUnheard, now, s.longestHold(longestUnheard))
 			s.logHold("nobody listens: records wait in the buffer until a sink runs", l)
-		case confirmed:
-			l.endHold()
+		case delivered:
+			s.endHold(l, now)
 		}
 	}
 }
 
 // windowResult is what a window did for one lane, in numbers of records.
 type windowResult struct {
-	resent    uint64 // handed over once more
-	unheard   uint64 // nobody listened for them
-	denied    uint64 // the server refused their publishes
-	confirmed chunkList
+	resent    uint64    // handed over once more
+	unheard   uint64    // nobody listened for them
+	denied    uint64    // the server refused their publishes
+	delivered chunkList // a server has them and queued them for somebody
 	returned  chunkList // go back to the lane, in their order
 }
 
@@ -153,8 +156,8 @@ func (w *windowResult) addOutcome(e *windowEntry) {
 		c.handed++
 	}
 	switch e.outcome {
-	case outcomeConfirmed:
-		w.confirmed.push(c)
+	case outcomeDelivered:
+		w.delivered.push(c)
 		return
 	case outcomeDenied:
 		w.denied += records

@@ -50,6 +50,7 @@ type Publisher struct {
 	hungry  chan struct{}
 
 	link        *link
+	groupNames  []string // configured
 	notices     *notices
 	sender      *sender
 	reportEvery time.Duration
@@ -59,12 +60,14 @@ type Publisher struct {
 	auditAsked  chan struct{}
 	auditPanics atomic.Uint64
 
-	closeOnce sync.Once
-	closing   chan struct{}
-	hard      context.Context // Close's; set before closing is closed
-	soft      context.Context // ends a little before hard, so that time is left for the final report
-	endSoft   context.CancelFunc
-	left      leftBehind // set before done is closed
+	closeTimeout time.Duration
+	closeOnce    sync.Once
+	closing      chan struct{}
+	hard         context.Context // Close's; set before closing is closed
+	soft         context.Context // ends a little before hard, so that time is left for the final report
+	endSoft      context.CancelFunc
+	beforeCut    atomic.Pointer[Stats] // of the connection, before Close cut it
+	closeError   error                 // set before done is closed
 
 	done        chan struct{} // the sender has ended
 	auditorDone chan struct{}
@@ -73,9 +76,10 @@ type Publisher struct {
 
 // scratch is the memory that one record call uses alone.
 type scratch struct {
-	enc    papyra.Encoder
-	clock  recordClock
-	fields []slog.Attr // of Crashed, which adds one to the caller's
+	enc      papyra.Encoder
+	clock    recordClock
+	fields   []slog.Attr // of Crashed, which adds one to the caller's
+	replaced uint64      // 1 if the payload of the record in enc was replaced
 }
 
 // Connect makes a publisher for the broker at url, which may list several
@@ -126,8 +130,10 @@ func newPublisher(url string, c Config) (*Publisher, error) {
 	}
 	c.Node = p.id.Node()
 	p.auditEvery, p.auditFunc = c.AuditEvery, c.AuditFunc
+	p.closeTimeout = c.CloseTimeout
 	p.notices = newNotices(c.Logger)
-	p.link = newLink(options, c, p.notices, p.askAudit)
+	p.groupNames = c.Groups
+	p.link = newLink(options, c, p.id.Run(), p.notices, p.askAudit)
 	p.sender = newSender(p)
 	return p, nil
 }
@@ -141,70 +147,48 @@ func (p *Publisher) startBackground() {
 	go p.runAuditor()
 }
 
-// Run returns the 16 random characters that stand in every record of this
-// publisher.
+// Run returns the 16 random characters of [0-9a-z] that stand in every record of this
+// publisher. They are made by Connect and never change.
 func (p *Publisher) Run() string { return p.id.Run() }
 
 // Event records an event with fields of its payload. What is passed is encoded
 // before the call returns and not kept; the fields stay on the caller's stack.
+//
+// A payload that cannot be encoded is replaced by an object with the one member
+// [papyra.PayloadError], and counted as PayloadReplaced: a value that JSON cannot
+// show, that nests deeper than [papyra.MaxDepth], or whose own method fails or panics.
+// If the event does not fit even so, it is dropped as "encode". One whose line is longer
+// than [papyra.MaxPublishedLine] is dropped as "too_large".
+//
+// Methods of the payload run before any lock of ours is taken, and for as long as they
+// like. Nobody may change what is passed before the call returns: Go ends a process in
+// which a map is written while it is read.
 func (p *Publisher) Event(e papyra.Event, fields ...slog.Attr) {
 	s := p.scratch.Get().(*scratch)
-	p.record(papyra.KindEvent, s, s.enc.Event(p.id, p.system, &e, fields, p.stamp(s, e.Time)))
+	at := p.stamp(s, e.Time)
+	err := s.enc.Event(p.id, p.system, &e, fields, at)
+	if err != nil {
+		err = p.replaceEventPayload(s, &e, at, err)
+	}
+	p.record(papyra.KindEvent, s, err)
 }
 
 // DeadLetter records a message that reached nobody, as Event does.
 func (p *Publisher) DeadLetter(d papyra.DeadLetter, fields ...slog.Attr) {
 	s := p.scratch.Get().(*scratch)
-	p.record(papyra.KindDeadLetter, s, s.enc.DeadLetter(p.id, p.system, &d, fields, p.stamp(s, d.Time)))
+	at := p.stamp(s, d.Time)
+	err := s.enc.DeadLetter(p.id, p.system, &d, fields, at)
+	if err != nil {
+		err = p.replaceDeadLetterPayload(s, &d, at, err)
+	}
+	p.record(papyra.KindDeadLetter, s, err)
 }
 
-// Audit records a count of the system's actors.
+// Audit records a count of the system's actors. It makes no difference whether
+// AuditFunc is set.
 func (p *Publisher) Audit(a papyra.Audit) {
 	s := p.scratch.Get().(*scratch)
 	p.record(papyra.KindAudit, s, s.enc.Audit(p.id, p.system, &a, p.stamp(s, a.Time)))
-}
-
-// Started records that an actor started now.
-func (p *Publisher) Started(a papyra.Address, fields ...slog.Attr) {
-	p.Event(papyra.Event{Actor: a, Type: papyra.ActorStarted}, fields...)
-}
-
-// Stopped records that an actor stopped now.
-func (p *Publisher) Stopped(a papyra.Address, fields ...slog.Attr) {
-	p.Event(papyra.Event{Actor: a, Type: papyra.ActorStopped}, fields...)
-}
-
-// Restarted records that an actor was restarted now, in place of a stop and a
-// start.
-func (p *Publisher) Restarted(a papyra.Address, fields ...slog.Attr) {
-	p.Event(papyra.Event{Actor: a, Type: papyra.ActorRestarted}, fields...)
-}
-
-// Crashed records that an actor crashed now. The payload is the error's text as
-// "error", null without one, followed by fields. An error whose Error method
-// panics is dropped as "encode".
-func (p *Publisher) Crashed(a papyra.Address, err error, fields ...slog.Attr) {
-	s := p.scratch.Get().(*scratch)
-	text, ok := errorText(err)
-	if !ok {
-		p.record(papyra.KindEvent, s, papyra.ErrEncode)
-		return
-	}
-	s.fields = append(append(s.fields[:0], slog.Attr{Key: "error", Value: text}), fields...)
-	e := papyra.Event{Actor: a, Type: papyra.ActorCrashed}
-	bad := s.enc.Event(p.id, p.system, &e, s.fields, p.stamp(s, e.Time))
-	clear(s.fields) // scratch must not keep what the caller gave alive
-	p.record(papyra.KindEvent, s, bad)
-}
-
-// errorText returns the text of err, or false if its Error method panics. That
-// method is the caller's own, so it is called before any lock is taken.
-func errorText(err error) (text slog.Value, ok bool) {
-	if err == nil {
-		return slog.AnyValue(nil), true
-	}
-	defer func() { ok = recover() == nil }()
-	return slog.StringValue(err.Error()), true
 }
 
 // stamp returns the time of a fact: its own, or now if it has none.
@@ -222,7 +206,8 @@ func (p *Publisher) stamp(s *scratch, t time.Time) time.Time {
 // record gives the record that s has encoded to its lane. err is what the encoder
 // returned. record wakes the background if it sleeps and there is work for it.
 func (p *Publisher) record(kind papyra.Kind, s *scratch, err error) {
-	a := p.lanes[kind].record(&s.enc, err)
+	a := p.lanes[kind].admit(&s.enc, err, s.replaced)
+	s.replaced = 0
 	p.scratch.Put(s)
 	if a.wantsMemory && !p.feeding.Load() && p.feeding.CompareAndSwap(false, true) {
 		wake(p.hungry)
@@ -246,116 +231,4 @@ func (p *Publisher) accepted() (n uint64) {
 		n += l.accepted()
 	}
 	return n
-}
-
-// leftBehind counts what Close could not deliver.
-type leftBehind struct {
-	closed, unconfirmed uint64
-}
-
-func (n *leftBehind) addLane(closed, unconfirmed uint64) {
-	n.closed += closed
-	n.unconfirmed += unconfirmed
-}
-
-// Close ends the intake, sends what is buffered until everything is confirmed
-// or ctx is done, then sends a final report, ends the connection and returns.
-// It keeps the deadline whatever the broker does; a little of the time before
-// it is left to the final report. Without a deadline it waits for as long as it
-// takes, also for a sink that never comes.
-//
-// The error says how many records were left behind and wraps the cause of ctx;
-// they are counted as DroppedClosed, or as Unconfirmed when a broker may have
-// them. Records that come later are Refused. Close may be called more than once
-// and while others record; a second call waits for the first and returns the
-// same.
-//
-// When it returns, every goroutine of the publisher's has ended, except one
-// that hangs in the user's AuditFunc, Logger or callbacks.
-func (p *Publisher) Close(ctx context.Context) error {
-	first := false
-	p.closeOnce.Do(func() {
-		first = true
-		p.beginClose(ctx)
-	})
-	if !first {
-		select {
-		case <-p.done:
-			return p.closeError()
-		case <-ctx.Done():
-			return fmt.Errorf("wait for publisher to close: %w", context.Cause(ctx))
-		}
-	}
-	// Nothing but this ends a write to a stopped broker.
-	stopCut := context.AfterFunc(ctx, p.link.dialer.cutAll)
-	defer stopCut()
-	stopSoft := context.AfterFunc(ctx, p.endSoft)
-	defer stopSoft()
-	defer p.endSoft()
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		// The sender ends within moments now, whatever is buffered. The exception
-		// is a callback of the user that nats.go calls while it connects and that
-		// hangs.
-		select {
-		case <-p.done:
-		case <-time.After(closeGrace):
-			return fmt.Errorf("close publisher: its connection did not end within %v after the deadline, probably because a callback of the NATS options hangs: %w", closeGrace, context.Cause(ctx))
-		}
-	}
-	<-p.feederDone
-	p.awaitUser(ctx, p.auditorDone, p.notices.done)
-	return p.closeError()
-}
-
-// closeGrace is how long Close waits beyond its deadline for the user's code to
-// return: AuditFunc, Logger and callbacks.
-const closeGrace = 2 * time.Second
-
-// beginClose ends the intake and then tells the background. The order matters:
-// once closing is closed, record calls add no record to any lane.
-func (p *Publisher) beginClose(ctx context.Context) {
-	for _, l := range p.background {
-		if l.kind != papyra.KindReport {
-			l.closeIntake()
-		}
-	}
-	p.hard = ctx
-	if deadline, ok := ctx.Deadline(); ok {
-		left := time.Until(deadline)
-		timer := time.AfterFunc(left-min(left/10, 500*time.Millisecond), p.endSoft)
-		context.AfterFunc(p.soft, func() { timer.Stop() })
-	}
-	close(p.closing)
-}
-
-// awaitUser waits for goroutines that run the user's code: until ctx ends, and no
-// longer than closeGrace.
-func (p *Publisher) awaitUser(ctx context.Context, ended ...<-chan struct{}) {
-	limit := time.NewTimer(closeGrace)
-	defer limit.Stop()
-	for _, c := range ended {
-		select {
-		case <-c:
-			continue
-		default:
-		}
-		select {
-		case <-c:
-		case <-ctx.Done():
-		case <-limit.C:
-		}
-	}
-}
-
-// closeError returns the error of Close: what was left behind. The sender has
-// ended.
-func (p *Publisher) closeError() error {
-	n := p.left
-	if n == (leftBehind{}) {
-		return nil
-	}
-	return fmt.Errorf("close publisher: %d records left behind, %d of them never handed over and %d without an answer from the broker: %w",
-		n.closed+n.unconfirmed, n.closed, n.unconfirmed, context.Cause(p.hard))
 }

@@ -22,7 +22,7 @@ import (
 // closeNow ends a publisher whose records nobody waits for.
 func closeNow(p *Publisher) {
 	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
+	go func() { <-p.closing; cancel() }() // before Close a cancelled context would get a grace
 	_ = p.Close(ctx)
 }
 
@@ -80,8 +80,17 @@ func TestConnectRefusesWrongConfiguration(t *testing.T) {
 		{"negative AuditEvery", "", Config{System: "s", AuditEvery: -1, AuditFunc: audit}},
 		{"AuditEvery without AuditFunc", "", Config{System: "s", AuditEvery: time.Second}},
 		{"negative ReportEvery", "", Config{System: "s", ReportEvery: -1}},
+		{"negative CloseTimeout", "", Config{System: "s", CloseTimeout: -1}},
 		{"URL with a broken password", "nats://user:" + canary + "/x@127.0.0.1:4222", Config{System: "s"}},
 		{"URL with a broken port", "nats://user:" + canary + "@127.0.0.1:port", Config{System: "s"}},
+		{"URL of another protocol", "http://127.0.0.1:4222", Config{System: "s"}},
+		{"port that is none", "nats://user:" + canary + "@127.0.0.1:99999", Config{System: "s"}},
+		{"port that is none, without a scheme", "nats://127.0.0.1:4222,127.0.0.1:0", Config{System: "s"}},
+		{"another protocol in an option", "", Config{System: "s", NATS: []nats.Option{
+			func(o *nats.Options) error { o.Servers = []string{"redis://" + canary + "@h"}; return nil }}}},
+		{"another protocol in the option Url", "", Config{System: "s", NATS: []nats.Option{
+			func(o *nats.Options) error { o.Url = "https://" + canary + "@h"; return nil }}}},
+		{"websockets beside others", "ws://127.0.0.1:1,nats://127.0.0.1:1", Config{System: "s"}},
 		{"option that fails", "", Config{System: "s", NATS: []nats.Option{nats.RootCAs("/does/not/exist")}}},
 		{"options that contradict", "", Config{System: "s", NATS: []nats.Option{
 			nats.UserJWT(func() (string, error) { return "", nil }, nil), nats.Nkey("U", nil)}}},
@@ -216,10 +225,10 @@ func TestStatsAreExact(t *testing.T) {
 	const events, bad, letters = goroutines * each, goroutines * each / 50, goroutines * each / 10
 	await(t, "everything is confirmed", func() bool {
 		s := p.Stats()
-		return s.Events.Confirmed == events && s.DeadLetters.Confirmed == letters
+		return s.Events.Confirmed == events+bad && s.DeadLetters.Confirmed == letters
 	})
 	got := p.Stats()
-	want := CategoryStats{Accepted: events + bad, Confirmed: events, DroppedEncode: bad, BufferBytes: got.Events.BufferBytes}
+	want := CategoryStats{Accepted: events + bad, Confirmed: events + bad, PayloadReplaced: bad, BufferBytes: got.Events.BufferBytes}
 	if got.Events != want {
 		t.Errorf("events: got %+v, want %+v", got.Events, want)
 	}
@@ -228,7 +237,7 @@ func TestStatsAreExact(t *testing.T) {
 		t.Errorf("dead letters: got %+v, want %+v", got.DeadLetters, want)
 	}
 	await(t, "everything arrives", func() bool {
-		return r.got(papyra.KindEvent) == events && r.got(papyra.KindDeadLetter) == letters
+		return r.got(papyra.KindEvent) == events+bad && r.got(papyra.KindDeadLetter) == letters
 	})
 	if n := r.duplicates(papyra.KindEvent) + r.duplicates(papyra.KindDeadLetter); n != 0 {
 		t.Errorf("got %d duplicates on a healthy broker, want none", n)
@@ -275,6 +284,9 @@ type panickingError struct{}
 
 func (panickingError) Error() string { panic("no") }
 
+// unkeepable has a payload that cannot be encoded, and no room for the reason.
+var unkeepable = papyra.Event{Type: strings.Repeat("t", papyra.MaxPublishedLine-150), Payload: make(chan int)}
+
 type linkedNode struct{ Next *linkedNode }
 
 func TestHostileValuesAreCountedAndHarmless(t *testing.T) {
@@ -296,11 +308,12 @@ func TestHostileValuesAreCountedAndHarmless(t *testing.T) {
 		record func()
 		want   CategoryStats // what it adds
 	}{
-		{"panicking marshaller", event(panics{}), CategoryStats{DroppedEncode: 1}},
-		{"panicking error", func() { p.Crashed(someActor, panickingError{}) }, CategoryStats{DroppedEncode: 1}},
-		{"cycle", event(cycle), CategoryStats{DroppedEncode: 1}},
-		{"channel", event(make(chan int)), CategoryStats{DroppedEncode: 1}},
-		{"depth", event(deep), CategoryStats{DroppedEncode: 1}},
+		{"panicking marshaller", event(panics{}), CategoryStats{Confirmed: 1, PayloadReplaced: 1}},
+		{"panicking error", func() { p.Crashed(someActor, panickingError{}) }, CategoryStats{Confirmed: 1, PayloadReplaced: 1}},
+		{"cycle", event(cycle), CategoryStats{Confirmed: 1, PayloadReplaced: 1}},
+		{"channel", event(make(chan int)), CategoryStats{Confirmed: 1, PayloadReplaced: 1}},
+		{"depth", event(deep), CategoryStats{Confirmed: 1, PayloadReplaced: 1}},
+		{"channel in a record that is full without it", func() { p.Event(unkeepable) }, CategoryStats{DroppedEncode: 1}},
 		{"a megabyte of key", event(map[string]int{megabyte: 1}), CategoryStats{DroppedTooLarge: 1}},
 		{"a megabyte of text", event(megabyte), CategoryStats{DroppedTooLarge: 1}},
 		{"a megabyte of type", func() { p.Event(papyra.Event{Type: megabyte}) }, CategoryStats{DroppedTooLarge: 1}},
@@ -318,6 +331,7 @@ func TestHostileValuesAreCountedAndHarmless(t *testing.T) {
 			want.DroppedEncode += tc.want.DroppedEncode
 			want.DroppedTooLarge += tc.want.DroppedTooLarge
 			want.Sanitized += tc.want.Sanitized
+			want.PayloadReplaced += tc.want.PayloadReplaced
 			await(t, "record is settled", func() bool { return p.Stats().Events.Buffered == 0 })
 			got := p.Stats().Events
 			got.BufferBytes = 0

@@ -50,8 +50,8 @@ func (l *link) noteInboxRefused() {
 	}
 	l.scheduleRenewal()
 	inbox := l.inbox
-	l.notices.log(slog.LevelWarn, "the broker refuses the inbox of this login: trying again", func() []any {
-		return []any{"inbox", inbox + "*"}
+	l.notices.log(slog.LevelWarn, "the broker refuses this login the answers of sinks: trying again", func() []any {
+		return []any{"subject", inbox + "*"}
 	})
 }
 
@@ -69,6 +69,10 @@ func (l *link) noteWishesRefused() {
 // many. It does not say which one; while one is made again it can only be that
 // one. The caller holds mu.
 func (l *link) noteLimit() {
+	if l.renewal.trying != "" && l.renewal.trying == l.fallback+"*" {
+		l.noteFallbackRefused()
+		return
+	}
 	if l.renewal.trying != l.auditOn {
 		l.noteInboxRefused()
 	}
@@ -110,7 +114,7 @@ func (l *link) holdForInbox(bound time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := &l.renewal
-	r.holding = l.noReplies && !r.deafSince.IsZero() && time.Since(r.deafSince) < bound
+	r.holding = l.repliesRefused() && !r.deafSince.IsZero() && time.Since(r.deafSince) < bound
 	return r.holding
 }
 
@@ -140,7 +144,10 @@ func (l *link) renewRefused(ctx context.Context) bool {
 		}
 		if headers, replies := l.hearing(); headers && replies {
 			l.noteHeard()
-			l.notices.log(slog.LevelInfo, "the broker serves the inbox again", func() []any { return nil })
+		}
+		if !l.answersRefused() {
+			l.closeFallback()
+			l.notices.log(slog.LevelInfo, "the broker serves the answers of sinks again", func() []any { return nil })
 		}
 	}
 	if wishes && !l.subscribeAgain(ctx, l.auditOn, &l.renewal.noWishes, l.subscribeWishes) {
@@ -190,8 +197,72 @@ func (l *link) awaitLimit(refused *bool) {
 // that the connection was closed meanwhile.
 func (l *link) subscribeInbox() bool {
 	var err error
-	l.sub, err = l.nc.ChanSubscribe(l.inbox+"*", l.replies)
+	l.sub, err = l.nc.ChanSubscribe(l.inbox+"*", l.ears.replies)
 	return err == nil
+}
+
+// repliesRefused reports whether nobody tells that nobody listened. The caller holds
+// mu.
+func (l *link) repliesRefused() bool { return l.noReplies && (l.fallback == "" || l.noFallback) }
+
+// answersRefused reports whether no answer of a sink can come.
+func (l *link) answersRefused() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.noReplies
+}
+
+// needsFallback reports whether the inbox is denied and there is no plain inbox yet.
+func (l *link) needsFallback() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.noReplies && l.inboxDenied && l.fallback == ""
+}
+
+// openFallback subscribes to a plain inbox, as a login of version 0.1 may, and waits
+// until the broker has taken or refused it. It returns false when the connection does
+// not answer.
+func (l *link) openFallback(ctx context.Context) bool {
+	inbox := l.nc.NewInbox() + "."
+	l.mu.Lock()
+	l.fallback, l.noFallback, l.renewal.trying = inbox, false, inbox+"*"
+	l.mu.Unlock()
+	sub, err := l.nc.ChanSubscribe(inbox+"*", l.ears.replies)
+	answered := err == nil && l.roundTrip(ctx) && l.awaitErrors(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.renewal.trying = ""
+	if !answered {
+		if err == nil {
+			_ = sub.Unsubscribe() // fails only on a connection that is closed
+		}
+		l.fallback = ""
+		return false
+	}
+	l.fallbackSub, l.replyOn = sub, inbox
+	return true
+}
+
+// closeFallback goes back to the inbox that sinks answer.
+func (l *link) closeFallback() {
+	l.replyOn = l.inbox
+	if l.fallbackSub == nil {
+		return
+	}
+	_ = l.fallbackSub.Unsubscribe() // fails only on a connection that is closed
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fallback, l.fallbackSub, l.noFallback = "", nil, false
+}
+
+// noteFallbackRefused notes that the broker refuses the plain inbox too. The caller
+// holds mu.
+func (l *link) noteFallbackRefused() {
+	l.inboxRefused++
+	l.noFallback = true
+	if r := &l.renewal; r.heard && r.deafSince.IsZero() {
+		r.deafSince = time.Now()
+	}
 }
 
 // subscribeWishes subscribes to wishes for audits.

@@ -17,9 +17,9 @@ func loginsWith(subscribe string) string {
 }
 
 const (
-	mayAll     = `"_INBOX.>", "papyra.v1.audit.>"`
+	mayAll     = `"papyra.v1.heard.orders.>", "_INBOX.>", "papyra.v1.audit.>"`
 	mayAudits  = `"papyra.v1.audit.>"`
-	mayReplies = `"_INBOX.>"`
+	mayReplies = `"papyra.v1.heard.orders.>", "_INBOX.>"`
 )
 
 func userPub() Config { return Config{NATS: []nats.Option{nats.UserInfo("pub", "pub")}} }

@@ -29,6 +29,7 @@ type reporter struct {
 type reportState struct {
 	counts  [papyra.KindCount]laneCounts
 	dropped [papyra.KindCount]uint64
+	unheard [papyra.KindCount]uint64
 	outages uint64
 }
 
@@ -45,6 +46,9 @@ func (p *Publisher) reportState() (s reportState) {
 		for i := range l.drops {
 			s.dropped[l.kind] += l.drops[i].n
 		}
+		for i := range l.unheardBy {
+			s.unheard[l.kind] += l.unheardBy[i].n
+		}
 		l.mu.Unlock()
 	}
 	var st Stats
@@ -60,7 +64,7 @@ func (r *reporter) reportIfDue(now time.Time) time.Time {
 	if now.Before(next) {
 		return next
 	}
-	if waiting, _ := r.p.lanes[papyra.KindReport].waiting(); waiting >= maxWaiting {
+	if r.p.lanes[papyra.KindReport].unsentRecords() >= maxWaiting {
 		return now.Add(r.every)
 	}
 	state := r.p.reportState()
@@ -96,13 +100,16 @@ func (r *reporter) writeReport(final bool) {
 		Outages:    r.p.link.outagesForReport(),
 	}
 	for _, l := range r.p.background {
-		payload.Categories[l.kind.Category()] = l.categoryReport()
+		payload.Categories[l.kind.Category()] = l.categoryReport(r.p.sender.groups)
 	}
 	err := r.encodeReport(&payload)
 	if limit := r.p.sender.messageLimit; err == nil && limit > 0 && r.enc.Len(lane.accepted()+1) > limit {
 		// The broker would refuse the whole report, so leave the ranges out.
 		for _, c := range payload.Categories {
 			for _, d := range c.Dropped {
+				d.Ranges = nil
+			}
+			for _, d := range c.UnheardBy {
 				d.Ranges = nil
 			}
 		}
@@ -113,7 +120,7 @@ func (r *reporter) writeReport(final bool) {
 		return
 	}
 	for _, l := range r.p.background {
-		l.forgetReported(payload.Categories[l.kind.Category()])
+		l.forgetReported(payload.Categories[l.kind.Category()], r.p.sender.groups)
 	}
 	r.p.link.forgetOutages(payload.Outages)
 }
@@ -125,14 +132,19 @@ func (r *reporter) encodeReport(payload *papyra.PublisherReport) error {
 
 // categoryReport returns the lane's part of a report. It allocates nothing while
 // record calls may wait for the mutex.
-func (l *lane) categoryReport() papyra.PublisherCategory {
+func (l *lane) categoryReport(known *groups) papyra.PublisherCategory {
 	var (
-		count laneCounts
-		drops [dropReasons]papyra.Drops
+		count       laneCounts
+		drops       [dropReasons]papyra.Drops
+		unheard     [maxGroups]papyra.Drops
+		confirmedBy [maxGroups]uint64
 	)
-	room := make([]papyra.Range, 0, dropReasons*maxRanges)
+	room := make([]papyra.Range, 0, (dropReasons+len(known.list))*maxRanges)
 	l.mu.Lock()
-	count = l.count
+	count, confirmedBy = l.count, l.confirmedBy
+	for i := range known.list {
+		unheard[i], room = l.unheardBy[i].forReport(room)
+	}
 	for i := range l.drops {
 		drops[i], room = l.drops[i].forReport(room)
 	}
@@ -143,6 +155,8 @@ func (l *lane) categoryReport() papyra.PublisherCategory {
 		Resent:      count.resent,
 		Buffered:    count.buffered,
 		Unconfirmed: count.unconfirmed,
+
+		PayloadReplaced: count.replaced,
 	}
 	for i := range drops {
 		if drops[i].N > 0 {
@@ -152,13 +166,32 @@ func (l *lane) categoryReport() papyra.PublisherCategory {
 			c.Dropped[dropNames[i]] = &drops[i]
 		}
 	}
+	for i, g := range known.list {
+		if confirmedBy[i] > 0 {
+			if c.ConfirmedBy == nil {
+				c.ConfirmedBy = map[string]uint64{}
+			}
+			c.ConfirmedBy[g.name] = confirmedBy[i]
+		}
+		if unheard[i].N > 0 {
+			if c.UnheardBy == nil {
+				c.UnheardBy = map[string]*papyra.Drops{}
+			}
+			c.UnheardBy[g.name] = &unheard[i]
+		}
+	}
 	return c
 }
 
 // forgetReported forgets the ranges that a report names.
-func (l *lane) forgetReported(c papyra.PublisherCategory) {
+func (l *lane) forgetReported(c papyra.PublisherCategory, known *groups) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for i, g := range known.list {
+		if d := c.UnheardBy[g.name]; d != nil {
+			l.unheardBy[i].forgetReported(d)
+		}
+	}
 	for i, name := range dropNames {
 		if d := c.Dropped[name]; d != nil {
 			l.drops[i].forgetReported(d)

@@ -13,10 +13,10 @@ func TestReportsTellTheAccount(t *testing.T) {
 	r := newReceiver(t, s.ClientURL())
 	p := connect(t, s.ClientURL(), Config{ReportEvery: 20 * time.Millisecond})
 	p.Started(someActor)
-	p.Event(papyra.Event{Payload: func() {}})
-	p.Event(papyra.Event{Payload: func() {}})
+	p.Event(unkeepable)
+	p.Event(unkeepable)
 	p.Started(someActor)
-	p.Event(papyra.Event{Payload: func() {}})
+	p.Event(unkeepable)
 	latest := func() (last papyra.PublisherReport) {
 		if all := r.allReports(); len(all) > 0 {
 			last = all[len(all)-1]
@@ -84,7 +84,7 @@ func TestReportsAreRareWhileNothingChanges(t *testing.T) {
 func TestRangesSurviveAReportThatWasDropped(t *testing.T) {
 	p := connect(t, "nats://127.0.0.1:1", Config{})
 	r := &reporter{p: p, every: time.Second}
-	p.Event(papyra.Event{Payload: func() {}})
+	p.Event(unkeepable)
 	reports := p.lanes[papyra.KindReport]
 	bound := reports.mem.bound
 	reports.mem.bound = 0
@@ -106,7 +106,7 @@ func TestRangesSurviveAReportThatWasDropped(t *testing.T) {
 func TestReportFitsTheBrokersLimit(t *testing.T) {
 	p := connect(t, "nats://127.0.0.1:1", Config{})
 	for range 200 {
-		p.Event(papyra.Event{Payload: func() {}})
+		p.Event(unkeepable)
 		p.Started(someActor)
 	}
 	p.sender.messageLimit = 1200

@@ -3,6 +3,8 @@ package publisher
 import (
 	"log/slog"
 	"time"
+
+	"github.com/papyra/papyra"
 )
 
 const (
@@ -31,9 +33,16 @@ type sender struct {
 	// The window.
 	windowBytes int           // its size now
 	entries     []windowEntry // its chunks
-	entryOf     []int         // by message, counted from firstID: the index of its entry
-	firstID     uint64        // number of its first message
-	nextID      uint64        // number of the next message
+
+	// What waits for the answers of sinks.
+	groups   *groups
+	sent     map[uint64]sentMessage // by number; some of them may be gone
+	sweepAt  int                    // messages in sent at which those that are gone are looked for
+	nextID   uint64                 // number of the next message
+	probe    probe
+	expected [papyra.KindCount]expectation // by the lanes
+	tended   time.Time                     // when tend last looked at everything
+	answers  []answer                      // those that hear looks at; the memory is used again
 
 	lastActive   time.Time // when a record was last taken or sent
 	lastAccepted uint64    // numbers taken by then
@@ -47,11 +56,15 @@ func newSender(p *Publisher) *sender {
 		timer:       time.NewTimer(time.Hour),
 		closing:     p.closing,
 		windowBytes: maxWindowBytes / 16,
+		groups:      newGroups(p.groupNames),
+		sent:        map[uint64]sentMessage{},
+		nextID:      1,
 		lastActive:  time.Now(),
 	}
 	for _, kind := range laneOrder {
 		s.lanes = append(s.lanes, p.lanes[kind])
 	}
+	s.expectAnew(time.Now(), 0)
 	return s
 }
 
@@ -78,8 +91,7 @@ func (s *sender) timeToEnd() bool {
 
 func (s *sender) buffered() (n uint64) {
 	for _, l := range s.lanes {
-		records, _ := l.waiting()
-		n += records
+		n += l.buffered()
 	}
 	return n
 }
@@ -94,7 +106,7 @@ func (s *sender) awaitWork(sent bool, report time.Time) {
 	if accepted := s.p.accepted(); sent || accepted != s.lastAccepted {
 		s.lastActive, s.lastAccepted = now, accepted
 	}
-	if sent && full {
+	if sent && full || s.timeToEnd() {
 		return
 	}
 	idle := false
@@ -118,17 +130,26 @@ func (s *sender) awaitWork(sent bool, report time.Time) {
 		defer s.p.idle.Store(false)
 	}
 	s.timer.Reset(time.Until(until))
-	select {
-	case <-s.p.wakeup:
-	case <-s.link.events:
-		s.retryHolds()
-	case <-s.closing:
-		s.closing = nil // it would be ready each time
-		s.retryHolds()
-	case <-s.p.soft.Done():
-	case <-s.timer.C:
+	defer s.timer.Stop()
+	for {
+		select {
+		case <-s.link.ears.news:
+			// What flows is not cut into smaller messages for an answer.
+			if s.hear(); s.closing == nil {
+				return // it may have been the last one
+			}
+			continue
+		case <-s.p.wakeup:
+		case <-s.link.events:
+			s.retryHolds()
+		case <-s.closing:
+			s.closing = nil // it would be ready each time
+			s.retryHolds()
+		case <-s.p.soft.Done():
+		case <-s.timer.C:
+		}
+		return
 	}
-	s.timer.Stop()
 }
 
 // outlook returns whether a lane can send now, whether one has a full message,
@@ -142,8 +163,11 @@ func (s *sender) outlook(now, report time.Time) (ready, full bool, until time.Ti
 		until = earlier(until, at)
 	}
 	for _, l := range s.lanes {
-		records, whole := l.waiting()
-		if records == 0 {
+		if l.awaits() {
+			until = earlier(until, now.Add(tendEvery))
+		}
+		some, whole := l.unsent()
+		if !some {
 			continue
 		}
 		if h := l.currentHold(); h.reason != HoldNone {
@@ -168,7 +192,7 @@ func (s *sender) retryHolds() {
 func (s *sender) endRun() {
 	var left leftBehind
 	for _, l := range s.lanes[1:] {
-		left.addLane(l.abandon())
+		left.giveUp(l)
 	}
 	reports := s.lanes[0]
 	if s.p.accepted() > 0 { // of a run without any record there is nothing to say
@@ -180,8 +204,8 @@ func (s *sender) endRun() {
 			}
 		}
 	}
-	left.addLane(reports.abandon())
-	s.p.left = left
+	left.giveUp(reports)
+	s.p.endClose(left)
 	s.link.closeConnection()
 	s.p.notices.close()
 }
@@ -191,6 +215,8 @@ func (s *sender) pauseBetweenTries() {
 	s.timer.Reset(10 * time.Millisecond)
 	select {
 	case <-s.timer.C:
+	case <-s.link.ears.news:
+		s.hear()
 	case <-s.p.hard.Done():
 	}
 }

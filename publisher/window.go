@@ -26,8 +26,8 @@ const (
 // laneOrder is the order in which lanes are served.
 var laneOrder = [...]papyra.Kind{papyra.KindReport, papyra.KindDeadLetter, papyra.KindAudit, papyra.KindEvent}
 
-// sendWindow takes what is buffered now, hands it over, waits for the broker's
-// answer and settles. It reports whether the window was proven; it reports false
+// sendWindow looks after what waits for answers of sinks. Then it takes what is
+// buffered now, hands it over, waits for the broker's answer and settles. It reports whether the window was proven; it reports false
 // if there was nothing to take.
 //
 // A window is proven if all of this holds:
@@ -44,6 +44,7 @@ var laneOrder = [...]papyra.Kind{papyra.KindReport, papyra.KindDeadLetter, papyr
 // 503 for one of its messages still counts against it. What is not confirmed goes
 // back to the front of its lane.
 func (s *sender) sendWindow(ctx context.Context) bool {
+	s.tend(time.Now())
 	socket := s.link.readySocket(ctx)
 	if socket == nil {
 		return false
@@ -51,16 +52,21 @@ func (s *sender) sendWindow(ctx context.Context) bool {
 	if s.link.holdForInbox(s.longestHold(longestDeaf)) {
 		return false // what is sent now could not be proven
 	}
+	mark := s.link.beginWindow()
+	if s.link.needsFallback() {
+		return false // likewise
+	}
 	s.readMessageLimit()
-	if !s.collectWindow(time.Now()) {
+	began := time.Now()
+	s.planResends(began)
+	if !s.collectWindow(began) {
 		return false
 	}
-	began := time.Now()
-	mark := s.link.beginWindow()
-	proven := s.publishWindow() && s.proveWindow(ctx, socket, mark)
+	proven := s.publishWindow(began) && s.proveWindow(ctx, socket, mark)
 	if proven {
 		s.adjustWindow(time.Since(began))
-		s.link.eachNoResponders(s.noteUnheard)
+		s.noteUnheard(s.link.ears.takeNobody())
+		s.probeOn(socket, time.Now())
 	} else {
 		s.windowBytes = max(s.windowBytes/4, minWindowBytes)
 		// What became of the window is unknown, and this connection will never
@@ -78,7 +84,7 @@ func (s *sender) sendWindow(ctx context.Context) bool {
 // nobody who listens. The order matters: everything that counts against a window
 // comes before the answer to the flush, so it is looked at after the answer.
 func (s *sender) proveWindow(ctx context.Context, socket *socket, mark windowMark) bool {
-	return s.link.roundTrip(ctx) && s.link.awaitErrors(ctx) &&
+	return s.link.roundTrip(ctx) && s.link.awaitErrors(ctx) && s.link.ears.awaitRead(ctx) &&
 		s.link.dialer.liveSocket() == socket && s.link.markWindow() == mark
 }
 
@@ -142,7 +148,7 @@ func (s *sender) collectWindow(now time.Time) bool {
 		if turns[i] != turnSend || bytes <= 0 || chunks <= 0 {
 			continue
 		}
-		if _, full := l.waiting(); full {
+		if _, full := l.unsent(); full {
 			taken, n := s.collectChunks(l, bytes, chunks)
 			bytes -= taken
 			chunks -= n
@@ -164,26 +170,26 @@ func (s *sender) collectChunks(l *lane, bytes, chunks int) (taken, n int) {
 }
 
 // publishWindow hands the window over, and reports whether a flush can prove it.
-func (s *sender) publishWindow() bool {
-	s.firstID = s.nextID
-	s.entryOf = s.entryOf[:0]
+func (s *sender) publishWindow(now time.Time) bool {
+	sent := 0
 	for i := range s.entries {
 		e := &s.entries[i]
 		e.lane.dropLongLines(e.chunk, s.messageLimit)
+		s.numberMessages(e)
+		e.chunk.sent = now
 		e.whole = true
 		for rest := e.chunk.buf; len(rest) > 0; {
-			if len(s.entryOf) == maxWindowMessages {
+			if sent == maxWindowMessages {
 				e.whole = false // there are many small messages: the rest comes in a later window
 				break
 			}
 			n := linesWithin(rest, s.messageLimit)
-			err := s.link.nc.PublishRequest(e.lane.subject, s.link.replySubject(s.nextID), rest[:n])
+			err := s.link.nc.PublishRequest(e.lane.subject, s.link.replySubject(e.chunk.id+uint64(e.messages)), rest[:n])
 			if err != nil && neverSent(err) {
 				e.whole = false
 				return errors.Is(err, nats.ErrMaxPayload)
 			}
-			s.nextID++
-			s.entryOf = append(s.entryOf, i)
+			sent++
 			e.messages++
 			if err != nil {
 				e.whole = false
@@ -206,12 +212,23 @@ func neverSent(err error) bool {
 	return false
 }
 
-// noteUnheard counts the 503 answer with this subject for the chunk whose message
-// it is about.
-func (s *sender) noteUnheard(subject string) {
-	id, ok := s.link.messageID(subject)
-	if ok && id >= s.firstID && id-s.firstID < uint64(len(s.entryOf)) {
-		s.entries[s.entryOf[id-s.firstID]].unheard++
+// noteUnheard counts the 503 answers with these subjects for the chunks whose messages
+// they are about.
+func (s *sender) noteUnheard(subjects []string) {
+	if len(subjects) == 0 {
+		return
+	}
+	entries := map[uint64]*windowEntry{}
+	for i := range s.entries {
+		e := &s.entries[i]
+		for k := range e.messages {
+			entries[e.chunk.id+uint64(k)] = e
+		}
+	}
+	for _, subject := range subjects {
+		if id, ok := s.link.messageID(subject); ok && entries[id] != nil {
+			entries[id].unheard++
+		}
 	}
 }
 

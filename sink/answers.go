@@ -75,7 +75,7 @@ func newAnswers(c *Config, log *slog.Logger, b *buffer) *answers {
 // publisher of a system that asks on a subject of this system is answered, also through
 // another account; nobody else's reply subject is written to. It allocates nothing.
 func (a *answers) wanted(sub *messageSubject, reply string) heardFrom {
-	if reply == "" || sub.reason != "" {
+	if reply == "" || sub.Reason != "" {
 		return heardFrom{}
 	}
 	if r := a.refused.Load(); r != nil {
@@ -85,10 +85,10 @@ func (a *answers) wanted(sub *messageSubject, reply string) heardFrom {
 		a.refused.CompareAndSwap(r, nil)
 	}
 	if run, n, ok := papyra.HeardMessage(reply, sub.heard); ok {
-		return heardFrom{reply: reply, run: len(sub.heard) + len(run), n: n, system: sub.stream.System}
+		return heardFrom{reply: reply, run: len(sub.heard) + len(run), n: n, system: sub.Stream.System}
 	}
 	if strings.HasPrefix(reply, hiddenPrefix) && len(reply) <= maxHidden {
-		return heardFrom{reply: reply, system: sub.stream.System}
+		return heardFrom{reply: reply, system: sub.Stream.System}
 	}
 	return heardFrom{}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/spool"
 )
 
 // aside keeps the lines of the streams that the store refuses while it takes those of
@@ -162,6 +163,7 @@ func (a *aside) refusal() error {
 func (b *buffer) setAside(rest *block, refused *papyra.RefusedError, round int) (dropped *block, news []papyra.RefusedStream) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.spoolFull = errors.Is(refused, spool.ErrFull)
 	dropped = b.moveAside(rest, nil, func(papyra.Stream) bool { return true })
 	b.waiting.reuseBlock(rest)
 	b.countWriting(nil)
@@ -202,7 +204,7 @@ func (b *buffer) moveAside(from, rest *block, chosen func(papyra.Stream) bool) (
 				dropped = &block{}
 			}
 			dropped.addLine(l, s, false)
-			b.account.dropped[papyra.DropSinkFull]++
+			b.account.dropped[b.fullReason()]++
 			pending -= n
 		}
 	})
@@ -234,6 +236,9 @@ func (b *buffer) settleTried(tried map[papyra.Stream]int, left *block, refused *
 	b.account.storedBytes += uint64(before.size - b.aside.counts.size)
 	if refused != nil {
 		b.aside.noteRefused(refused, round)
+		b.spoolFull = errors.Is(refused, spool.ErrFull)
+	} else if len(b.aside.order) == 0 {
+		b.spoolFull = false
 	}
 	return wakeAnswers
 }

@@ -29,10 +29,12 @@ type buffer struct {
 	writing blockCounts // the block that the writer has taken out
 	aside   aside       // the lines of streams that the store refuses; only the writer changes it
 	reserve reportReserve
-	closed  bool // nothing more goes in
-	account lineCounts
+	closed  bool    // nothing more goes in
 	out     *block  // of which writing are the numbers; nil without one
 	heard   settled // the messages that are to be answered
+	// spoolFull says why there is no room: the spool is full too.
+	spoolFull bool
+	account   lineCounts
 }
 
 // blockCounts are the numbers of the block at which the writer is. The writer
@@ -133,7 +135,7 @@ func (b *buffer) countRejected(stream papyra.Stream, bad []rejectedLines) {
 // not fit, and drops the rest. It returns the block of the last line, and where in it
 // the lines begin; nil if a line was dropped. The caller holds the lock.
 func (b *buffer) placeLines(stream papyra.Stream, good []acceptedLine, size int) (in *block, first int) {
-	reason := papyra.DropSinkFull
+	reason := b.fullReason()
 	room := b.limit - b.pendingSize()
 	if b.closed {
 		reason, room = papyra.DropSinkStopped, 0
@@ -303,7 +305,7 @@ func (b *buffer) messages() uint64 {
 func (b *buffer) droppedFull() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.account.dropped[papyra.DropSinkFull]
+	return b.account.dropped[papyra.DropSinkFull] + b.account.dropped[papyra.DropSpoolFull]
 }
 
 // holdsReports reports whether a report of the sink still waits for the store.

@@ -4,14 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/natswire"
 )
 
 // Validation says how thoroughly a sink checks lines.
@@ -78,6 +77,14 @@ type Config struct {
 	// only counted and logged.
 	RejectFile string
 
+	// SpoolDir is the directory in which records wait while the store cannot take them,
+	// at most SpoolBytes of them: package spool says how. Empty: they wait in memory
+	// only. Default of SpoolBytes 4 GB. With SpoolAdopt what waits there for another
+	// store is stored in this one.
+	SpoolDir   string
+	SpoolBytes int64
+	SpoolAdopt bool
+
 	// Retention says what a compaction of the store keeps. The sink itself removes
 	// nothing; at its start it logs where the store may keep less than that.
 	Retention papyra.Retention
@@ -85,6 +92,11 @@ type Config struct {
 	// StartupCheck is what Run does with the store before it opens it. Default
 	// CheckIgnore.
 	StartupCheck StartupMode
+
+	// Admin answers whoever asks the running sink for work on its store. Nil: nobody
+	// does, and who wants to change the store has to stop the sink. Package sink/admin
+	// makes one.
+	Admin Admin
 
 	// Logger takes what the operator must know. Messages that can repeat are
 	// rate-limited. Default: discard.
@@ -140,12 +152,7 @@ func (c *Config) validate() error {
 	}
 	check(papyra.CheckName("group", c.Group))
 	check(papyra.CheckName("instance", c.Instance))
-	for i, server := range c.servers() {
-		// The text of a URL may hold a secret, also in the parser's complaint.
-		if u, err := url.Parse(server); err != nil || u.Host == "" {
-			check(fmt.Errorf("the address of NATS server %d cannot be read: write it like nats://host:4222, with %%XX for special characters of a password", i+1))
-		}
-	}
+	check(natswire.CheckServers(c.servers()))
 	for _, system := range c.Systems {
 		check(papyra.CheckSystem(system))
 		if system == papyra.SystemReserved {
@@ -164,6 +171,7 @@ func (c *Config) validate() error {
 	if c.BufferBytes < minBuffer {
 		check(fmt.Errorf("buffer of %d bytes is too small: give at least %d", c.BufferBytes, minBuffer))
 	}
+	check(c.checkSpool())
 	for name, d := range map[string]time.Duration{
 		"time between syncs": c.SyncEvery, "stop timeout": c.StopTimeout,
 		"connect timeout": c.ConnectTimeout, "time between reports": c.ReportEvery,
@@ -179,18 +187,8 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// servers returns the addresses in URL, each with its scheme.
-func (c *Config) servers() []string {
-	var list []string
-	for server := range strings.SplitSeq(c.URL, ",") {
-		server = strings.TrimSpace(server)
-		if !strings.Contains(server, "://") {
-			server = "nats://" + server
-		}
-		list = append(list, server)
-	}
-	return list
-}
+// servers returns the addresses in URL.
+func (c *Config) servers() []string { return natswire.ServersOf(c.URL) }
 
 func setDefault[T comparable](field *T, value T) {
 	var zero T

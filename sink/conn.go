@@ -112,8 +112,8 @@ func (c *conn) connOptions() (*nats.Options, error) {
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			c.health.setConnected(true)
 			c.answers.retry()
+			c.health.setConnected(true)
 			log.Info("connected to NATS again", "server", redact.URL(nc.ConnectedUrl()))
 			select {
 			case c.reconnected <- struct{}{}:
@@ -155,6 +155,9 @@ func (c *Config) natsOptions(own ...nats.Option) (*nats.Options, error) {
 		if err := opt(&o); err != nil {
 			return nil, fmt.Errorf("read the NATS options: %w", err)
 		}
+	}
+	if err := natswire.CheckServers(append(natswire.ServersOf(o.Url), o.Servers...)); err != nil {
+		return nil, err
 	}
 	return &o, nil
 }

@@ -7,7 +7,7 @@ package sink
 //
 //	part          guarded by           called by
 //	conn          its lock             Run; the NATS client
-//	lineCheck     nothing: it is pure  each intake has its own
+//	Checker       nothing: it is pure  each intake has its own
 //	inbox         its lock             the NATS client; its own goroutine; the reader of the socket
 //	intake        nothing              the goroutine of its inbox
 //	buffer        its lock             every intake, the writer, the reporter, the reader of the socket
@@ -18,6 +18,7 @@ package sink
 //	service       nothing              its own goroutine
 //	actCounts     its lock             whoever uses Sink.Maintainer
 //	writer        nothing              its own goroutine
+//	spool         its locks            the writer; its own goroutine drains it
 //	reporter      nothing              Run until the writer starts, then the writer
 //	appendEvents  its lock             the writer
 //

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -136,6 +137,9 @@ func (h *health) appendEnded(stored int, err error) (took time.Duration, recover
 		if stored == 0 {
 			err = h.appendErr // it says nothing of the others
 		}
+	}
+	if errors.Is(err, context.Canceled) && stored == 0 {
+		return took, false // the sink broke it off: that says nothing of the store
 	}
 	recovered = err == nil && h.appendErr != nil
 	h.appendErr = err

@@ -62,7 +62,7 @@ func newInbox(in *intake, limit int) *inbox {
 func (q *inbox) put(m *nats.Msg) {
 	n := len(m.Data) + len(m.Subject) + messageCost
 	q.mu.Lock()
-	stream := q.subjects.find(m.Subject).stream
+	stream := q.subjects.find(m.Subject).Stream
 	if q.size <= q.limit {
 		q.reserve.giveBack()
 	}

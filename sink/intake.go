@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/linecheck"
 )
 
 // intake takes the messages of one subscription: it checks their lines and gives
@@ -18,7 +19,7 @@ type intake struct {
 	rejects  *rejectFile
 	answers  *answers
 	now      func() time.Time
-	check    lineCheck
+	check    linecheck.Checker
 	subjects subjectCache
 
 	// Scratch, kept between messages so that a line costs no allocation.
@@ -34,7 +35,7 @@ const maxJoined = 256
 func newIntake(c *Config, b *buffer, r *rejectFile, a *answers) *intake {
 	return &intake{
 		buffer: b, rejects: r, answers: a, now: c.Now,
-		check: lineCheck{trustSeals: c.Validate == ValidateSeal},
+		check: linecheck.Checker{TrustSeals: c.Validate == ValidateSeal},
 	}
 }
 
@@ -53,32 +54,45 @@ func (in *intake) takeMessage(m *nats.Msg) {
 		if len(b) == 0 {
 			continue
 		}
-		reason := in.check.checkLine(sub, b)
+		reason := in.check.CheckLine(&sub.Subject, b)
 		if reason == "" {
-			in.good = append(in.good, acceptedLine{b, in.check.rec.Run, in.check.rec.Seq})
+			rec := in.check.Record()
+			in.good = append(in.good, acceptedLine{b, rec.Run, rec.Seq})
 			continue
 		}
-		in.rejectLine(sub, b, reason)
+		in.rejectLine(&sub.Subject, b, reason)
 		refused++
 	}
-	in.buffer.takeMessage(sub.stream, in.good, in.bad, in.answers.wanted(sub, m.Reply))
+	in.buffer.takeMessage(sub.Stream, in.good, in.bad, in.answers.wanted(sub, m.Reply))
 	if refused > 0 {
-		in.rejects.addRejects(in.now(), m.Subject, sub.stream.System, in.keep, refused)
+		in.keepRejects(m.Subject, sub.Stream.System, refused)
 	}
+}
+
+// keepRejects gives the first of n rejected lines of a message to the reject file.
+// What is wrong with a line is worked out only where it is kept.
+func (in *intake) keepRejects(subject, system string, n int) {
+	now := in.now()
+	kept := in.rejects.reserveRoom(now, system, len(in.keep))
+	for i := range in.keep[:kept] {
+		r := &in.keep[i]
+		r.detail = linecheck.Explain(subject, r.raw, r.reason)
+	}
+	in.rejects.addRejects(now, subject, in.keep, kept, n)
 }
 
 // rejectLine notes a rejected line. A sender can send many of them, and others wait
 // meanwhile: beyond the first ones of a message it is only counted.
-func (in *intake) rejectLine(sub *messageSubject, b []byte, reason papyra.RejectReason) {
+func (in *intake) rejectLine(sub *linecheck.Subject, b []byte, reason papyra.RejectReason) {
 	if len(in.keep) < maxKept {
-		in.keep = append(in.keep, reject{reason, b})
+		in.keep = append(in.keep, reject{reason: reason, raw: b})
 	}
-	r := in.check.describeRejected(sub, b, reason)
+	r := describeRejected(&in.check, sub, b, reason)
 	if last := len(in.bad) - 1; last >= 0 && in.bad[last].join(&r) {
 		return
 	}
 	if len(in.bad) >= maxJoined {
-		in.buffer.takeRejected(sub.stream, in.bad)
+		in.buffer.takeRejected(sub.Stream, in.bad)
 		in.bad = in.bad[:0]
 	}
 	in.bad = append(in.bad, r)

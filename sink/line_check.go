@@ -4,26 +4,23 @@ import (
 	"bytes"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/linecheck"
 )
 
-// messageSubject is what a subject says of the lines in its messages.
+// messageSubject is what a subject says of the lines in its messages, and the wildcard
+// for the answers to the system.
 type messageSubject struct {
-	stream papyra.Stream
-	reason papyra.RejectReason // why all lines are rejected, or ""
-	heard  string              // the wildcard for the answers to the system
+	linecheck.Subject
+	heard string
 }
 
-// parseSubject reads the subject of a message. It rejects a subject that is none
-// of records, and the pipeline's own system, for which only a sink itself writes.
+// parseSubject reads the subject of a message.
 func parseSubject(name string) messageSubject {
-	stream, err := papyra.ParseRecordsSubject(name)
-	switch {
-	case err != nil:
-		return messageSubject{reason: papyra.RejectSubject}
-	case stream.System == papyra.SystemReserved:
-		return messageSubject{reason: papyra.RejectReserved}
+	sub := messageSubject{Subject: linecheck.ParseSubject(name)}
+	if sub.Reason == "" {
+		sub.heard = papyra.HeardBySystem(sub.Stream.System)
 	}
-	return messageSubject{stream: stream, heard: papyra.HeardBySystem(stream.System)}
+	return sub
 }
 
 // acceptedLine is a line that passed the check. run and seq are its identity, if
@@ -61,76 +58,23 @@ func (r *rejectedLines) join(next *rejectedLines) bool {
 	return true
 }
 
-// lineCheck decides which lines a sink accepts. It knows nothing but the line and
-// its subject: it needs no sink, takes no lock and does no I/O. It keeps what it
-// parses into, so that a line costs no allocation; it is not safe for concurrent
-// use. The reasons, in the order in which they are looked for:
-//
-//	bad_subject, reserved_system        the subject is wrong for all its lines
-//	carriage_return                     the line ends with \r
-//	oversize                            the line is longer than one from the wire may be
-//	a papyra.Class, such as truncated   the line is no record, or its seal is wrong
-//	kind_mismatch, system_mismatch      the record does not belong to its subject
-type lineCheck struct {
-	// trustSeals accepts a line in the publisher's own layout whose seal verifies
-	// without a look at the rest, as ValidateSeal says.
-	trustSeals bool
-
-	parser papyra.Parser
-	rec    papyra.Record // of the line that was checked last, if parsed; it refers to the line's bytes
-	parsed bool
-}
-
-// checkLine checks a line, which is not empty and has no newline. It returns why
-// the line is rejected, or "" if it is accepted; then its record is in rec.
-func (c *lineCheck) checkLine(sub *messageSubject, b []byte) papyra.RejectReason {
-	c.parsed = false
-	switch {
-	case sub.reason != "":
-		return sub.reason
-	case b[len(b)-1] == '\r':
-		return papyra.RejectCarriageReturn
-	case len(b)+1 > papyra.MaxLine:
-		return papyra.ClassOversize
-	}
-	if !c.trustSeals || !c.parser.Sealed(&c.rec, b) {
-		if class := c.parser.Check(&c.rec, b); class != "" {
-			return class
-		}
-	}
-	c.parsed = true
-	switch {
-	case c.rec.Unverified():
-		return papyra.ClassChecksumMismatch
-	case c.rec.Kind != sub.stream.Kind:
-		return papyra.RejectKindMismatch
-	case string(c.rec.System) != sub.stream.System:
-		return papyra.RejectSystemMismatch
-	}
-	return ""
-}
-
-// describeRejected returns a line that checkLine did not accept, with its
+// describeRejected returns a line that c has just not accepted, with its
 // identity where that can be believed. A line that its publisher sealed has a
 // number, and the number would be missing without a reason: whatever is wrong with
 // the line, and behind it. Of what the line claims only the system is bound by the
 // subject. A line of a kind that is not ours counts for the subject's.
-func (c *lineCheck) describeRejected(sub *messageSubject, b []byte, reason papyra.RejectReason) rejectedLines {
+func describeRejected(c *linecheck.Checker, sub *linecheck.Subject, b []byte, reason papyra.RejectReason) rejectedLines {
 	r := rejectedLines{n: 1, size: len(b), reason: reason}
-	if sub.reason != "" {
+	if sub.Reason != "" {
 		return r // the subject binds nothing
 	}
 	if reason == papyra.RejectCarriageReturn {
 		b = bytes.TrimRight(b, "\r")
 	}
-	known := c.rec.Sealed
-	if !c.parsed {
-		known = papyra.SealedIdentity(&c.rec, b)
-	}
-	if known && string(c.rec.System) == sub.stream.System {
-		r.run, r.seqs, r.kind = c.rec.Run, papyra.Range{c.rec.Seq, c.rec.Seq}, c.rec.Kind
+	if rec, known := c.Vouched(b); known && string(rec.System) == sub.Stream.System {
+		r.run, r.seqs, r.kind = rec.Run, papyra.Range{rec.Seq, rec.Seq}, rec.Kind
 		if r.kind == papyra.KindUnknown {
-			r.kind = sub.stream.Kind
+			r.kind = sub.Stream.Kind
 		}
 	}
 	return r

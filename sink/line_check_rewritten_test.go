@@ -7,6 +7,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/testrecord"
+	"github.com/papyra/papyra/sink/linecheck"
 )
 
 // A line in the Python implementation's spelling is taken from the wire only if its
@@ -32,18 +33,18 @@ func TestRewrittenLinesFromTheWire(t *testing.T) {
 		{"two spellings", events, bytes.Replace(rewritten, []byte(`"seq": 1`), []byte(`"seq":1`), 1), papyra.ClassChecksumMismatch, false},
 	} {
 		for _, trust := range []bool{false, true} {
-			check, sub := lineCheck{trustSeals: trust}, parseSubject(tt.subject)
-			reason := check.checkLine(&sub, tt.line)
+			check, sub := linecheck.Checker{TrustSeals: trust}, linecheck.ParseSubject(tt.subject)
+			reason := check.CheckLine(&sub, tt.line)
 			if reason != tt.reason {
 				t.Errorf("%s, trust seals %v: got %q, want %q", tt.name, trust, reason, tt.reason)
 			}
 			if reason == "" {
-				if !check.rec.Sealed || check.rec.Seq != 1 || !bytes.Equal(check.rec.Line, tt.line) {
-					t.Errorf("%s: %+v", tt.name, check.rec)
+				if !check.Record().Sealed || check.Record().Seq != 1 || !bytes.Equal(check.Record().Line, tt.line) {
+					t.Errorf("%s: %+v", tt.name, check.Record())
 				}
 				continue
 			}
-			r := check.describeRejected(&sub, tt.line, reason)
+			r := describeRejected(&check, &sub, tt.line, reason)
 			if accounted := r.seqs == (papyra.Range{1, 1}) && strings.HasSuffix(string(r.run), "1"); accounted != tt.accounted {
 				t.Errorf("%s: accounted as %q %d, want %v", tt.name, r.run, r.seqs, tt.accounted)
 			}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/linecheck"
 )
 
 // The check needs nothing but a line and its subject.
@@ -31,14 +32,14 @@ func TestLineCheck(t *testing.T) {
 		{"another system", shop, sealed, papyra.RejectSystemMismatch, 0},
 	} {
 		for _, trust := range []bool{false, true} {
-			check, sub := lineCheck{trustSeals: trust}, parseSubject(tt.subject)
-			reason := check.checkLine(&sub, []byte(tt.line))
+			check, sub := linecheck.Checker{TrustSeals: trust}, linecheck.ParseSubject(tt.subject)
+			reason := check.CheckLine(&sub, []byte(tt.line))
 			if reason != tt.reason {
 				t.Errorf("%s, trust seals %v: got %q, want %q", tt.name, trust, reason, tt.reason)
 			}
-			seq := check.rec.Seq
+			seq := check.Record().Seq
 			if reason != "" {
-				r := check.describeRejected(&sub, []byte(tt.line), reason)
+				r := describeRejected(&check, &sub, []byte(tt.line), reason)
 				if seq = r.seqs[0]; r.reason != reason || r.n != 1 || r.size != len(tt.line) {
 					t.Errorf("%s, trust seals %v: the rejected line is %+v", tt.name, trust, r)
 				}

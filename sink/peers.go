@@ -3,13 +3,17 @@ package sink
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/redact"
 )
 
 const (
@@ -28,6 +32,8 @@ const (
 	metaGroup    = "group"
 	metaInstance = "instance"
 	metaStore    = "store"
+	metaHost     = "host"
+	metaURL      = "url"
 )
 
 // peerList remembers the stores of a group's other sinks. A store that was heard
@@ -35,7 +41,10 @@ const (
 // concurrent use and takes no other lock under its own.
 type peerList struct {
 	mu        sync.Mutex
-	instances map[string]string // by the store's id: the instance that named it first
+	instances map[string]papyra.Peer // by the store's id: the instance that named it first
+	// expected are the group's other sinks by instance, several of which may fill one
+	// store: those that were heard of and have not said since that they stop.
+	expected map[string]papyra.Peer
 }
 
 // parsePeer reads the answer of a sink. It returns false for a sink of another
@@ -53,21 +62,74 @@ func parsePeer(answer []byte, group string) (papyra.Peer, bool) {
 	if info.Metadata[metaGroup] != group || papyra.CheckName("instance", p.Instance) != nil || papyra.CheckName("store", p.Store) != nil {
 		return papyra.Peer{}, false
 	}
+	if host := info.Metadata[metaHost]; papyra.CheckHost(host) == nil {
+		p.Host = host
+	}
+	if u := info.Metadata[metaURL]; len(u) <= papyra.MaxURLBytes && utf8.ValidString(u) {
+		p.URL = redact.URL(u)
+	}
 	return p, true
+}
+
+// hostName returns the name of this host, as it stands in reports.
+func hostName() string { return papyra.NewIdentity("").Node() }
+
+// shownURL returns a store's URL as it stands in reports: without secrets, and not
+// longer than papyra.MaxURLBytes.
+func shownURL(rawURL string) string {
+	u := strings.ToValidUTF8(redact.URL(rawURL), "?")
+	if len(u) > papyra.MaxURLBytes {
+		u = strings.ToValidUTF8(u[:papyra.MaxURLBytes], "")
+	}
+	return u
 }
 
 // addPeer remembers a peer and reports whether it is news.
 func (ps *peerList) addPeer(p papyra.Peer) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if _, known := ps.instances[p.Store]; known || len(ps.instances) >= maxPeers {
+	old, known := ps.instances[p.Store]
+	switch {
+	case known && (old.URL != "" || p.URL == ""), !known && len(ps.instances) >= maxPeers:
 		return false
+	case known:
+		p.Instance = old.Instance // it said less before
+	case ps.instances == nil:
+		ps.instances = map[string]papyra.Peer{}
 	}
-	if ps.instances == nil {
-		ps.instances = map[string]string{}
+	ps.instances[p.Store] = p
+	return !known
+}
+
+// expectSink remembers that a sink is there.
+func (ps *peerList) expectSink(p papyra.Peer) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if _, known := ps.expected[p.Instance]; !known && len(ps.expected) >= maxPeers {
+		return
 	}
-	ps.instances[p.Store] = p.Instance
-	return true
+	if ps.expected == nil {
+		ps.expected = map[string]papyra.Peer{}
+	}
+	ps.expected[p.Instance] = p
+}
+
+// sinkStopped notes that a sink stops as it was told to: nobody is to miss it.
+func (ps *peerList) sinkStopped(p papyra.Peer) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.expected[p.Instance].Store == p.Store {
+		delete(ps.expected, p.Instance)
+	}
+}
+
+// expectedSinks returns the sinks that ought to be there, by instance.
+func (ps *peerList) expectedSinks() []papyra.Peer {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	list := slices.Collect(maps.Values(ps.expected))
+	slices.SortFunc(list, func(a, b papyra.Peer) int { return cmp.Compare(a.Instance, b.Instance) })
+	return list
 }
 
 // count returns how many peers are remembered.
@@ -82,11 +144,20 @@ func (ps *peerList) list() []papyra.Peer {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	list := make([]papyra.Peer, 0, len(ps.instances))
-	for store, instance := range ps.instances {
-		list = append(list, papyra.Peer{Instance: instance, Store: store})
+	for _, p := range ps.instances {
+		list = append(list, p)
 	}
 	slices.SortFunc(list, func(a, b papyra.Peer) int {
 		return cmp.Or(cmp.Compare(a.Instance, b.Instance), cmp.Compare(a.Store, b.Store))
 	})
+	// A report of very many must not be longer than a line may be.
+	for i, room := 0, maxPlaces; i < len(list); i++ {
+		if room -= len(list[i].Host) + len(list[i].URL); room < 0 {
+			list[i].Host, list[i].URL = "", ""
+		}
+	}
 	return list
 }
+
+// maxPlaces bounds the hosts and URLs of the peers in one report, in bytes.
+const maxPlaces = 32 << 10

@@ -7,6 +7,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/checksum"
+	"github.com/papyra/papyra/sink/linecheck"
 )
 
 // sealAgain puts a right checksum in the place of a line's own.
@@ -59,12 +60,12 @@ func TestEveryRejectWithARightSealIsAccounted(t *testing.T) {
 		{"a kind that is none", change(`"kind":"event"`, `"kind":"metric"`), papyra.RejectKindMismatch, papyra.KindEvent},
 	} {
 		for _, trust := range []bool{false, true} {
-			check, sub := lineCheck{trustSeals: trust}, parseSubject(events)
-			reason := check.checkLine(&sub, []byte(tt.line))
+			check, sub := linecheck.Checker{TrustSeals: trust}, linecheck.ParseSubject(events)
+			reason := check.CheckLine(&sub, []byte(tt.line))
 			if reason == "" && trust {
 				continue // as ValidateSeal says
 			}
-			r := check.describeRejected(&sub, []byte(tt.line), reason)
+			r := describeRejected(&check, &sub, []byte(tt.line), reason)
 			if string(r.run) != RunA || r.seqs[0] != 1 || r.kind != tt.kind {
 				t.Errorf("%s (%s), trust seals %v: accounted as %s %q %d, want %s %s 1", tt.name, reason, trust, r.kind, r.run, r.seqs[0], tt.kind, RunA)
 			}
@@ -78,9 +79,9 @@ func TestEveryRejectWithARightSealIsAccounted(t *testing.T) {
 		"a wrong checksum": strings.Replace(change(stamp, "-1.5"), "something", "Something", 1),
 		"no system":        sealAgain(t, strings.Replace(line, `"system_id"`, `"systems"`, 1)),
 	} {
-		check, sub := lineCheck{}, parseSubject(events)
-		reason := check.checkLine(&sub, []byte(l))
-		if r := check.describeRejected(&sub, []byte(l), reason); reason == "" || len(r.run) > 0 {
+		check, sub := linecheck.Checker{}, linecheck.ParseSubject(events)
+		reason := check.CheckLine(&sub, []byte(l))
+		if r := describeRejected(&check, &sub, []byte(l), reason); reason == "" || len(r.run) > 0 {
 			t.Errorf("%s: %q is accounted as %q %d", name, reason, r.run, r.seqs[0])
 		}
 	}

@@ -1,21 +1,19 @@
 package sink
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/throttle"
+	"github.com/papyra/papyra/sink/rejects"
 )
 
 const (
@@ -68,11 +66,12 @@ type ownerGiver interface {
 	GiveOwner(made *os.File)
 }
 
-// rejectEvent is what the log says of rejects: their number and the newest one.
+// rejectEvent is what the log says of rejects: their number and the newest one of
+// which it is known what is wrong.
 type rejectEvent struct {
 	n       uint64
 	subject string
-	reason  papyra.RejectReason
+	reject  reject // without its bytes
 	length  int
 }
 
@@ -86,20 +85,28 @@ func newRejectFile(path string, logger *slog.Logger) *rejectFile {
 // reject is a rejected line.
 type reject struct {
 	reason papyra.RejectReason
+	detail string // what is wrong, for people; "" where it is not kept
 	raw    []byte
 }
 
-// addRejects takes the rejected lines of a message: their number, and the first ones,
-// whose bytes it copies as far as the budget goes.
-func (r *rejectFile) addRejects(now time.Time, subject, system string, first []reject, n int) {
+// reserveRoom returns how many of the first n rejected lines of a message of a system
+// are to be kept, which addRejects is then given.
+func (r *rejectFile) reserveRoom(now time.Time, system string, n int) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	newest := &first[len(first)-1]
-	r.last = rejectEvent{r.last.n + uint64(n), subject, newest.reason, len(newest.raw)}
+	return r.kept.take(now, system, n)
+}
+
+// addRejects takes the rejected lines of a message: their number n, and the first
+// ones, of which it keeps so many as kept says. It copies their bytes.
+func (r *rejectFile) addRejects(now time.Time, subject string, first []reject, kept, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	newest := first[max(kept, 1)-1]
+	r.last = rejectEvent{r.last.n + uint64(n), subject, reject{reason: newest.reason, detail: newest.detail}, len(newest.raw)}
 	if r.path != "" {
-		kept := r.kept.take(now, system, len(first))
 		for i := range first[:kept] {
-			r.encodeReject(now, subject, first[i].reason, first[i].raw)
+			r.encodeReject(now, subject, &first[i])
 		}
 		r.notKept += uint64(n - kept)
 	}
@@ -145,23 +152,16 @@ func (k *keepBudget) take(now time.Time, system string, n int) int {
 }
 
 // encodeReject appends a line of the file to what waits. The caller holds the lock.
-func (r *rejectFile) encodeReject(now time.Time, subject string, reason papyra.RejectReason, raw []byte) {
-	length := len(raw)
-	raw = raw[:min(length, maxRejectRaw)]
-	if len(r.buf)+base64.StdEncoding.EncodedLen(len(raw)) > maxRejectBuffer {
+func (r *rejectFile) encodeReject(now time.Time, subject string, bad *reject) {
+	line := rejects.Reject{
+		Time: now, Subject: subject, Reason: bad.reason, Detail: bad.detail,
+		Length: len(bad.raw), Raw: bad.raw[:min(len(bad.raw), maxRejectRaw)],
+	}
+	if len(r.buf)+line.Size() > maxRejectBuffer {
 		r.notKept++
 		return
 	}
-	name, err := json.Marshal(subject)
-	if err != nil {
-		name = []byte(`""`)
-	}
-	micros := now.UnixMicro()
-	r.buf = fmt.Appendf(r.buf, `{"time":%d.%06d,"subject":`, micros/1e6, micros%1e6)
-	r.buf = append(r.buf, name...)
-	r.buf = append(append(append(r.buf, `,"reason":"`...), reason...), `","length":`...)
-	r.buf = append(strconv.AppendInt(r.buf, int64(length), 10), `,"raw":"`...)
-	r.buf = append(base64.StdEncoding.AppendEncode(r.buf, raw), '"', '}', '\n')
+	r.buf = line.AppendLine(r.buf)
 	r.lines++
 }
 
@@ -221,7 +221,7 @@ func (r *rejectFile) logNewest(e rejectEvent) {
 	if !ok {
 		return
 	}
-	r.logger.Warn("rejected a line", "reason", string(e.reason), "subject", e.subject, "length", e.length,
+	r.logger.Warn("rejected a line", "reason", string(e.reject.reason), "detail", e.reject.detail, "subject", e.subject, "length", e.length,
 		"suppressed", n, "kept_in", r.path)
 }
 

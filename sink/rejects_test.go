@@ -23,7 +23,7 @@ func readAll(t *testing.T, path string) string {
 
 // addReject gives r a message with one rejected line.
 func addReject(r *rejectFile, reason papyra.RejectReason, raw []byte) {
-	r.addRejects(testTime, "s", "s", []reject{{reason, raw}}, 1)
+	r.addRejects(testTime, "s", []reject{{reason: reason, raw: raw}}, r.reserveRoom(testTime, "s", 1), 1)
 }
 
 func TestRejectFileIsReplacedWhenFull(t *testing.T) {

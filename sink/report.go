@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/spool"
 )
 
 // maxDropText bounds the drops in one SinkReport, by an estimate of their bytes
@@ -34,9 +35,11 @@ type reporter struct {
 	answers      *answers
 	lostMessages func() uint64
 	forgotten    func() int64 // how often the store was found to have forgotten records; nil before it is open
+	spool        *spool.Spool // nil without one
 
 	started time.Time // of Run
 	store   string    // the store's id; set before the first SinkReport
+	url     string    // of the store, without its secrets
 
 	seq       uint64 // of the last report
 	reported  marks  // of the last SinkReport
@@ -51,6 +54,7 @@ type marks struct {
 	lineTotals
 	lost, disconnects uint64
 	forgotten         int64
+	spool             spoolMarks
 
 	peers int
 }
@@ -58,10 +62,11 @@ type marks struct {
 // addSinkReport puts a SinkReport into the buffer. A running sink skips it when
 // nothing has changed, and while the last one still waits for the store.
 func (r *reporter) addSinkReport(state string) {
-	now := marks{r.buffer.totals(), r.lostMessages(), r.health.disconnectCount(), r.forgottenCount(), r.peers.count()}
+	now := marks{r.buffer.totals(), r.lostMessages(), r.health.disconnectCount(), r.forgottenCount(), marksOf(r.spool), r.peers.count()}
 	if state == reportRunning && (now == r.reported || r.buffer.holdsReports()) {
 		return
 	}
+	r.learnStoreID()
 	account, drops := r.buffer.takeAccount()
 	now.lineTotals = account.totals()
 	if now.forgotten > r.reported.forgotten {
@@ -70,6 +75,7 @@ func (r *reporter) addSinkReport(state string) {
 	}
 	report := papyra.SinkReport{
 		State: state, Group: r.config.Group, Instance: r.config.Instance, Store: r.store, Filters: r.config.filters(),
+		Host: hostName(), URL: r.url,
 		Uptime:   milliseconds(time.Since(r.started)),
 		Received: now.received, Stored: now.stored, DroppedLines: now.dropped,
 		Answered: r.answers.answered.Load(), AnsweredEarly: r.answers.early.Load(), AnswersRefused: r.answers.refusals.Load(),
@@ -86,6 +92,10 @@ func (r *reporter) addSinkReport(state string) {
 		now.peers = len(report.Peers)
 	}
 	r.reported = now
+	waiting := r.spool.Waiting()
+	if waiting != nil && len(waiting.Waiting) == 0 {
+		report.Spool = waiting
+	}
 
 	for first := true; first || len(drops) > 0; first = false {
 		n := 0
@@ -96,6 +106,7 @@ func (r *reporter) addSinkReport(state string) {
 		r.addReport(&papyra.Report{Name: papyra.ReportSink, Payload: report})
 		report.Peers = nil
 	}
+	r.addSpoolReport(&report, waiting)
 }
 
 // forgottenCount returns how often the store was found to have forgotten records.

@@ -87,7 +87,7 @@ func TestPeersAreBounded(t *testing.T) {
 		}
 	}
 	s.reporter.addSinkReport("running")
-	if n := s.peers.count(); n != maxPeers || s.peers.instances["own"] != "" {
+	if n := s.peers.count(); n != maxPeers || s.peers.instances["own"].Instance != "" {
 		t.Errorf("%d peers, want %d and not the own store", n, maxPeers)
 	}
 	naming := 0

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -46,11 +47,13 @@ type service struct {
 	log    *slog.Logger
 	peers  *peerList
 	store  string // the store's id; set before run
+	url    string // of the store, without its secrets; likewise
 
 	nc       *nats.Conn
 	failures atomic.Uint64
 	refusal  sync.Once     // for the log: the first refusal
 	failed   sync.Once     // and the first failure of another kind
+	unasked  sync.Once     // and the first refusal of a subscription of Config.Admin
 	refused  chan struct{} // one slot: the server refuses the service a subscription
 }
 
@@ -76,6 +79,8 @@ func (v *service) run(ctx context.Context, identified <-chan struct{}) {
 		return
 	}
 	defer v.nc.Close()
+	defer v.sayStopped(ctx)
+	v.hearStopped()
 	announced := make(chan struct{})
 	go func() {
 		defer close(announced)
@@ -91,11 +96,16 @@ func (v *service) keepAnnounced(ctx context.Context) {
 	for wait := firstRenewal; ; wait = min(2*wait, lastRenewal) {
 		registered, err := micro.AddService(v.nc, micro.Config{
 			Name: papyra.SinkService, Version: serviceVersion, Description: "appends records of a group to a store",
-			Metadata: map[string]string{metaGroup: v.config.Group, metaInstance: v.config.Instance, metaStore: v.store},
+			Metadata: map[string]string{metaGroup: v.config.Group, metaInstance: v.config.Instance, metaStore: v.store, metaHost: hostName(), metaURL: v.url},
 		})
 		if err != nil {
 			v.countFailure(err)
 			return
+		}
+		if v.config.Admin != nil {
+			if err := v.config.Admin.Register(registered, v.nc); err != nil {
+				v.countFailure(err)
+			}
 		}
 		began := time.Now()
 		select {
@@ -117,6 +127,35 @@ func (v *service) keepAnnounced(ctx context.Context) {
 		case <-v.refused: // of the one that has ended
 		default:
 		}
+	}
+}
+
+// stoppedWithin bounds how long a sink that stops tries to say so.
+const stoppedWithin = time.Second
+
+// sayStopped tells the others of the group that the sink stops as it was told to, so
+// that nobody misses it.
+func (v *service) sayStopped(ctx context.Context) {
+	text, err := json.Marshal(papyra.Peer{Instance: v.config.Instance, Store: v.store})
+	if err != nil || ctx.Err() == nil || !v.nc.IsConnected() {
+		return
+	}
+	if v.nc.Publish(papyra.StoppedSubject(v.config.Group), text) == nil {
+		_ = v.nc.FlushTimeout(stoppedWithin) // who did not hear it misses the sink, and says so
+	}
+}
+
+// hearStopped notes which others stop as they were told to. A server that does not
+// allow it costs nothing else.
+func (v *service) hearStopped() {
+	_, err := v.nc.Subscribe(papyra.StoppedSubject(v.config.Group), func(m *nats.Msg) {
+		var p papyra.Peer
+		if len(m.Data) <= maxAnswer && json.Unmarshal(m.Data, &p) == nil {
+			v.peers.sinkStopped(p)
+		}
+	})
+	if err != nil {
+		v.countFailure(err)
 	}
 }
 
@@ -201,7 +240,13 @@ func (v *service) askOnce(ctx context.Context, subject string) (answers int, err
 // share its id, so that neither is a store that an account could miss.
 func (v *service) hear(answer []byte) {
 	p, ok := parsePeer(answer, v.config.Group)
-	if !ok || p.Store == v.store {
+	if !ok {
+		return
+	}
+	if p.Instance != v.config.Instance {
+		v.peers.expectSink(p)
+	}
+	if p.Store == v.store {
 		return
 	}
 	if v.peers.addPeer(p) {
@@ -217,7 +262,16 @@ func (v *service) countFailure(err error) {
 	if isRefusal(err) || errors.Is(err, nats.ErrPermissionViolation) {
 		once = &v.refusal
 	}
-	if isRefusal(err) && !strings.HasPrefix(refusedSubject(err), v.nc.Opts.InboxPrefix) { // each question has an inbox of its own
+	subject := refusedSubject(err)
+	if papyra.IsAdminSubject(subject) {
+		// The rest of the announcement is not to suffer. The client asks again for the
+		// subscription with each new connection.
+		v.unasked.Do(func() {
+			v.log.Warn("the sink cannot be asked for work over NATS: allow this login what deploy/nats/papyra.conf allows", "error", err)
+		})
+		return
+	}
+	if isRefusal(err) && !strings.HasPrefix(subject, v.nc.Opts.InboxPrefix) { // each question has an inbox of its own
 		select {
 		case v.refused <- struct{}{}:
 		default:

@@ -133,7 +133,11 @@ func TestSinksFindEachOther(t *testing.T) {
 		list := reportsIn(t, stores[i])
 		last := list[len(list)-1]
 		other := reportsIn(t, stores[1-i])[0].Store
-		want := []papyra.Peer{{Instance: fmt.Sprintf("w%d", 1-i), Store: other}, {Instance: "w2", Store: gone}}
+		host, url := list[0].Host, func(i int) string { return stores[i].URL() }
+		want := []papyra.Peer{{Instance: fmt.Sprintf("w%d", 1-i), Store: other, Host: host, URL: url(1 - i)}, {Instance: "w2", Store: gone, Host: host, URL: url(2)}}
+		if host == "" || last.URL != url(i) {
+			t.Errorf("the last report of w%d names the host %q and the store %q", i, host, last.URL)
+		}
 		if last.State != "stopped" || !slices.Equal(last.Peers, want) {
 			t.Errorf("the last report of w%d is %q with %v, want %v", i, last.State, last.Peers, want)
 		}

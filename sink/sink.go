@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/spool"
 )
 
 // ErrNotStored is what Run's error wraps when records that the sink had
@@ -24,7 +25,7 @@ var ErrNotStored = errors.New("not every received record is stored")
 //	                   └─► reject file
 //
 // The intake does no I/O; what the store cannot take in time it counts and drops. The writer is the only user of
-// the Appender.
+// the Appender, which is a spool's where there is one.
 type Sink struct {
 	config  Config
 	backend Backend
@@ -44,9 +45,11 @@ type Sink struct {
 	reporter *reporter     // the sink's own reports
 	service  *service      // the announcement of the sink
 
+	spool    atomic.Pointer[spool.Spool] // nil without one, and until Run has opened it
 	ran      atomic.Bool
-	conn     atomic.Pointer[conn] // nil until Run has connected
-	receives chan struct{}        // closed when the subscriptions stand for the first time
+	conn     atomic.Pointer[conn]   // nil until Run has connected
+	writer   atomic.Pointer[writer] // nil until Run has opened the store
+	receives chan struct{}          // closed when the subscriptions stand for the first time
 }
 
 // New returns a sink that receives as c says and stores into b, which stays the
@@ -89,16 +92,18 @@ func (s *Sink) Receiving() <-chan struct{} { return s.receives }
 
 // Run checks the store, opens it, connects, and receives until ctx is done;
 // then it stops gracefully. It returns after its last side effect: nil when
-// every received record is stored, rejected or was dropped as sink_full, all
-// counted, and every received message was read. It may be called once.
+// every received record is stored, waits in the spool, is rejected or was dropped as
+// sink_full or spool_full, all counted, and every received message was read. It may be called once.
 //
 // The order of the stop, within Config.StopTimeout:
 //
+//  0. Config.Admin ends: an act comes to the end of its step.
 //  1. The connection is drained: nothing more comes in, and what the server had
 //     given to this worker is in the buffer. From now on no publisher is answered
 //     before its records are stored.
-//  2. The writer appends what is buffered, trying again while there is time.
-//     What is left is counted as sink_stopped.
+//  2. The writer appends what is buffered, trying again while there is time. A spool
+//     takes it at once where the store does not. What is left is counted as
+//     sink_stopped.
 //  3. The last SinkReport, which must count all of that, is appended.
 //  4. The store is synced and closed, which releases its lock. Only now can
 //     another worker take it over.
@@ -122,16 +127,13 @@ func (s *Sink) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	appender, err := s.backend.Appender(ctx)
+	appender, store, err := s.openStore(ctx)
 	if err != nil {
-		return fmt.Errorf("open the store: %w", err)
-	}
-	s.logStoreWarnings(ctx)
-	store, err := findStoreID(ctx, s.backend, s.config.Instance, s.log)
-	if err != nil {
-		return errors.Join(err, appender.Close())
+		return err
 	}
 	s.reporter.store, s.service.store = store, store
+	url := shownURL(s.backend.URL())
+	s.reporter.url, s.service.url = url, url
 	c, err := connect(ctx, &s.config, s.log, s.buffer, s.health, s.answers)
 	if err != nil {
 		return errors.Join(err, appender.Close())
@@ -154,7 +156,10 @@ func (s *Sink) Run(ctx context.Context) error {
 	}
 	s.reporter.addSinkReport(reportStarted)
 	w := newWriter(s, appender)
+	s.writer.Store(w)
 	go w.run(storeCtx) // the reporter is the writer's from here on
+	endAdmin := s.serveAdmin(ctx)
+	defer endAdmin()
 
 	serving, endService := context.WithCancel(ctx)
 	served := make(chan struct{})
@@ -192,6 +197,7 @@ func (s *Sink) Run(ctx context.Context) error {
 		endReceiving()
 		<-kept // no subscription is made while the connection is drained
 	}
+	endAdmin()
 	return errors.Join(err, s.stop(c, w, giveUp))
 }
 

@@ -221,6 +221,8 @@ func TestNewRefusesAWrongConfiguration(t *testing.T) {
 	}{
 		{"group", sink.Config{Group: "a.b"}, "group name"},
 		{"URL", sink.Config{URL: "nats://a:4222, nats://u:p%zz@b"}, "NATS server 2 cannot be read"},
+		{"URL of another protocol", sink.Config{URL: "http://127.0.0.1:4222"}, "NATS server 1 has a scheme"},
+		{"port that is none", sink.Config{URL: "a, 127.0.0.1:99999"}, "NATS server 2 has a port"},
 		{"instance", sink.Config{Instance: "eu 1"}, "instance name"},
 		{"system", sink.Config{Systems: []string{"a\nb"}}, "control character"},
 		{"reserved system", sink.Config{Systems: []string{"papyra"}}, "pipeline's own"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/sink/spool"
 )
 
 // Stats are a sink's numbers since its start. At every moment
@@ -17,7 +18,7 @@ type Stats struct {
 	Received uint64 // lines
 	Bytes    uint64 // of the lines received, without their newlines
 
-	Stored      uint64 // lines that the store took
+	Stored      uint64 // lines that the store took, or the spool
 	StoredBytes uint64 // with newlines, the sink's own reports too
 	Rejected    map[papyra.RejectReason]uint64
 	Dropped     map[papyra.DropReason]uint64
@@ -68,6 +69,10 @@ type Stats struct {
 	// RejectFilesReplaced counts older reject files that a newer one replaced.
 	RejectFilesReplaced uint64
 
+	// Spool is what waits in the spool; the zero Status without one. The lines of it
+	// that came since the start are among Stored.
+	Spool spool.Status
+
 	// Acts are the scans, recoveries and compactions of the startup check and of
 	// Sink.Maintainer.
 	Acts ActStats
@@ -115,6 +120,7 @@ func (s *Sink) Stats() Stats {
 	s.answers.fillStats(&st)
 	st.ServiceErrors = s.service.failures.Load()
 	st.Files = s.events.latestCounts()
+	st.Spool = s.spool.Load().Status()
 	st.Acts = s.acts.snapshot()
 	return st
 }
@@ -122,7 +128,12 @@ func (s *Sink) Stats() Stats {
 // Ready returns nil while the sink is connected and its store takes records,
 // otherwise an error that tells a person why not. It is quick: it asks neither
 // the store nor the server.
-func (s *Sink) Ready() error { return s.health.notReady() }
+func (s *Sink) Ready() error {
+	if err := s.health.notReady(); err != nil {
+		return err
+	}
+	return s.spool.Load().NotReady()
+}
 
 // Notes returns, in a sentence each, what an operator should know of a sink that is
 // ready. It is as quick as Ready.

@@ -28,27 +28,36 @@ const storeIDWithin = 5 * time.Second
 // both. So does a store whose reports were all removed, or one on a server that
 // two sinks fill for the first time at the same moment.
 func findStoreID(ctx context.Context, b Backend, instance string, log *slog.Logger) (string, error) {
+	id, err := lookForStoreID(ctx, b)
+	switch {
+	case ctx.Err() != nil:
+		return "", fmt.Errorf("look for the id of the store: %w", ctx.Err())
+	case id != "":
+		return id, nil
+	case err != nil:
+		log.Warn("the id of the store cannot be found: it gets a new one", "error", err)
+	}
+	return papyra.NewIdentity(instance).Run(), nil
+}
+
+// lookForStoreID returns the id that the newest SinkReport of a store says, "" if there
+// is none. The id holds whatever the error says.
+func lookForStoreID(ctx context.Context, b Backend) (id string, err error) {
 	limited, cancel := context.WithTimeout(ctx, storeIDWithin)
 	defer cancel()
-	var id string
 	q := papyra.Query{
 		Kinds: []papyra.Kind{papyra.KindReport}, Systems: []string{papyra.SystemReserved}, Types: []string{papyra.ReportSink},
 		Limit: 1, Reverse: true, // in append order a limit needs a second pass
 	}
-	_, err := b.Read(limited, q, func(rec *papyra.Record, _ papyra.Place) error {
+	_, err = b.Read(limited, q, func(rec *papyra.Record, _ papyra.Place) error {
 		var r papyra.SinkReport
 		if json.Unmarshal(rec.Payload, &r) == nil && papyra.CheckName("store", r.Store) == nil {
 			id = r.Store
 		}
 		return nil
 	})
-	switch {
-	case ctx.Err() != nil:
-		return "", fmt.Errorf("look for the id of the store: %w", ctx.Err())
-	case id != "":
-		return id, nil
-	case err != nil && !errors.Is(err, papyra.ErrNotFound):
-		log.Warn("the id of the store cannot be found: it gets a new one", "error", err)
+	if errors.Is(err, papyra.ErrNotFound) {
+		err = nil
 	}
-	return papyra.NewIdentity(instance).Run(), nil
+	return id, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/throttle"
+	"github.com/papyra/papyra/sink/spool"
 )
 
 const (
@@ -46,8 +47,11 @@ type writer struct {
 	health   *health
 	reporter *reporter
 	events   *appendEvents
+	service  *service
+	spool    *spool.Spool // the appender, if it is one; otherwise nil
 	appender Appender
 
+	announcing chan *announcement
 	stop       chan struct{} // closed when nothing more comes in
 	lost       chan struct{} // closed when the store can take nothing more, ever
 	identified chan struct{} // closed when the store durably holds a report that names it
@@ -81,8 +85,8 @@ type writer struct {
 func newWriter(s *Sink, a Appender) *writer {
 	w := &writer{
 		config: &s.config, log: s.log, buffer: s.buffer, drops: s.drops, health: s.health, reporter: s.reporter, events: s.events,
-		appender: a,
-		stop:     make(chan struct{}), lost: make(chan struct{}), identified: make(chan struct{}), done: make(chan struct{}),
+		service: s.service, spool: s.spool.Load(), appender: a, announcing: make(chan *announcement),
+		stop: make(chan struct{}), lost: make(chan struct{}), identified: make(chan struct{}), done: make(chan struct{}),
 		retry: time.NewTimer(time.Hour), asideRetry: time.NewTimer(time.Hour),
 		troubleLog: throttle.Single{Every: logEvery}, dropLog: throttle.Single{Every: logEvery}, asideLog: throttle.Single{Every: logEvery},
 	}
@@ -120,10 +124,13 @@ func (w *writer) run(ctx context.Context) {
 			w.appendBuffered(ctx)
 		case <-w.asideRetry.C:
 			w.retryAside(ctx)
+		case a := <-w.announcing:
+			a.done <- w.announce(ctx, a.line)
 		case <-syncs.C:
 			w.syncStore(ctx)
 			w.events.logChanges(w.appender.Stats(), false)
 			w.reporter.reportForgotten()
+			w.reporter.reportSpoolDamage()
 			w.logDrops()
 		case <-reports.C:
 			w.reporter.addSinkReport(reportRunning)
@@ -166,7 +173,7 @@ func (w *writer) nextBlock() bool {
 	for {
 		var dropped *block
 		w.out, dropped = w.buffer.nextBlock(w.out)
-		w.noteDropped(papyra.DropSinkFull, dropped)
+		w.noteDropped(w.buffer.dropReason(), dropped)
 		if w.out == nil || w.out.batch.Len() > 0 {
 			return w.out != nil
 		}
@@ -246,14 +253,14 @@ func (w *writer) logDrops() {
 // stored since the last sync that worked.
 func (w *writer) syncStore(ctx context.Context) {
 	failing := w.health.syncFailing()
-	if !w.dirty && !failing {
+	if !w.dirty && !failing && (w.named || !w.reported) {
 		return
 	}
 	w.health.storeAsked(w.syncTook)
 	err := w.appender.Sync(ctx)
 	took := w.health.syncEnded(err)
 	w.dirty = err != nil
-	if w.reported && err == nil && !w.named {
+	if w.reported && err == nil && !w.named && w.storeHasReports() {
 		w.named = true
 		close(w.identified)
 	}
@@ -289,9 +296,13 @@ func (w *writer) syncStore(ctx context.Context) {
 // decide.
 func (w *writer) finish(ctx context.Context) error {
 	w.appendAll(ctx)
+	w.spoolRest(ctx)
 	cause := w.failed
 	if cause == nil {
 		cause = w.health.lastAppendErr()
+	}
+	if cause == nil {
+		cause = context.Cause(ctx)
 	}
 
 	left := w.abandon()
@@ -300,6 +311,7 @@ func (w *writer) finish(ctx context.Context) error {
 
 	if left == 0 {
 		w.appendAll(ctx)
+		w.spoolRest(ctx)
 	}
 	if ctx.Err() != nil {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeGrace/2)
@@ -318,6 +330,7 @@ func (w *writer) finish(ctx context.Context) error {
 		err = errors.Join(fmt.Errorf("append to the store: %w", w.failed), err)
 	}
 	err = errors.Join(err, w.closeStore(ctx))
+	w.logSpool()
 
 	w.events.logChanges(w.appender.Stats(), true)
 	return err

@@ -22,7 +22,7 @@ const (
 func (w *writer) setAside(refused *papyra.RefusedError) {
 	dropped, news := w.buffer.setAside(w.out, refused, w.round)
 	w.out = nil
-	w.noteDropped(papyra.DropSinkFull, dropped)
+	w.noteDropped(w.buffer.dropReason(), dropped)
 	w.health.setStreamsRefused(w.buffer.refusal())
 	if len(news) > 0 {
 		if n, ok := w.asideLog.Allow(); ok {

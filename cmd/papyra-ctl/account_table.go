@@ -37,7 +37,11 @@ func (c *call) showAccount(r *account.Result) {
 	c.showBalance(r)
 	hidden := c.showAccountRuns(r)
 	c.showReasons(r, hidden)
-	c.showGaps(r)
+	if c.flags.Bool("ranges") {
+		c.showGaps(r)
+	} else {
+		c.showIncidents(r)
+	}
 	switch {
 	case len(r.Absent) == 0 && r.Total.Missing == 0 && r.Total.Late > 0:
 		command := c.accountCommandOn("accept-start", r, "group")
@@ -83,7 +87,7 @@ func (c *call) showBalance(r *account.Result) {
 			s.printf("  not judged: %s\n", r.ShowTooLarge())
 		}
 		for _, a := range r.Absent {
-			s.printf("  not given: store %s of instance %s: add it with --backend, or --without %s if it never was\n", a.ID, a.Instance, human.ShellQuote(a.ID))
+			s.printf("  not given: store %s of instance %s: add it with --backend, or --without %s if it never was\n", a.ID, absentPlace(&a), human.ShellQuote(a.ID))
 		}
 	}
 	unjudged := r.Unjudged.Lines()
@@ -277,6 +281,7 @@ var reasonTexts = map[papyra.DropReason]string{
 	papyra.DropEncode:       "a value that cannot be written: fix the program that records it",
 	papyra.DropClosed:       "left in the buffer when the time of Close was up: give it longer",
 	papyra.DropSinkFull:     "the store did not keep up with the sink: add workers, or a faster store",
+	papyra.DropSpoolFull:    "the store was down, and the sink's spool full: make it larger",
 	papyra.DropSinkStopped:  "left in the sink when its time to stop was up: give it longer",
 	papyra.DropSinkRejected: "the line failed the checks: the reject file has it",
 	papyra.DropUnheardBy:    "no sink of the group answered while the publisher could keep it: another group may have it",
@@ -312,6 +317,7 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 	add("late", t.Late, "of these, confirmed by a broker before the store begins")
 	add("unverified", t.Unverified, "of the stored ones, rewritten so that no checksum vouches for them: scan --output json names them")
 	add("pending", t.Pending, fmt.Sprintf("younger than %s, or in the buffer of a live publisher: ask again later", time.Duration(r.Settle*float64(time.Second))))
+	add("spooled", t.Spooled, "of the pending ones, in the spool of a sink whose store was down")
 	add("duplicates", t.Duplicates, "copies of records, sent again: readers show one")
 	add("conflicts", t.Conflicts, "other records with the number of one: scan --full finds them")
 	states := map[account.RunState]uint64{}
@@ -340,6 +346,10 @@ func (c *call) showReasons(r *account.Result, hidden int) {
 			_ = g.addRow(line[0], line[1], line[2])
 		}
 		_ = g.writePage()
+	}
+	for _, sp := range r.Spools {
+		s.printf("\nnote: %s wait in the spool %s of %s, as it said at %s: they come when its store does\n",
+			human.Plural(sp.Records, "record", "records"), sp.Dir, sp.Instance, human.Seconds(sp.At))
 	}
 	for _, note := range r.Notes {
 		s.printf("\nnote: %s\n", note)

@@ -28,6 +28,9 @@ type call struct {
 	err   *screen // messages and progress
 	urls  []string
 
+	living  *living // the sinks that are asked, with --server; nil without
+	fetched string  // a file for what they sent; "" without
+
 	conditions []condition
 	messages   []string           // for stderr, when the results are out
 	result     any                // a struct: the verb's own members of the JSON object
@@ -50,8 +53,9 @@ type (
 		Backend string `json:"backend"`
 	}
 	outcome struct {
-		Exit       int         `json:"exit"`
-		Conditions []condition `json:"conditions"`
+		Exit       int           `json:"exit"`
+		Conditions []condition   `json:"conditions"`
+		Instances  []instanceRow `json:"instances,omitempty"` // with --server
 	}
 )
 
@@ -61,8 +65,11 @@ type (
 func (t *tool) verb(name string, do func(*call) error) urfave.ActionFunc {
 	return t.verbOn(name, func(flags *urfave.Context) ([]string, error) {
 		urls := flags.StringSlice("backend")
-		if len(urls) == 0 {
-			return nil, usagef("no store is named: give --backend json:PATH or set PAPYRA_BACKEND")
+		switch asks, err := asksSinks(flags); {
+		case err != nil || asks:
+			return nil, err
+		case len(urls) == 0:
+			return nil, usagef("no store is named: give --backend json:PATH or set PAPYRA_BACKEND, or ask running sinks with --server URL")
 		}
 		return urls, nil
 	}, do)
@@ -86,19 +93,23 @@ func (t *tool) verbOn(name string, stores func(*urfave.Context) ([]string, error
 		if c.urls, err = stores(flags); err != nil {
 			return c.finish(err)
 		}
+		if asks, _ := asksSinks(flags); asks && len(c.urls) == 0 {
+			c.living = &living{}
+			defer c.living.close()
+		}
 		return c.finish(do(c))
 	}
 }
 
-// approve returns an error if there is a doubt about an act and --yes is not given.
-func (c *call) approve(doubt string) error {
-	if doubt == "" || c.flags.Bool("yes") {
+// approve returns an error if an act is perhaps a mistake and --yes is not given.
+func (c *call) approve(mistake string) error {
+	if mistake == "" || c.flags.Bool("yes") {
 		return nil
 	}
-	return cli.Exit(cli.CodeRefused, fmt.Errorf("%w: %s; nothing was changed. If it is meant, give --yes", errDoubt, doubt))
+	return cli.Exit(cli.CodeRefused, fmt.Errorf("%w: %s; nothing was changed. If it is meant, give --yes", errRefused, mistake))
 }
 
-var errDoubt = errors.New("refused")
+var errRefused = errors.New("refused")
 
 func usagef(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", papyra.ErrUsage, fmt.Sprintf(format, args...))
@@ -142,6 +153,9 @@ func (c *call) exitCode() int {
 func (c *call) finish(err error) error {
 	if err != nil {
 		c.noteError(err)
+	}
+	if c.living != nil && !c.json {
+		c.showInstances()
 	}
 	var werr error
 	if c.json {
@@ -191,7 +205,7 @@ func (c *call) endObject() error {
 		c.beginObject()
 	}
 	_ = c.object.EndRows()
-	_ = c.object.Members(outcome{c.exitCode(), append([]condition{}, c.conditions...)})
+	_ = c.object.Members(outcome{c.exitCode(), append([]condition{}, c.conditions...), c.instanceRows()})
 	if c.result != nil {
 		_ = c.object.Members(c.result)
 	}
@@ -221,6 +235,8 @@ func conditionName(code int) string {
 		return "usage"
 	case cli.CodeUnavailable:
 		return "unavailable"
+	case cli.CodeDenied:
+		return "denied"
 	case cli.CodeConfig:
 		return "config"
 	case 128 + int(syscall.SIGINT), 128 + int(syscall.SIGTERM), 128 + int(syscall.SIGHUP):
@@ -232,6 +248,9 @@ func conditionName(code int) string {
 // openAll opens every store; the caller closes them with closeAll. A URL that
 // is wrong ends the verb: nothing was read yet.
 func (c *call) openAll() ([]papyra.Store, error) {
+	if c.living != nil {
+		return c.findSinks()
+	}
 	var stores []papyra.Store
 	for _, u := range c.urls {
 		store, err := c.openStore("--backend", u)
@@ -253,7 +272,7 @@ func (c *call) openStore(flag, rawURL string) (papyra.Store, error) {
 			if s, ok := store.(interface{ Mistaken() string }); ok && s.Mistaken() != "" {
 				c.messages = append(c.messages, s.Mistaken())
 			}
-			return store, nil
+			return c.throughHolder(store), nil
 		}
 	}
 	return nil, fmt.Errorf("%s %s: %w", flag, backend.Redact(rawURL), err)

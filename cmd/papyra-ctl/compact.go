@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"slices"
+	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -37,13 +38,13 @@ more than a day from it, the plan is shown and --yes is wanted.
 				"papyra-ctl compact --backend " + exampleStore + " --dedupe",
 			},
 			exit{"0", "done, or nothing to remove"},
-			exit{"1", "refused: the newest record or --at is in doubt, and --yes is not given; nothing was changed"},
+			exit{"1", "refused: the newest record would itself go or lies far from --at, and --yes is not given; nothing was changed"},
 			exit{"2", "done, and damaged lines were met and left"},
 			exit{"3", "the store does not exist, the disk is full, or stdout failed"},
 			exit{"4", "somebody else holds the store"},
 			exit{"5", "a part could not be read"},
 		),
-		Flags:  slices.Concat([]urfave.Flag{backendFlag(false)}, retentionFlags(), []urfave.Flag{dedupeFlag(), dryRunFlag(), yesFlag(), outputFlag()}),
+		Flags:  withSinks(slices.Concat([]urfave.Flag{backendFlag(false)}, retentionFlags(), []urfave.Flag{dedupeFlag(), dryRunFlag(), yesFlag(), outputFlag()})),
 		Action: t.verb("compact", (*call).compact),
 	}
 }
@@ -75,12 +76,11 @@ func (c *call) compact() error {
 	if retention.IsZero() && !dedupe {
 		return usagef("no limit is given, so there is nothing to remove: give --keep-records, --keep-age, --keep-bytes or --keep CATEGORY.LIMIT=VALUE, or --dedupe")
 	}
-	store, err := c.openOne()
-	if err != nil {
-		return err
-	}
-	defer closeAll([]papyra.Store{store})
+	return c.onEach(func(store papyra.Store) error { return c.compactStore(store, retention, at, dedupe) })
+}
 
+// compactStore compacts one store.
+func (c *call) compactStore(store papyra.Store, retention papyra.Retention, at time.Time, dedupe bool) error {
 	before, err := c.runScan(c.ctx, store, papyra.ScanOptions{})
 	if err != nil {
 		return explain(store, err)
@@ -88,9 +88,9 @@ func (c *call) compact() error {
 	var plan *papyra.CompactReport
 	report, err := c.runCompact(store, papyra.CompactOptions{
 		Retention: retention, Dedupe: dedupe, At: at, DryRun: c.flags.Bool("dry-run"),
-		Approve: func(p *papyra.CompactReport) error { plan = p; return c.approve(p.Doubt) },
+		Approve: func(p *papyra.CompactReport) error { plan = p; return c.approve(p.Mistake) },
 	})
-	if errors.Is(err, errDoubt) {
+	if errors.Is(err, errRefused) {
 		c.noteError(explain(store, err))
 		report, err = plan, nil
 		report.DryRun = true
@@ -115,7 +115,7 @@ func (c *call) compact() error {
 	if !c.json {
 		c.showCompaction(result, cli.ShowRetention(retention))
 		if report.Damaged > 0 {
-			c.showNext("recover --backend "+human.ShellQuote(store.URL())+" --dry-run", "shows what would be moved away")
+			c.showNext("recover "+c.naming(store)+" --dry-run", "shows what would be moved away")
 		}
 	}
 	return nil
@@ -130,7 +130,7 @@ func (c *call) runCompact(store papyra.Store, o papyra.CompactOptions) (*papyra.
 
 func (c *call) showCompaction(r *compactResult, retention string) {
 	s := c.out
-	c.showDoubt(r.Doubt)
+	c.showMistake(r.Mistake)
 	removed, bytes := sumStreams(r.Removed)
 	copies, _ := sumStreams(r.Deduped)
 	what := human.Plural(removed, "record", "records") + ", " + human.Bytes(bytes)

@@ -21,22 +21,23 @@ interrupted act left, rejected lines, quarantined bytes. Each check says ok, war
 or FAIL, what was found, and what to do. Nothing is changed.
 
 --mode chooses the exit code for damage: 2 with scan_only (the default), 1 with
-fail_on_anomaly, 0 with ignore. Warnings never change the exit code.`,
+fail_on_anomaly, 0 with ignore. Any other FAIL is 1, and 69 where the store does not
+answer: then nothing is known about damage. Warnings never change the exit code.`,
 			[]string{
 				"papyra-ctl doctor --backend " + exampleStore,
 				"papyra-ctl doctor --backend " + exampleStore + " --mode fail_on_anomaly --output json",
 			},
 			exit{"0", "nothing is wrong, or warnings only"},
-			exit{"1", "damage, with --mode fail_on_anomaly"},
+			exit{"1", "a check failed that is not about damage, such as space; damage, with --mode fail_on_anomaly"},
 			exit{"2", "damage"},
 			exit{"3", "the store does not exist, or stdout failed"},
 			exit{"5", "a part could not be read"},
 		),
-		Flags: []urfave.Flag{
+		Flags: withSinks([]urfave.Flag{
 			backendFlag(true),
 			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_DOCTOR_MODE"}, Value: "scan_only", Usage: "the exit code for damage, `MODE`: ignore (0), scan_only (2) or fail_on_anomaly (1)"},
 			outputFlag(),
-		},
+		}),
 		Action: t.verb("doctor", (*call).doctor),
 	}
 }
@@ -92,6 +93,9 @@ func (c *call) doctor() error {
 
 // noteExamination notes what an examination means for the exit code.
 func (c *call) noteExamination(e *doctor.Examination, mode string) {
+	for _, check := range e.Failures() {
+		c.noteCondition(cli.CodeRefused, "%s: %s: %s", e.Store, check.Name, check.Finding)
+	}
 	if e.Scan == nil {
 		c.noteCondition(cli.ExitCode(e.ScanErr), "%s: %v", e.Store, e.ScanErr)
 		return

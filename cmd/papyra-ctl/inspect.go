@@ -18,7 +18,7 @@ func (t *tool) inspectCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "inspect",
 		Usage: "Show what was recorded",
-		Description: `Shows the records of one category, or a summary of everything. Give --backend
+		Description: `Shows the records of one category, a summary of everything, or rejected lines. Give --backend
 more than once to see several stores merged by time.
 
 Begin with:
@@ -29,6 +29,7 @@ Begin with:
 			t.inspectKind(papyra.KindDeadLetter, "dead-letters", "Show messages that reached nobody"),
 			t.inspectKind(papyra.KindReport, "reports", "Show what the pipeline says about itself"),
 			t.summaryCommand(),
+			t.rejectsCommand(),
 		},
 	}
 }
@@ -54,7 +55,7 @@ what a compaction with the same flags would keep. Nothing is changed.`+columnHel
 				"papyra-ctl inspect " + name + " --backend " + exampleStore + example,
 				"papyra-ctl inspect " + name + " --backend " + exampleStore + " --output json | jq '.records[]." + member + "'",
 			}, inspectCodes()...),
-		Flags:  slices.Concat([]urfave.Flag{backendFlag(true)}, filterFlags(kind), retentionFlags(), []urfave.Flag{outputFlag()}),
+		Flags:  withSinks(slices.Concat([]urfave.Flag{backendFlag(true)}, filterFlags(kind), retentionFlags(), []urfave.Flag{outputFlag()})),
 		Action: t.verb("inspect "+name, func(c *call) error { return c.inspect(kind) }),
 	}
 }
@@ -227,9 +228,11 @@ type recordShower struct {
 
 // recordJSON writes the beginning of the object and the records in it, byte for
 // byte; finish writes the rest.
-func (c *call) recordJSON() recordShower {
+func (c *call) recordJSON() recordShower { return c.recordJSONAs("records") }
+
+func (c *call) recordJSONAs(rows string) recordShower {
 	c.beginObject()
-	_ = c.object.BeginRows("records") // Row returns a failed write
+	_ = c.object.BeginRows(rows) // Row returns a failed write
 	return recordShower{
 		addRecord: func(rec *papyra.Record) error { return c.object.Row(rec.Line) },
 		finish:    c.object.EndRows,
@@ -280,7 +283,11 @@ func eventColor(event string) string {
 }
 
 func factCells(rec *papyra.Record) []string {
-	return []string{human.Micros(rec.Time), string(rec.Type), showActor(rec), showNode(rec), string(rec.Payload)}
+	actor := showActor(rec)
+	if sender, ok := rec.Sender(); ok {
+		actor += " from " + sender.String()
+	}
+	return []string{human.Micros(rec.Time), string(rec.Type), actor, showNode(rec), string(rec.Payload)}
 }
 
 // showActor shows an address as system:id. Permissions bind a publisher to the

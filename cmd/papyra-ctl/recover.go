@@ -31,20 +31,20 @@ repair, or quarantine when --quarantine-dir is given.
 				"papyra-ctl recover --backend " + exampleStore + " --mode quarantine --quarantine-dir /srv/quarantine",
 			},
 			exit{"0", "clean now, or nothing was damaged"},
-			exit{"1", "refused: no line is a record, and --yes is not given; nothing was changed"},
+			exit{"1", "refused: no line of a file is a record, and --yes is not given; nothing was changed"},
 			exit{"2", "damage is left; with --dry-run: something would be moved"},
 			exit{"3", "the store does not exist, the disk is full, or stdout failed"},
 			exit{"4", "somebody else holds the store"},
 			exit{"5", "a part could not be read"},
 		),
-		Flags: []urfave.Flag{
+		Flags: withSinks([]urfave.Flag{
 			backendFlag(false),
 			&urfave.StringFlag{Name: "mode", EnvVars: []string{"PAPYRA_RECOVER_MODE"}, Usage: "where damage goes, `MODE`: repair (beside the store; the default without --quarantine-dir) or quarantine (into --quarantine-dir)"},
 			quarantineDirFlag(),
 			dryRunFlag(),
 			yesFlag(),
 			outputFlag(),
-		},
+		}),
 		Action: t.verb("recover", (*call).recover),
 	}
 }
@@ -78,18 +78,18 @@ func (c *call) recover() error {
 	case mode == "repair" && dir != "":
 		return usagef("--mode repair keeps the damaged bytes beside the store: leave --quarantine-dir out, or give --mode quarantine")
 	}
-	store, err := c.openOne()
-	if err != nil {
-		return err
-	}
-	defer closeAll([]papyra.Store{store})
+	return c.onEach(func(store papyra.Store) error { return c.recoverStore(store, mode, dir) })
+}
+
+// recoverStore recovers one store.
+func (c *call) recoverStore(store papyra.Store, mode, dir string) error {
 	o := papyra.RecoverOptions{
 		QuarantineDir: dir, DryRun: c.flags.Bool("dry-run"), Now: c.now(),
-		Approve: func(plan *papyra.RecoverReport) error { return c.approve(plan.Doubt) },
+		Approve: func(plan *papyra.RecoverReport) error { return c.approve(plan.Mistake) },
 	}
 	report, err := c.runRecover(store, o)
 	refused := err
-	if errors.Is(err, errDoubt) {
+	if errors.Is(err, errRefused) {
 		o.DryRun = true
 		report, err = c.runRecover(store, o)
 	}
@@ -106,7 +106,7 @@ func (c *call) recover() error {
 	if !c.json {
 		c.showRecovery(report)
 		if report.DryRun && report.Moved > 0 && refused == nil {
-			c.showNext("recover --backend "+human.ShellQuote(store.URL())+recoverFlags(dir), "moves it")
+			c.showNext("recover "+c.naming(store)+recoverFlags(dir), "moves it")
 		}
 	}
 	return nil
@@ -182,15 +182,15 @@ func absolute(path string) string {
 	return path
 }
 
-func (c *call) showDoubt(doubt string) {
-	if doubt != "" {
-		c.out.printf("%s  %s\n", c.out.paint(yellow, "DOUBT"), doubt)
+func (c *call) showMistake(mistake string) {
+	if mistake != "" {
+		c.out.printf("%s  %s\n", c.out.paint(yellow, "MISTAKE?"), mistake)
 	}
 }
 
 func (c *call) showRecovery(r *papyra.RecoverReport) {
 	s := c.out
-	c.showDoubt(r.Doubt)
+	c.showMistake(r.Mistake)
 	places := human.Plural(r.Moved, "damaged place", "damaged places")
 	switch {
 	case r.Moved == 0 && (r.Before == nil || r.Before.Clean()):

@@ -28,11 +28,11 @@ recover would move away. Notices are no damage and never change the exit code.`,
 			exit{"3", "the store does not exist, or stdout failed"},
 			exit{"5", "a part could not be read: there may be more damage"},
 		),
-		Flags: []urfave.Flag{
+		Flags: withSinks([]urfave.Flag{
 			backendFlag(true),
 			&urfave.BoolFlag{Name: "full", Usage: "parse every line, also lines with a right seal"},
 			outputFlag(),
-		},
+		}),
 		Action: t.verb("scan", (*call).scan),
 	}
 }
@@ -187,7 +187,7 @@ func (c *call) showScanNext(store papyra.Store, r *papyra.ScanReport) {
 		c.out.printf("\nnext: move away what stands in the place of a file: nothing of it is read or followed\n")
 	}
 	if r.Damaged() > unreadable+strange {
-		c.showNext("recover --backend "+human.ShellQuote(store.URL())+" --dry-run", "shows what would be moved away")
+		c.showNext("recover "+c.naming(store)+" --dry-run", "shows what would be moved away")
 	}
 }
 

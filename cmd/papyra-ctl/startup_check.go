@@ -92,7 +92,7 @@ func (c *call) startupCheck() error {
 	report, err := sink.StartupCheck(c.ctx, quarantineIn{store, c, dir, result.DryRun}, sink.StartupMode(mode), c.now(), progress)
 	done()
 	result.fill(report)
-	anomalies := errors.Is(err, sink.ErrAnomalies) || errors.Is(err, sink.ErrNotClean) || errors.Is(err, errDoubt)
+	anomalies := errors.Is(err, sink.ErrAnomalies) || errors.Is(err, sink.ErrNotClean) || errors.Is(err, errRefused)
 	if err != nil && !anomalies {
 		return explain(store, err)
 	}
@@ -125,7 +125,7 @@ type quarantineIn struct {
 // Recover is Recover of the store with the options of the flags.
 func (q quarantineIn) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.RecoverReport, error) {
 	o.QuarantineDir, o.DryRun = q.dir, q.dryRun
-	o.Approve = func(plan *papyra.RecoverReport) error { return q.c.approve(plan.Doubt) }
+	o.Approve = func(plan *papyra.RecoverReport) error { return q.c.approve(plan.Mistake) }
 	return q.Maintainer.Recover(ctx, o)
 }
 
@@ -151,7 +151,7 @@ func (c *call) noteStartup(store papyra.Store, r *startupResult, err error) {
 		c.noteCondition(cli.CodeRefused, "%s: %s", store.URL(), places)
 	case errors.Is(err, sink.ErrNotClean):
 		c.noteCondition(cli.CodeAnomalies, "%s: %s left", store.URL(), places)
-	case errors.Is(err, errDoubt):
+	case errors.Is(err, errRefused):
 		c.noteError(explain(store, err))
 	}
 	if r.Incomplete {
@@ -188,7 +188,7 @@ func (c *call) showStartup(store papyra.Store, r *startupResult, err error) {
 		line(green, "ok", "does not exist yet, the sink will make it")
 	case r.Incomplete:
 		line(red, "INCOMPLETE", "a part could not be read: %s, %s", places, classes)
-	case errors.Is(err, errDoubt):
+	case errors.Is(err, errRefused):
 		line(red, "REFUSED", "%s: %s; next: papyra-ctl recover --backend %s --dry-run", places, classes, human.ShellQuote(store.URL()))
 	case errors.Is(err, sink.ErrAnomalies):
 		line(red, "REFUSED", "%s: %s; next: papyra-ctl recover --backend %s --dry-run", places, classes, human.ShellQuote(store.URL()))

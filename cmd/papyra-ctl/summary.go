@@ -33,10 +33,10 @@ with what is pending and what is not delivered yet. Nothing is changed.`,
 				"papyra-ctl inspect summary --backend " + exampleStore,
 				"papyra-ctl inspect summary --backend " + exampleStore + " --since 1d --system orders",
 			}, inspectCodes()...),
-		Flags: slices.Concat([]urfave.Flag{backendFlag(true)}, timeFlags(), []urfave.Flag{
+		Flags: withSinks(slices.Concat([]urfave.Flag{backendFlag(true)}, timeFlags(), []urfave.Flag{
 			&urfave.StringSliceFlag{Name: "system", Usage: "only records of the system with this id, `SYSTEM`; may be given more than once"},
 			&urfave.StringSliceFlag{Name: "node", Usage: "only records whose publisher ran on this `NODE`; may be given more than once"},
-		}, retentionFlags(), []urfave.Flag{outputFlag()}),
+		}, retentionFlags(), []urfave.Flag{outputFlag()})),
 		Action: t.verb("inspect summary", (*call).summary),
 	}
 }
@@ -95,6 +95,9 @@ func (c *call) showSummary(r *inspect.Summary, retention string) {
 		_ = g.addRow(st.System, st.Category, human.Count(st.Records), human.Count(st.Unsealed), human.Bytes(st.Bytes), human.Seconds(st.Oldest), human.Seconds(st.Newest))
 	}
 	_ = g.writePage()
+	if n := r.PayloadReplaced; n > 0 {
+		s.printf("\nof %s the publisher could not encode the payload: payload_error stands in its place\n", human.Plural(n, "record", "records"))
+	}
 	c.showRemoved(r.Removed)
 	for i := range r.Unended {
 		s.printf("%s\n", &r.Unended[i])

@@ -27,7 +27,10 @@ store can be written to (startup-check, doctor).
 
 accept-start says once that a store may begin late.
 
-scan, inspect, account, doctor and every --dry-run change nothing.
+Of a living fleet it asks the runtimes for their counts (audit) and publishes a
+record by hand (emit). check says what a sink would say of the lines in a file.
+
+scan, inspect, account, doctor, check and every --dry-run change nothing.
 
 If something is wrong, begin with:
    papyra-ctl doctor --backend json:/var/lib/papyra/records.ndjson`
@@ -50,6 +53,9 @@ func (t *tool) app() *urfave.App {
 			t.acceptStartCommand(),
 			t.startupCheckCommand(),
 			t.doctorCommand(),
+			t.checkCommand(),
+			t.emitCommand(),
+			t.auditCommand(),
 			t.completionCommand(),
 		},
 	}
@@ -70,10 +76,11 @@ func describe(text string, examples []string, codes ...exit) string {
 	for _, e := range examples {
 		b.WriteString("   " + e + "\n")
 	}
-	b.WriteString("\nExit codes (if several apply: the first of 64, 78, 69, 4, 3, 5, 2, 1):\n")
+	b.WriteString("\nExit codes (if several apply: the first of 64, 78, 77, 69, 4, 3, 5, 2, 1):\n")
 	for _, every := range []exit{
 		{"64", "wrong usage"},
-		{"69", "the backend cannot be reached"},
+		{"69", "the backend or the broker cannot be reached"},
+		{"77", "the broker, or the sink that holds the store, does not allow it to you"},
 		{"78", "wrong configuration, such as an unknown option in the URL"},
 		{"129, 130, 143", "interrupted: the current step was finished, or nothing of it was done"},
 	} {

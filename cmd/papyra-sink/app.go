@@ -7,6 +7,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/cmd/internal/natsflags"
 	"github.com/papyra/papyra/internal/version"
 )
 
@@ -23,14 +24,15 @@ Examples:
   papyra-sink --listen 127.0.0.1:4333 --backend json:/var/lib/papyra/records.ndjson
   papyra-sink --server nats://nats:4222 --group archive --instance eu-1 --sync batch
   papyra-sink --server nats://nats:4222 --http 127.0.0.1:9464
+  papyra-sink --backend redis://redis:6379 --spool /var/spool/papyra --spool-max 10GB
   papyra-sink --context prod --category dead_letters --startup-check recover
 
-Exit codes: 0 stopped, everything stored; 1 the startup check found anomalies;
+Exit codes: 0 stopped, everything stored or in the spool; 1 the startup check found anomalies;
 2 anomalies are left after its recovery; 3 the store failed, or records were
 dropped because --stop-timeout was over; 4 somebody else holds the store;
 64 wrong usage; 69 NATS or the backend cannot be reached, or the address of
---http or --listen is taken; 78 wrong configuration; 129, 130 or 143
-interrupted before it received anything.`
+--http or --listen is taken; 77 NATS refuses the login; 78 wrong
+configuration; 129, 130 or 143 interrupted before it received anything.`
 
 func newApp(stderr io.Writer) *urfave.App {
 	const filters, store, stop, output, watch = "What to receive", "Store", "Running", "Output", "Metrics and health"
@@ -44,6 +46,9 @@ func newApp(stderr io.Writer) *urfave.App {
 			&urfave.StringFlag{Name: "backend", Aliases: []string{"b"}, EnvVars: []string{"PAPYRA_BACKEND"}, Value: "json:./papyra-data/records.ndjson", Category: store, Usage: "store `URL`: json:PATH, rotating:PATH, redis://HOST, memory: and others"},
 			&urfave.StringFlag{Name: "sync", EnvVars: []string{"PAPYRA_SYNC"}, Category: store, Usage: "when records are made durable, `MODE`: none, interval (every second), batch (default: interval)"},
 			&urfave.StringFlag{Name: "rejects", EnvVars: []string{"PAPYRA_REJECTS"}, Category: store, Usage: "`FILE` for rejected lines, or none (default: beside the store)"},
+			&urfave.StringFlag{Name: "spool", EnvVars: []string{"PAPYRA_SPOOL"}, DefaultText: "none", Category: store, Usage: "`DIR` in which records wait while the store cannot take them; best on another disk"},
+			&urfave.StringFlag{Name: "spool-max", EnvVars: []string{"PAPYRA_SPOOL_MAX"}, Value: "4GB", Category: store, Usage: "`SIZE` of what may wait in the spool; an eighth is for reports only"},
+			&urfave.BoolFlag{Name: "spool-adopt", EnvVars: []string{"PAPYRA_SPOOL_ADOPT"}, Category: store, Usage: "store here what waits in the spool for another store"},
 			&urfave.StringFlag{Name: "startup-check", EnvVars: []string{"PAPYRA_STARTUP_CHECK"}, Value: "ignore", Category: store, Usage: "what to do with the store before the start, `MODE`: ignore, scan_only, fail_on_anomaly, recover"},
 
 			&urfave.StringFlag{Name: "group", EnvVars: []string{"PAPYRA_GROUP"}, Value: "default", Category: filters, Usage: "`NAME` of the group whose workers share the records"},
@@ -58,9 +63,11 @@ func newApp(stderr io.Writer) *urfave.App {
 			&urfave.StringFlag{Name: "http", EnvVars: []string{"PAPYRA_HTTP"}, Category: watch, DefaultText: "none", Usage: "serve /metrics, /livez and /readyz at `ADDRESS`, such as 127.0.0.1:9464; each sink on a host needs its own"},
 			&urfave.StringSliceFlag{Name: "http-host", EnvVars: []string{"PAPYRA_HTTP_HOSTS"}, Category: watch, Usage: "answer requests for this host `NAME` too, beside IP addresses and localhost; may be given more than once (default: any name, and none on loopback)"},
 
+			&urfave.BoolFlag{Name: "trust-request-info", EnvVars: []string{"PAPYRA_TRUST_REQUEST_INFO"}, Category: stop, Usage: "believe the broker's header that says who asks for an act; only where nobody else can send it, as with the accounts in deploy/nats"},
+
 			&urfave.StringFlag{Name: "log-level", EnvVars: []string{"PAPYRA_LOG_LEVEL"}, Value: "info", Category: output, Usage: "`LEVEL`: debug, info, warn, error"},
 			&urfave.StringFlag{Name: "log-format", EnvVars: []string{"PAPYRA_LOG_FORMAT"}, Value: "auto", Category: output, Usage: "`FORMAT`: text, json, or auto (text on a terminal)"},
-		}, embeddedFlags(), cli.RetentionFlags(), cli.NATSFlags()),
+		}, embeddedFlags(), cli.RetentionFlags(), natsflags.Flags()),
 		Action: func(c *urfave.Context) error {
 			s, err := readSettings(c)
 			if err != nil {

@@ -232,7 +232,7 @@ func TestDefaultsStoreInTheDirectoryAndStopCleanly(t *testing.T) {
 		t.Errorf("stored %q, want %q", got, want)
 	}
 	rejects, err := os.ReadFile(filepath.Join(dir, "papyra-data", ".records.ndjson.rejected"))
-	if err != nil || !bytes.Contains(rejects, []byte(`"reason":"corrupted","length":8,"raw":"bm9uc2Vuc2U="`)) {
+	if err != nil || !bytes.Contains(rejects, []byte(`"length":8,"raw":"bm9uc2Vuc2U="`)) {
 		t.Errorf("reject file: %q, %v", rejects, err)
 	}
 	if p.banner["stores"] == nil || p.banner["sync"] != "interval" || p.banner["rejects"] == nil {
@@ -349,6 +349,8 @@ func TestUsageAndConfiguration(t *testing.T) {
 		{"no server", []string{"--server", "nats://u:canary@" + nobody, "--timeout", "200ms"}, 69, "connect to the NATS server"},
 		{"server is no URL", []string{"--server", "nats://u:can%zzary@x", "--timeout", "200ms"}, 78, ""},
 		{"password with a comma", []string{"--server", "nats://u:a,canary@" + nobody, "--timeout", "200ms"}, 78, ""},
+		{"server of another protocol", []string{"--server", "http://u:canary@" + nobody}, 78, "scheme"},
+		{"server with a port that is none", []string{"--server", "nats://127.0.0.1:99999"}, 78, "port"},
 		{"token", []string{"--server", "nats://canary@" + nobody, "--timeout", "200ms"}, 69, "connect to the NATS server"},
 		{"server without a scheme", []string{"--server", "u:canary@" + nobody, "--timeout", "200ms"}, 69, "connect to the NATS server"},
 		{"password of a store with a question mark", []string{"--backend", "redis://u:a?canary@" + nobody}, 78, "%3F"},

@@ -106,6 +106,9 @@ func (o *output) numbers(st, last sink.Stats, took time.Duration) {
 	line := fmt.Sprintf("%s  %s records/s  stored %s  rejected %s  dropped %s  pending %s",
 		time.Now().Format(time.TimeOnly), human.Count(uint64(rate)), human.Count(st.Stored), human.Count(st.RejectedTotal()),
 		human.Count(st.DroppedTotal()), human.Count(uint64(st.Pending)))
+	if st.Spool.Records > 0 {
+		line += "  spooled " + human.Count(st.Spool.Records)
+	}
 	if st.LostMessages > 0 {
 		line += "  lost messages " + human.Count(st.LostMessages)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/papyra/papyra/internal/redact"
 	"github.com/papyra/papyra/internal/version"
 	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/sink/admin"
 	"github.com/papyra/papyra/sink/broker"
 	"github.com/papyra/papyra/sink/metrics"
 )
@@ -52,6 +53,8 @@ func (s *settings) run(ctx context.Context, stderr io.Writer) (err error) {
 		defer web.close()
 	}
 	s.sink.Logger = out.log
+	s.admin.Logger = out.log
+	s.sink.Admin = admin.NewServer(s.backend, s.admin)
 	s.broker.Logger = out.log
 	var b *broker.Broker
 	if s.embedded {
@@ -151,6 +154,9 @@ func (s *settings) banner(w *sink.Sink, b *broker.Broker, web *web) []slog.Attr 
 	if sync := s.backend.Traits().Sync; sync != "" {
 		attrs = slices.Insert(attrs, 2, slog.String("sync", sync))
 	}
+	if c.SpoolDir != "" {
+		attrs = append(attrs, slog.String("spool", w.Stats().Spool.String()))
+	}
 	if web != nil {
 		attrs = append(attrs, slog.String("http", web.url()))
 	}
@@ -192,6 +198,10 @@ func numbers(st sink.Stats) []any {
 	}{
 		{"dropped_sink_full", st.Dropped[papyra.DropSinkFull]},
 		{"dropped_sink_stopped", st.Dropped[papyra.DropSinkStopped]},
+		{"dropped_spool_full", st.Dropped[papyra.DropSpoolFull]},
+		{"spool_records", uint64(st.Spool.Records)},
+		{"spool_bytes", uint64(st.Spool.Bytes)},
+		{"drained", st.Spool.Drained},
 		{"refused_streams", uint64(st.RefusedStreams)},
 		{"lost_messages", st.LostMessages},
 		{"rejects_not_kept", st.RejectsNotKept},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/cmd/internal/natsflags"
 	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/sink/broker"
 )
@@ -52,7 +53,7 @@ func (s *settings) readServer(c *urfave.Context) error {
 			}
 		}
 		var err error
-		s.nats, err = cli.NATSOptions(c)
+		s.nats, err = natsflags.Read(c)
 		return err
 	}
 	for _, flag := range []string{"user", "password", "password-file", "creds", "nkey", "tlscert", "tlskey", "tlsca"} {

@@ -10,8 +10,10 @@ import (
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/cmd/internal/natsflags"
 	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/sink"
+	"github.com/papyra/papyra/sink/admin"
 	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/broker"
 )
@@ -19,10 +21,11 @@ import (
 // settings are what the flags say.
 type settings struct {
 	sink      sink.Config
+	admin     admin.Config
 	backend   sink.Backend
 	embedded  bool
 	broker    broker.Config
-	nats      cli.NATS
+	nats      natsflags.NATS
 	unused    bool // NATS logins are given and nothing uses them
 	retention papyra.Retention
 	level     slog.Level
@@ -64,6 +67,7 @@ func readSettings(c *urfave.Context) (*settings, error) {
 }
 
 func (s *settings) readSink(c *urfave.Context) error {
+	s.admin.TrustRequestInfo = c.Bool("trust-request-info")
 	s.sink = sink.Config{
 		URL: s.nats.URL, NATS: s.nats.Options, ConnectTimeout: s.nats.Timeout,
 		Group: c.String("group"), Instance: c.String("instance"), Systems: c.StringSlice("system"),
@@ -82,12 +86,40 @@ func (s *settings) readSink(c *urfave.Context) error {
 		return fmt.Errorf("%w: --buffer: %w", papyra.ErrUsage, err)
 	}
 	s.sink.BufferBytes = int(size)
+	if err := s.readSpool(c); err != nil {
+		return err
+	}
 	if s.sink.StopTimeout, err = human.ParseDuration(c.String("stop-timeout")); err != nil {
 		return fmt.Errorf("%w: --stop-timeout: %w", papyra.ErrUsage, err)
 	}
 	if s.sink.StopTimeout == 0 || size == 0 {
 		return fmt.Errorf("%w: --buffer and --stop-timeout cannot be 0", papyra.ErrUsage)
 	}
+	return nil
+}
+
+// readSpool reads the flags of the spool.
+func (s *settings) readSpool(c *urfave.Context) error {
+	dir := c.String("spool")
+	if dir == "" {
+		for _, name := range []string{"spool-max", "spool-adopt"} {
+			if c.IsSet(name) && !cli.FromEnvironment(c, name) {
+				return fmt.Errorf("%w: --%s without --spool: name the directory", papyra.ErrUsage, name)
+			}
+		}
+		return nil
+	}
+	if err := human.CheckPath(dir); err != nil {
+		return fmt.Errorf("%w: --spool %q: %w", papyra.ErrConfig, dir, err)
+	}
+	size, err := human.ParseSize(c.String("spool-max"))
+	if err != nil {
+		return fmt.Errorf("%w: --spool-max: %w", papyra.ErrUsage, err)
+	}
+	if size == 0 {
+		return fmt.Errorf("%w: --spool-max cannot be 0", papyra.ErrUsage)
+	}
+	s.sink.SpoolDir, s.sink.SpoolBytes, s.sink.SpoolAdopt = filepath.Clean(dir), size, c.Bool("spool-adopt")
 	return nil
 }
 

@@ -219,8 +219,15 @@ func (b *books) calls(s *source, kind papyra.Kind, truth publisher.CategoryStats
 	if bad, long := taken(s.bad[kind]), taken(s.long[kind]); bad != truth.DroppedEncode || long != truth.DroppedTooLarge {
 		problem("%d records could not be written and %d were too long", bad, long)
 	}
+	if replaced := taken(s.replaced[kind]); truth.PayloadReplaced > replaced {
+		problem("%d records have a payload that could not be written", replaced)
+	}
 	for seq, line := range held.lines {
-		if seq > truth.Accepted || s.bad[kind][seq] || s.long[kind][seq] || !bytes.Contains(line, []byte(mark(kind, seq))) {
+		want := mark(kind, seq)
+		if s.replaced[kind][seq] {
+			want = `"payload":{"` + papyra.PayloadError + `":"`
+		}
+		if seq > truth.Accepted || s.bad[kind][seq] || s.long[kind][seq] || !bytes.Contains(line, []byte(want)) {
 			problem("record %d is not what was recorded: %.200s", seq, line)
 			return
 		}

@@ -33,8 +33,9 @@ type source struct {
 
 	calls [papyra.KindCount]atomic.Uint64
 	// bad are the numbers of calls whose record cannot be written, by the
-	// goroutine of its category; long are the too long ones.
-	bad, long [papyra.KindCount]map[uint64]bool
+	// goroutine of its category; long are the too long ones, replaced those whose
+	// payload alone cannot be written.
+	bad, long, replaced [papyra.KindCount]map[uint64]bool
 
 	patient bool              // it was closed with all the time it needed
 	reach   []publisher.Stats // by group: of the last moment at which a fault took records away
@@ -66,7 +67,7 @@ func newSource(t *testing.T, p *plan, slot, generation int, broker string, storm
 		t.Fatal(err)
 	}
 	for _, kind := range []papyra.Kind{papyra.KindEvent, papyra.KindDeadLetter, papyra.KindAudit} {
-		s.bad[kind], s.long[kind] = map[uint64]bool{}, map[uint64]bool{}
+		s.bad[kind], s.long[kind], s.replaced[kind] = map[uint64]bool{}, map[uint64]bool{}, map[uint64]bool{}
 		r := rand.New(rand.NewPCG(p.seed, uint64(slot)<<32|uint64(generation)<<8|uint64(kind)))
 		s.wg.Go(func() { s.record(kind, r) })
 	}
@@ -126,11 +127,17 @@ func (s *source) one(kind papyra.Kind, r *rand.Rand, long bool) {
 		fields[1] = slog.String("text", texts)
 	}
 	var payload any
+	name := papyra.ActorRestarted
 	if kind != papyra.KindAudit {
 		switch r.IntN(200) {
 		case 0:
-			s.bad[kind][n] = true
+			s.replaced[kind][n] = true
 			payload, fields = hostile(r), nil
+			if r.IntN(10) == 0 && !long { // there is no room for the reason either
+				delete(s.replaced[kind], n)
+				s.bad[kind][n] = true
+				payload, name = make(chan int), gigantic[:papyra.MaxPublishedLine-150]
+			}
 		case 1:
 			s.long[kind][n] = true
 			fields[1] = slog.String("text", gigantic)
@@ -142,9 +149,9 @@ func (s *source) one(kind papyra.Kind, r *rand.Rand, long bool) {
 	}
 	switch kind {
 	case papyra.KindEvent:
-		s.p.Event(papyra.Event{Actor: papyra.Address{ID: int64(n)}, Type: papyra.ActorRestarted, Payload: payload}, fields...)
+		s.p.Event(papyra.Event{Actor: papyra.Address{ID: int64(n)}, Type: name, Payload: payload}, fields...)
 	case papyra.KindDeadLetter:
-		s.p.DeadLetter(papyra.DeadLetter{MessageType: "Charge", Payload: payload}, fields...)
+		s.p.DeadLetter(papyra.DeadLetter{MessageType: name, Payload: payload}, fields...)
 	case papyra.KindAudit:
 		s.p.Audit(papyra.Audit{TotalActors: int64(n)})
 	}
@@ -180,8 +187,8 @@ func (s *source) close(within time.Duration) error {
 func (s *source) abandon() {
 	s.proxy.Refuse(true)
 	s.proxy.CutAll()
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
 	_ = s.p.Close(ctx)
 	s.end()
 	s.stats = s.p.Stats()

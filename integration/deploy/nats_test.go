@@ -32,6 +32,8 @@ func startConfig(t *testing.T, path string) string {
 	t.Helper()
 	t.Setenv("PAPYRA_ORDERS_PASSWORD", "orders-secret")
 	t.Setenv("PAPYRA_SINK_PASSWORD", "sink-secret")
+	t.Setenv("PAPYRA_VIEWER_PASSWORD", "viewer-secret")
+	t.Setenv("PAPYRA_OPERATOR_PASSWORD", "operator-secret")
 	opts, err := server.ProcessConfigFile(path)
 	if err != nil {
 		t.Fatal(err)

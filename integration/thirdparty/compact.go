@@ -175,7 +175,7 @@ func (c *compaction) finish() *papyra.CompactReport {
 	r.Removed = c.gone.list()
 	r.KeptUndated = c.views.KeptUndated()
 	if len(c.expired.streams) > 0 {
-		r.Doubt = c.newest.Doubt(c.o.Retention, c.o.At)
+		r.Mistake = c.newest.Mistake(c.o.Retention, c.o.At)
 	}
 	if c.o.Dedupe {
 		r.Deduped = c.doubles.streams.list()

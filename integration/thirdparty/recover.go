@@ -38,7 +38,7 @@ func (s *Shelf) Recover(ctx context.Context, o papyra.RecoverOptions) (*papyra.R
 		Backend: s.URL(), DryRun: o.DryRun, Before: before, Moved: r.removal.damaged, MovedBytes: r.removal.damagedBytes,
 	}
 	if report.Moved > 0 {
-		report.Doubt = papyra.RecoverDoubt(before)
+		report.Mistake = papyra.RecoverMistake(before)
 	}
 	if o.DryRun {
 		return report, nil

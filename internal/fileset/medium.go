@@ -9,13 +9,12 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
-
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/fileset/disk"
 	"github.com/papyra/papyra/internal/fileset/lines"
 	"github.com/papyra/papyra/internal/judge"
 	"github.com/papyra/papyra/internal/maintain"
+	"github.com/papyra/papyra/internal/numset"
 )
 
 // Read yields the records that q chooses; see [maintain.Read]. yield must not
@@ -230,15 +229,15 @@ func (l *setLine) Unfinished() bool { return l.Open() && l.p.writer != "" && l.f
 type marks map[*pinnedFile]*fileMarks
 
 // fileMarks are the marked lines of one file. Lines are numbered from the end: the
-// last one is 0.
+// last one is 1.
 type fileMarks struct {
-	lines   *roaring64.Bitmap
-	copies  *roaring64.Bitmap // those of lines that are marked as copies
-	all     int64             // lines of the file that were visited
-	first   int64             // number of the first marked line in the file, which is the highest; -1 if there is none
-	offset  int64             // where that line begins
-	endless bool              // the last line has no newline, and is marked
-	gone    bool              // the file was replaced by one without the marked lines, or has left the set
+	lines   numset.Set
+	copies  numset.Set // those of lines that are marked as copies
+	all     int64      // lines of the file that were visited
+	first   int64      // number of the first marked line in the file, which is the highest; 0 if there is none
+	offset  int64      // where that line begins
+	endless bool       // the last line has no newline, and is marked
+	gone    bool       // the file was replaced by one without the marked lines, or has left the set
 }
 
 // addLine marks a line.
@@ -248,7 +247,7 @@ func (m *fileMarks) addLine(number int64, part maintain.Part, l *lines.Line) {
 		m.copies.Add(uint64(number))
 	}
 	m.endless = m.endless || l.Open()
-	if m.lines.GetCardinality() == 1 || number > m.first {
+	if number > m.first {
 		m.first, m.offset = number, l.Offset
 	}
 }
@@ -257,7 +256,7 @@ func (m *fileMarks) addLine(number int64, part maintain.Part, l *lines.Line) {
 func (p *pinnedSet) NewMarks() maintain.Marks {
 	m := marks{}
 	for _, f := range p.files {
-		m[f] = &fileMarks{lines: roaring64.New(), copies: roaring64.New(), first: -1}
+		m[f] = &fileMarks{}
 	}
 	return m
 }
@@ -278,7 +277,7 @@ func (p *pinnedSet) Backward(all maintain.Marks, part maintain.Part, visit maint
 func (p *pinnedSet) visitBackward(f *pinnedFile, m *fileMarks, part maintain.Part, visit maintain.Visit) error {
 	r := lines.NewBackward(p.disk, f.f, f.size)
 	p.line.p, p.line.f = p, f
-	for number := int64(0); ; number++ {
+	for number := int64(1); ; number++ {
 		var err error
 		p.line.Line, err = r.Next()
 		if errors.Is(err, io.EOF) {
@@ -288,7 +287,7 @@ func (p *pinnedSet) visitBackward(f *pinnedFile, m *fileMarks, part maintain.Par
 			return p.cannotRead(f, r.Offset(), err)
 		}
 		if m != nil {
-			m.all = number + 1
+			m.all = number
 			if part > 0 && m.lines.Contains(uint64(number)) {
 				continue
 			}
@@ -307,7 +306,7 @@ func (p *pinnedSet) visitBackward(f *pinnedFile, m *fileMarks, part maintain.Par
 func (p *pinnedSet) Forward(all maintain.Marks, visit maintain.Visit) error {
 	m, chosen := all.(marks)
 	for _, f := range p.files {
-		if chosen && m[f].first < 0 {
+		if chosen && m[f].first == 0 {
 			continue
 		}
 		if err := p.visitForward(f, m[f], visit); err != nil {
@@ -335,7 +334,7 @@ func (p *pinnedSet) visitForward(f *pinnedFile, m *fileMarks, visit maintain.Vis
 		if err != nil {
 			return p.cannotRead(f, r.Offset(), err)
 		}
-		if m != nil && (number < 0 || !m.lines.Contains(uint64(number))) {
+		if m != nil && (number < 1 || !m.lines.Contains(uint64(number))) {
 			continue
 		}
 		if _, err := visit(&p.line); err != nil {

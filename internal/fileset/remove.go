@@ -78,7 +78,7 @@ func (p *pinnedSet) withoutLines(f *pinnedFile, m *fileMarks, advance func(int64
 	}
 	return p.s.prepareFile(f, tail, func(w io.Writer) error {
 		r := lines.NewForward(p.disk, f.f, f.size)
-		for number := m.all - 1; number >= 0; number-- {
+		for number := m.all; number > 0; number-- {
 			l, err := r.Next()
 			if err != nil && p.ctx.Err() != nil {
 				return context.Cause(p.ctx)

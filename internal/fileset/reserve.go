@@ -71,11 +71,11 @@ func (p *pinnedSet) Under(ctx context.Context) maintain.Held {
 func (p *pinnedSet) VisitLeft(all maintain.Marks, part maintain.Part, visit func(l maintain.Line)) error {
 	m, _ := all.(marks)
 	for _, f := range p.files {
-		if m[f].first < 0 || m[f].gone {
+		if m[f].first == 0 || m[f].gone {
 			continue
 		}
 		number := m[f].first
-		err := p.visitForward(f, &fileMarks{lines: m[f].lines, first: m[f].first, offset: m[f].offset}, func(l maintain.Line) (bool, error) {
+		err := p.visitForward(f, m[f], func(l maintain.Line) (bool, error) {
 			for !m[f].lines.Contains(uint64(number)) {
 				number--
 			}

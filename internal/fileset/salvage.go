@@ -13,9 +13,11 @@ import (
 	"github.com/papyra/papyra/internal/maintain"
 )
 
-// Scan scans what is pinned.
-func (p *pinnedSet) Scan(o papyra.ScanOptions) (*papyra.ScanReport, error) {
-	report, err := p.s.newScan(p.snapshot, o, p.writer).scanSet(p.ctx)
+// Scan scans what is pinned, and shows the reports to see.
+func (p *pinnedSet) Scan(o papyra.ScanOptions, see func(*papyra.Record)) (*papyra.ScanReport, error) {
+	sc := p.s.newScan(p.snapshot, o, p.writer)
+	sc.see = see
+	report, err := sc.scanSet(p.ctx)
 	if err == nil && report.Incomplete {
 		p.readable, p.odd = false, report.Anomalies
 	}

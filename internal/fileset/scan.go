@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"sync"
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/escape"
@@ -87,6 +88,9 @@ func (sc *setScan) scanSet(ctx context.Context) (*papyra.ScanReport, error) {
 	report.Files = int64(len(sn.files))
 	report.Bytes = sn.size()
 	report.Incomplete = !sc.readable
+	if len(sn.files) > 1 {
+		report.Foreign = sc.foreign
+	}
 	report.Duplicates, report.Limits = duplicates, limits
 	return report, nil
 }
@@ -106,7 +110,10 @@ type setScan struct {
 	findings   *judge.Findings
 	identities *judge.Identities // nil unless duplicates are looked for
 	readable   bool
-	long       *lines.LongBuffers // of all workers
+	foreign    []string             // files without a record, with more damage than a crash leaves
+	long       *lines.LongBuffers   // of all workers
+	see        func(*papyra.Record) // nil unless somebody wants the reports
+	seeing     sync.Mutex           // held during see
 }
 
 // block is the part of a file whose lines one worker judges: those that begin
@@ -116,6 +123,7 @@ type block struct {
 	lines      int64
 	findings   *judge.Findings
 	unreadable bool
+	foreign    bool // a line is damaged as a crash leaves none
 }
 
 // scanFile scans one file, block by block. What the workers find is merged in the
@@ -125,6 +133,7 @@ func (sc *setScan) scanFile(ctx context.Context, f *pinnedFile) error {
 	workers := min(runtime.GOMAXPROCS(0), maxWorkers, blocks)
 	tallies := make([]judge.Tally, workers)
 	identities := make([]*judge.Identities, workers)
+	damaged, records := false, int64(0)
 	start := func(ctx context.Context, n int) func(piece int) block {
 		w := newBlockWorker(ctx, sc, f, &tallies[n])
 		if sc.identities != nil {
@@ -143,6 +152,7 @@ func (sc *setScan) scanFile(ctx context.Context, f *pinnedFile) error {
 		sc.findings.Merge(b.findings, linesBefore)
 		linesBefore += b.lines
 		sc.readable = sc.readable && !b.unreadable
+		damaged = damaged || b.foreign
 		sc.done += b.end - b.start
 		if sc.o.Progress != nil {
 			sc.o.Progress(sc.done, sc.total)
@@ -152,8 +162,12 @@ func (sc *setScan) scanFile(ctx context.Context, f *pinnedFile) error {
 		return err
 	}
 	for i := range tallies {
+		records += tallies[i].Records
 		sc.tally.Merge(&tallies[i])
 		sc.identities.Merge(identities[i])
+	}
+	if damaged && records == 0 {
+		sc.foreign = append(sc.foreign, f.text)
 	}
 	return nil
 }
@@ -255,6 +269,11 @@ func (w *blockWorker) addLine(b *block, l *lines.Line) {
 	case judge.Valid:
 		w.tally.Add(&w.rec)
 		w.identities.Add(&w.rec)
+		if w.sc.see != nil && w.rec.Kind == papyra.KindReport {
+			w.sc.seeing.Lock()
+			w.sc.see(&w.rec)
+			w.sc.seeing.Unlock()
+		}
 		if b.findings.Remarkable(&w.rec) {
 			b.findings.Look(&w.rec, papyra.Anomaly{File: w.f.text, Line: b.lines, Offset: l.Offset, Length: l.Length})
 		}
@@ -271,6 +290,7 @@ func (w *blockWorker) addLine(b *block, l *lines.Line) {
 		w.tally.Damaged++
 		for _, p := range damagedPlaces(w.f.text, l, damage) {
 			p.anomaly.Line = b.lines
+			b.foreign = b.foreign || !p.anomaly.Class.LeftByCrash()
 			b.findings.Damage(p.anomaly)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/papyra/papyra"
 )
 
 // TimeFormat is how tables show a time, always in UTC. [ParseTime] reads it.
@@ -69,7 +71,7 @@ func Seconds(seconds float64) string {
 	switch {
 	case seconds == 0:
 		return "-"
-	case seconds < firstDate:
+	case seconds < papyra.MinDate:
 		return noDate(seconds)
 	}
 	return time.UnixMilli(int64(seconds * 1000)).UTC().Format(TimeFormat)
@@ -77,20 +79,17 @@ func Seconds(seconds float64) string {
 
 // Briefly is [Seconds] without milliseconds.
 func Briefly(seconds float64) string {
-	if seconds < firstDate {
+	if seconds < papyra.MinDate {
 		return noDate(seconds)
 	}
 	return time.Unix(int64(seconds), 0).UTC().Format(time.DateTime)
 }
 
-// firstDate is papyra.MinDate: below it are times of clocks that do not know the date.
-const firstDate = 1_000_000_000
-
 func noDate(seconds float64) string { return fmt.Sprintf("no date: %.3f s", seconds) }
 
 // Micros shows a record's timestamp, in Unix microseconds, as Seconds does.
 func Micros(micros int64) string {
-	if micros < firstDate*1e6 {
+	if micros < papyra.MinDate*1e6 {
 		return noDate(float64(micros) / 1e6)
 	}
 	return time.UnixMicro(micros).UTC().Format(TimeFormat)

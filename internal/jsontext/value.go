@@ -53,12 +53,32 @@ func (w *Writer) WriteValue(v any) {
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			w.err = fmt.Errorf("a method of %T panicked: %v", v, r)
+			w.err = fmt.Errorf("a method of %T panicked%s", v, panicText(r))
 			dropPairs(&w.pairs, 0)
 			dropPairs(&w.elems, 0)
 		}
 	}()
 	w.writeCompound(v)
+}
+
+// panicText returns what a panic said, if it can be said safely: fmt does not
+// survive a value that holds itself, and a method may panic again.
+func panicText(r any) (text string) {
+	defer func() {
+		if text == "" {
+			_ = recover()
+			text = fmt.Sprintf(" with a value of type %T", r)
+		}
+	}()
+	switch r := r.(type) {
+	case string:
+		return ": " + r
+	case error:
+		return ": " + r.Error()
+	case fmt.Stringer:
+		return ": " + r.String()
+	}
+	return ""
 }
 
 // writeAny is WriteValue for a value within another.

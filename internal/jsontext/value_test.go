@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,6 +142,41 @@ func TestValuesOfOurOwn(t *testing.T) {
 type bomb struct{}
 
 func (bomb) MarshalJSON() ([]byte, error) { panic("boom") }
+
+type bombOf struct{ value any }
+
+func (b bombOf) MarshalJSON() ([]byte, error) { panic(b.value) }
+
+type bombError struct{}
+
+func (bombError) Error() string { panic("again") }
+
+// TestPanicIsSaid: whatever a method panics with, the error says what it can.
+func TestPanicIsSaid(t *testing.T) {
+	itself := map[string]any{}
+	itself["itself"] = itself
+	for want, value := range map[string]any{
+		"panicked: out of luck":                       "out of luck",
+		"panicked: wrapped":                           errors.New("wrapped"),
+		"panicked: 3s":                                3 * time.Second,
+		"panicked with a value of type int":           7,
+		"of type map[string]interface {}":             itself,
+		"with a value of type jsontext.bombError":     bombError{},
+		"panicked: runtime error: invalid memory":     runtimeError(),
+		"panicked with a value of type func() string": func() string { return "" },
+	} {
+		if _, err := writeValue(t, bombOf{value}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// runtimeError returns what a nil pointer panics with.
+func runtimeError() (r any) {
+	defer func() { r = recover() }()
+	var p *bombOf
+	return p.value
+}
 
 // TestFailedWriterKeepsNothing: a value that fails leaves no reference to the
 // members of the maps around it.

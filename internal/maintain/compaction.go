@@ -149,7 +149,7 @@ func (c *compaction) report(backend string) *papyra.CompactReport {
 		r.Counts = c.counts
 	}
 	if expired.Records() > 0 {
-		r.Doubt = c.newest.Doubt(c.options.Retention, c.options.At)
+		r.Mistake = c.newest.Mistake(c.options.Retention, c.options.At)
 	}
 	if c.copies != nil {
 		r.Deduped = copies.Streams()

@@ -77,7 +77,7 @@ func (k *Keeper) accountNeeds(rec *papyra.Record) bool {
 		return false
 	}
 	switch kind {
-	case papyra.ReportRemoval, papyra.ReportStartAccepted, papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
+	case papyra.ReportRemoval, papyra.ReportStartAccepted, papyra.ReportActRequested, papyra.ReportCompactionPerformed, papyra.ReportRecoveryPerformed:
 		return true // an end lives as long as its announcement
 	case papyra.ReportPublisher:
 		if k.survey.isDoubted(rec) {

@@ -100,8 +100,9 @@ type Held interface {
 	// Alone reports whether nobody else can act on the store before Release.
 	Alone() bool
 
-	// Scan scans what is pinned.
-	Scan(o papyra.ScanOptions) (*papyra.ScanReport, error)
+	// Scan scans what is pinned, in full. It shows every report to see, one after the
+	// other, in no certain order.
+	Scan(o papyra.ScanOptions, see func(*papyra.Record)) (*papyra.ScanReport, error)
 	// ScanAgain scans the store as it is now, after it was changed.
 	ScanAgain(o papyra.ScanOptions) (*papyra.ScanReport, error)
 

@@ -44,13 +44,14 @@ type recovering struct {
 	ctx      context.Context
 	options  papyra.RecoverOptions
 	progress *progress
+	unended  unended.Acts // earlier ones
 }
 
 func (r *recovering) run() (*papyra.RecoverReport, error) {
 	o := r.options
 	// Scan, salvage, move; the last scan is not counted.
 	r.progress = newProgress(o.Progress, r.held, 3)
-	before, err := r.held.Scan(papyra.ScanOptions{Full: true, Now: o.Now, Progress: r.scanned})
+	before, err := r.held.Scan(papyra.ScanOptions{Full: true, Now: o.Now, Progress: r.scanned}, r.unended.AddReport)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +60,7 @@ func (r *recovering) run() (*papyra.RecoverReport, error) {
 		return nil, r.held.Incomplete("recover")
 	}
 	if !before.Clean() {
-		report.Doubt = papyra.RecoverDoubt(before)
+		report.Mistake = papyra.RecoverMistake(before)
 		if o.Approve != nil && !o.DryRun {
 			if err := o.Approve(report); err != nil {
 				return nil, err
@@ -111,11 +112,7 @@ func (r *recovering) salvage(report *papyra.RecoverReport) error {
 	if err != nil {
 		return err
 	}
-	var others unended.Acts
-	if err := eachRecord(r.ctx, r.held, others.AddReport); err != nil {
-		return err
-	}
-	if err := endOthers(r.ctx, r.m, r.held, &others); err != nil {
+	if err := endOthers(r.ctx, r.m, r.held, &r.unended); err != nil {
 		return err
 	}
 	e, err := announce(r.m, r.held, lines, s.Prepare)

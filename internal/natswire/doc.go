@@ -7,6 +7,8 @@
 //     connection ends, and nats.go makes another.
 //   - nats.go closes a connection for good at an error of the server that it does not
 //     know. Here such an error ends the network connection only.
+//   - nats.go takes addresses that no server can have, and tries them for ever. Here
+//     they are found before.
 //
 // What is encrypted cannot be looked at below the encryption, where nats.go lets
 // others in. So TLS is done here, with nats.go's options and by its rules.

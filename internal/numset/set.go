@@ -90,12 +90,13 @@ func (s *Set) all(again func(first, last uint64)) *spans {
 	return s.more
 }
 
-// Contains reports whether n is in the set.
+// Contains reports whether n is in the set. It may be called between two numbers that
+// are added: it merges nothing.
 func (s *Set) Contains(n uint64) bool {
-	if s.more == nil {
-		return s.high > 0 && n >= s.low && n <= s.high
+	if s.high > 0 && n >= s.low && n <= s.high {
+		return true
 	}
-	return s.all(nil).contains(n)
+	return s.more != nil && (s.more.contains(n) || s.more.waits(n))
 }
 
 // Subtract takes out every number that is in other.
@@ -238,7 +239,7 @@ func (s *Set) Compact() uint64 {
 		return setBytes
 	}
 	all := s.all(nil)
-	all.list, all.pending, all.ranks = slices.Clip(all.list), nil, nil
+	all.list, all.pending, all.ranks, all.index = slices.Clip(all.list), nil, nil, index{}
 	return all.bytes()
 }
 

@@ -43,6 +43,7 @@ type span struct {
 type spans struct {
 	list    []span
 	pending []papyra.Range // that came later, in no order
+	index   index          // of pending
 	ranks   []uint64       // how many numbers are in the spans before each, nil until somebody asks
 	runs    int            // how many ranges the list was made of
 	blocks  int            // how many spans have bits
@@ -220,7 +221,7 @@ func (m *spans) clone() *spans {
 }
 
 func (m *spans) bytes() uint64 {
-	return uint64(setBytes + 88 + cap(m.list)*spanBytes + cap(m.pending)*16 + cap(m.ranks)*8 + m.blocks*blockBytes)
+	return uint64(setBytes + 88 + cap(m.list)*spanBytes + (cap(m.pending)+cap(m.index.list)+cap(m.index.spare))*16 + cap(m.ranks)*8 + m.blocks*blockBytes)
 }
 
 // countBlocks returns how many of a list have bits.
@@ -291,6 +292,7 @@ func (m *spans) mergePending(again func(first, last uint64)) {
 	from := sorted(m.pending)
 	m.merge(&from, again)
 	m.pending = m.pending[:0]
+	m.index.reset()
 }
 
 // merge adds ranges. It gives again, if that is set, the numbers that were there

@@ -143,8 +143,12 @@ func (a *Acts) Stored() []*Act {
 
 // String says for people what is known of the act.
 func (act *Act) String() string {
-	return fmt.Sprintf("compaction %s announced %d records and does not say how it ended: %d of them are still stored",
-		act.ID, act.Announced.Records, act.Left.Records)
+	return Describe(act.ID, act.Announced.Records, act.Left.Records)
+}
+
+// Describe says for people what is known of an act without an end.
+func Describe[N int64 | uint64](id string, announced, stored N) string {
+	return fmt.Sprintf("compaction %s announced %d records and does not say how it ended: %d of them are still stored", id, announced, stored)
 }
 
 // Gone returns what the act removed: what it announced and is not stored any more.

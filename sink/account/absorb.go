@@ -37,6 +37,7 @@ func (b *book) absorb(other *book) {
 		}
 		to.marks = append(to.marks, from.marks...)
 	}
+	b.absorbSpools(other)
 	b.unended = append(b.unended, other.unended...)
 	b.recoveries = append(b.recoveries, other.recoveries...)
 	if b.loose == nil {

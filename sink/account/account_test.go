@@ -242,7 +242,7 @@ func TestResultIsStable(t *testing.T) {
 		`"categories":[{"category":"reports","first":1,"highest":1,` + counts("1", "1", "0") + `}]}],` +
 		`"stores":[{"name":"memory:0","judged":true,"groups":["archive"],"ids":["s1"],"records":4,"unsealed":0,"unknown_kind":0,"unreadable_reports":0,"damaged":0,"incomplete":false}],` +
 		`"absent":[],"gaps":[{"system":"orders","node":"node-a","run":"a000000000000000","category":"events","first":3,"last":3,"count":1,"after":1700000002,"before":1700000004,"causes":["unknown"]}],` +
-		`"gaps_total":1,"lost_messages":0,"notes":[]}`
+		`"gaps_total":1,"incidents":[{"cause":"unknown","causes":["unknown"],"from":1700000002,"to":1700000004,"runs":[{"system":"orders","node":"node-a","run":"a000000000000000"}],"runs_total":1,"gaps":1,"missing":1}],"lost_messages":0,"notes":[]}`
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("JSON (-want +got):\n%s", diff)
 	}

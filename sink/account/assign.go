@@ -15,6 +15,7 @@ type budget struct {
 	low, high, n uint64
 	reason       papyra.DropReason // of a drop, otherwise
 	act          string            // of a removal
+	spooled      bool              // it waits in a spool
 }
 
 // assignHoles says what became of the holes of a series: the numbers that
@@ -123,6 +124,10 @@ func (e *endsFirst) Pop() any {
 }
 
 func (c *Counts) chargeBudget(b *budget, n uint64) {
+	if b.spooled {
+		c.addSpooled(n)
+		return
+	}
 	c.Unnamed += n
 	if b.reason != "" {
 		c.addDropped(b.reason, n)

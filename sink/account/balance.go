@@ -35,12 +35,12 @@ type tally struct {
 }
 
 // sinkReasons are those of a sink, which had received the record.
-var sinkReasons = [3]papyra.DropReason{papyra.DropSinkFull, papyra.DropSinkStopped, papyra.DropSinkRejected}
+var sinkReasons = [4]papyra.DropReason{papyra.DropSinkFull, papyra.DropSpoolFull, papyra.DropSinkStopped, papyra.DropSinkRejected}
 
 // reasonOrder is the order in which reasons claim a number that several name.
 var reasonOrder = []papyra.DropReason{
 	papyra.DropQueueFull, papyra.DropTooLarge, papyra.DropEncode, papyra.DropClosed, // publisherReasons
-	papyra.DropSinkFull, papyra.DropSinkStopped, papyra.DropSinkRejected,
+	papyra.DropSinkFull, papyra.DropSpoolFull, papyra.DropSinkStopped, papyra.DropSinkRejected,
 	papyra.DropUnheardBy, // a sink that dropped the record knows more
 }
 
@@ -68,7 +68,7 @@ func ordered[K cmp.Ordered, V any](m map[K]V, order []K) []K {
 func balance(s *series, removed []*removedKind, v verdictBounds) tally {
 	s.settle()
 	known := s.stored.Set()
-	if len(s.drops) > 0 || len(removed) > 0 {
+	if len(s.drops) > 0 || len(removed) > 0 || s.spooled != nil {
 		known = known.Clone()
 	}
 	var t tally
@@ -95,6 +95,10 @@ func balance(s *series, removed []*removedKind, v verdictBounds) tally {
 		for _, b := range rm.below {
 			budgets = append(budgets, budget{high: b.below - 1, n: b.n, act: b.act})
 		}
+	}
+	if s.spooled != nil {
+		c.addSpooled(claim(&s.spooled.named))
+		budgets = append(budgets, s.spooled.budgets(s.highest)...)
 	}
 	t.known = known
 	budgets = append(budgets, unnamedDrops(s)...)
@@ -191,6 +195,9 @@ func (s *series) takenBefore(first reportedCategory) uint64 {
 		if d := s.drops[reason]; d != nil && !d.named.IsEmpty() {
 			head = min(head, d.named.Min()-1)
 		}
+	}
+	if s.spooled != nil && !s.spooled.named.IsEmpty() {
+		head = min(head, s.spooled.named.Min()-1)
 	}
 	return head
 }

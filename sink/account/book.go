@@ -35,6 +35,8 @@ type book struct {
 	recoveries []recovery // that moved damaged lines; only with Options.Gaps
 	loose      map[noteID]looseDrops
 
+	spools map[string]*spoolFacts // by the id of the spool: what was said of it last
+
 	accepted int64 // the time of the newest StartAccepted, in microseconds; MinInt64 for none
 
 	records, unsealed, unknown, unreadable uint64
@@ -68,7 +70,7 @@ type reportFacts struct {
 
 // reportedCategory is a papyra.PublisherCategory without its drops.
 type reportedCategory struct {
-	accepted, confirmed, resent, buffered, unconfirmed uint64
+	accepted, confirmed, resent, buffered, unconfirmed, replaced uint64
 }
 
 // of returns what a report said of a category, nothing if there is no report.
@@ -92,6 +94,9 @@ type series struct {
 	// unheard is what the sinks of a group did not answer for, by group, until it is
 	// known which group is judged; nil for none.
 	unheard map[string]*drops
+	// spooled are those that wait in spools; nil for none. It is filled when the books
+	// are joined.
+	spooled *spooled
 	quiet   *[len(publisherReasons)]uint64 // up to these numbers a report knew of no drop; nil for none
 }
 
@@ -228,6 +233,16 @@ func (s *series) added() uint64 {
 		return s.stored.Added()
 	}
 	return s.stored.Added() + s.rewritten.Added()
+}
+
+// numbers returns the numbers that any record bears. It is not to be changed.
+func (s *series) numbers() *numset.Set {
+	if s.rewritten == nil {
+		return s.stored.Set()
+	}
+	both := s.stored.Set().Clone()
+	both.Union(s.rewritten.Set())
+	return both
 }
 
 // settle counts what only rewritten records bear as stored, and keeps apart which
@@ -417,7 +432,7 @@ func (b *book) publisherReport(r *run, rec *papyra.Record, p *papyra.PublisherRe
 				s.quiet[i] = max(s.quiet[i], c.Accepted)
 			}
 		}
-		facts.categories[kind] = reportedCategory{c.Accepted, c.Confirmed, c.Resent, c.Buffered, c.Unconfirmed}
+		facts.categories[kind] = reportedCategory{c.Accepted, c.Confirmed, c.Resent, c.Buffered, c.Unconfirmed, c.PayloadReplaced}
 	}
 	if r.earliest == nil || rec.Seq < r.earliest.seq {
 		r.earliest = facts
@@ -514,6 +529,7 @@ func (b *book) sinkReport(r *run, rec *papyra.Record, p *papyra.SinkReport) {
 		s.addMark(sinkMark{rec.Time, p.LostMessages, p.Disconnects})
 	}
 	b.sinkDrops(rec, p.Dropped)
+	b.noteSpool(rec, p)
 }
 
 // sinkDrops enters what a report names as dropped: of a sink, or of a rotation

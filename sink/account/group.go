@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -176,23 +177,39 @@ func (l *ledger) findAbsent(a *Account) {
 			given[id] = true
 		}
 	}
-	absent := map[string]string{}
+	absent := map[string]Absent{}
 	for _, b := range a.books {
 		for _, s := range b.sinks {
 			if !b.chosen || s.group != l.group {
 				continue
 			}
 			for p, at := range s.peers {
-				if instance, ok := absent[p.Store]; !given[p.Store] && at >= a.since && (!ok || p.Instance < instance) {
-					absent[p.Store] = p.Instance
+				if given[p.Store] || at < a.since {
+					continue
+				}
+				// What says where the store is comes before what does not.
+				named := Absent{ID: p.Store, Instance: p.Instance, Host: p.Host, URL: p.URL}
+				if old, ok := absent[p.Store]; !ok || named.compare(&old) < 0 {
+					absent[p.Store] = named
 				}
 			}
 		}
 	}
 	l.absent = []Absent{}
 	for _, id := range slices.Sorted(maps.Keys(absent)) {
-		l.absent = append(l.absent, Absent{ID: id, Instance: absent[id]})
+		l.absent = append(l.absent, absent[id])
 	}
+}
+
+// compare orders what reports say of one store, the best first.
+func (a *Absent) compare(b *Absent) int {
+	switch {
+	case a.URL != "" && b.URL == "":
+		return -1
+	case a.URL == "" && b.URL != "":
+		return 1
+	}
+	return cmp.Or(cmp.Compare(a.Instance, b.Instance), cmp.Compare(a.Host, b.Host), cmp.Compare(a.URL, b.URL))
 }
 
 // findTakers gathers the filters that the group's sinks had.

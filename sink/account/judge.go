@@ -2,6 +2,7 @@ package account
 
 import (
 	"cmp"
+	"fmt"
 	"hash/maphash"
 	"math"
 	"slices"
@@ -25,6 +26,7 @@ type judgement struct {
 	gaps     uint64 // in all
 	compared uint64
 	again    bool // the second reading was made
+	replaced uint64
 	notes    []string
 }
 
@@ -45,6 +47,7 @@ type judgedSeries struct {
 func newJudgement(a *Account, l *ledger) *judgement {
 	j := &judgement{a: a, l: l, byKey: map[runKey]*judgedRun{}, notes: []string{}}
 	l.enterRemovals()
+	l.enterSpools()
 	for r := range l.runs {
 		if a.outsideWindow(r) || a.only != "" && r.key.system != a.only {
 			continue
@@ -204,7 +207,7 @@ func (v *versions) seeCopy(seq, hash uint64) {
 
 func (j *judgement) result() *Result {
 	r := &Result{
-		Group: j.l.group, Verdict: Balanced, Runs: []Run{}, Gaps: []Gap{},
+		Group: j.l.group, Verdict: Balanced, Runs: []Run{}, Gaps: []Gap{}, Incidents: []Incident{},
 		Stores: j.l.stores, Absent: j.l.absent, GapsTotal: j.gaps,
 		System: j.a.only, Settle: max(j.a.o.Settle, 0).Seconds(), At: unix(j.a.o.At), Since: unix(j.a.o.Since),
 	}
@@ -231,6 +234,7 @@ func (j *judgement) result() *Result {
 		r.Runs = append(r.Runs, run)
 	}
 	j.explainGaps(r)
+	r.Incidents = j.findIncidents(r.Gaps)
 	if r.UnreadMessages > 0 {
 		r.Verdict = Missing
 	}
@@ -242,6 +246,7 @@ func (j *judgement) result() *Result {
 	r.Unjudged = j.l.unjudged()
 	r.Doubts, r.DoubtsTotal = j.l.doubts.list()
 	r.Unended = j.l.unended
+	r.Spools = j.l.listSpools()
 	r.Notes = j.allNotes()
 	return r
 }
@@ -257,7 +262,9 @@ func (j *judgement) category(s *judgedSeries, kind papyra.Kind, latest *reportFa
 		c.Reported = &Reported{
 			At: seconds(latest.at), Accepted: p.accepted, Confirmed: p.confirmed,
 			Resent: p.resent, Buffered: p.buffered, Unconfirmed: p.unconfirmed,
+			PayloadReplaced: p.replaced,
 		}
+		j.replaced = sumOf(j.replaced, p.replaced)
 	}
 	return c
 }
@@ -267,6 +274,9 @@ func (j *judgement) allNotes() []string {
 	notes := j.notes
 	if len(j.l.takers) == 0 {
 		notes = append(notes, "no store holds a report of a sink: the group and its filters are not known, so that nothing counts as filtered")
+	}
+	if j.replaced > 0 {
+		notes = append(notes, fmt.Sprintf("payloads that their publisher could not encode: %d; payload_error stands in their place and says why", j.replaced))
 	}
 	for i := range j.l.unended {
 		notes = append(notes, j.l.unended[i].String())

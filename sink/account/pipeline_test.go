@@ -22,7 +22,7 @@ import (
 
 // What the real publisher, broker and sinks leave behind balances to the record
 // against what the publisher itself counted: with a buffer that overflows in
-// more pieces than a report names, values that cannot be written, and two
+// more pieces than a report names, values that are too large, and two
 // workers that share the group.
 func TestPipeline(t *testing.T) {
 	b, err := broker.Start(broker.Config{Listen: "127.0.0.1:0"})
@@ -38,14 +38,15 @@ func TestPipeline(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Nobody listens yet: the buffer fills, and what still fits is a matter of
-	// size. Every other value cannot be written: these are more ranges than a
-	// report names.
+	// size. Every other value is too large: these are more ranges than a report names.
+	large := strings.Repeat("x", papyra.MaxPublishedLine)
 	for i := range 1000 {
 		text := strings.Repeat("x", i%5*700)
 		p.Event(papyra.Event{Actor: papyra.Address{ID: int64(i)}, Type: papyra.ActorStarted}, slog.String("text", text))
-		p.Event(papyra.Event{Type: "Broken", Payload: make(chan int)})
+		p.Event(papyra.Event{Type: "Broken", Payload: large})
 		if i%100 == 0 {
 			p.DeadLetter(papyra.DeadLetter{MessageType: "M"})
+			p.DeadLetter(papyra.DeadLetter{MessageType: "M", Payload: make(chan int)})
 		}
 	}
 
@@ -91,14 +92,18 @@ func TestPipeline(t *testing.T) {
 	_, letters := category(t, r, run, papyra.KindDeadLetter)
 	want := stats.Events
 	if events.Accepted != want.Accepted || events.Stored != want.Confirmed ||
-		events.Dropped[papyra.DropQueueFull] != want.DroppedQueueFull || events.Dropped[papyra.DropEncode] != want.DroppedEncode {
+		events.Dropped[papyra.DropQueueFull] != want.DroppedQueueFull || events.Dropped[papyra.DropTooLarge] != want.DroppedTooLarge {
 		t.Errorf("events: got %+v, want %+v", events.Counts, want)
 	}
-	if want.DroppedQueueFull == 0 || want.DroppedEncode == 0 || events.Unnamed == 0 {
+	if want.DroppedQueueFull == 0 || want.DroppedTooLarge == 0 || events.Unnamed == 0 {
 		t.Errorf("events: got %+v of %+v, want drops of both kinds, more than a report names", events.Counts, want)
 	}
 	if letters.Stored != stats.DeadLetters.Confirmed || letters.Accepted != stats.DeadLetters.Accepted {
 		t.Errorf("dead letters: got %+v, want %+v", letters.Counts, stats.DeadLetters)
+	}
+	if said := letters.Reported; said == nil || said.PayloadReplaced != 10 || stats.DeadLetters.PayloadReplaced != 10 ||
+		!slices.ContainsFunc(r.Notes, func(n string) bool { return strings.Contains(n, "could not encode: 10;") }) {
+		t.Errorf("dead letters: got %+v reported and the notes %q, want 10 with the payload replaced", said, r.Notes)
 	}
 	if r.Verdict != account.Balanced || r.Group != "archive" || state.State != account.RunClosed {
 		t.Errorf("verdict %s of group %q, run %s, want balanced, archive, closed; gaps %+v", r.Verdict, r.Group, state.State, r.Gaps)

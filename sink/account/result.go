@@ -30,6 +30,8 @@ type Result struct {
 	// Options.Gaps and at most Options.MaxGaps; GapsTotal counts them all.
 	Gaps      []Gap  `json:"gaps"`
 	GapsTotal uint64 `json:"gaps_total"`
+	// Incidents are these gaps by what probably happened, oldest first.
+	Incidents []Incident `json:"incidents"`
 
 	// LostMessages were thrown away in the group's sinks before anybody read
 	// them: whose records they held is not known.
@@ -41,6 +43,10 @@ type Result struct {
 
 	// Unjudged are the lines that have no number, absent when there are none.
 	Unjudged Unjudged `json:"unjudged,omitzero"`
+
+	// Spools are the spools in which something waits, as the last report of each says,
+	// by id; absent when there are none. Whether one still exists no store knows.
+	Spools []Spool `json:"spools,omitempty"`
 
 	// Doubts are the reports that are not believed, by system, and DoubtsTotal is
 	// how many there are.
@@ -77,6 +83,10 @@ type Counts struct {
 	Before   uint64                       `json:"before"`
 	Pending  uint64                       `json:"pending"`
 	Missing  uint64                       `json:"missing"`
+
+	// Spooled are those of Pending that wait in the spool of a sink, as its last report
+	// says: they come when its store does.
+	Spooled uint64 `json:"spooled,omitempty"`
 
 	// Late are those of Before that a publisher says were confirmed: somebody had
 	// received them before the stores begin. It is at least so many.
@@ -146,6 +156,7 @@ func (c *Counts) addCounts(o *Counts) {
 	c.Before = sumOf(c.Before, o.Before)
 	c.Late = sumOf(c.Late, o.Late)
 	c.Pending = sumOf(c.Pending, o.Pending)
+	c.Spooled = sumOf(c.Spooled, o.Spooled)
 	c.Missing = sumOf(c.Missing, o.Missing)
 	c.Unverified = sumOf(c.Unverified, o.Unverified)
 	c.Unnamed = sumOf(c.Unnamed, o.Unnamed)
@@ -197,6 +208,8 @@ type Reported struct {
 	Resent      uint64  `json:"resent"`
 	Buffered    uint64  `json:"buffered"`
 	Unconfirmed uint64  `json:"unconfirmed"`
+	// PayloadReplaced counts those that have a papyra.PayloadError.
+	PayloadReplaced uint64 `json:"payload_replaced,omitempty"`
 }
 
 // Store is what was read of one store.
@@ -220,6 +233,18 @@ type Store struct {
 type Absent struct {
 	ID       string `json:"id"`
 	Instance string `json:"instance"`
+	Host     string `json:"host,omitempty"` // of its sink, where the report says it
+	URL      string `json:"url,omitempty"`  // likewise, without secrets
+}
+
+// Spool is a spool of a sink of the group in which something waits.
+type Spool struct {
+	ID       string  `json:"id"`
+	Instance string  `json:"instance"` // the sink that said so last
+	Dir      string  `json:"dir"`
+	Records  int64   `json:"records"`
+	Since    float64 `json:"since,omitempty"` // when the oldest came
+	At       float64 `json:"at"`              // of the report
 }
 
 // Gap is a range of numbers that are missing without a reason.

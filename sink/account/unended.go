@@ -2,11 +2,11 @@ package account
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/unended"
 )
 
 // Unended is a compaction that announced what is still stored and never said how it
@@ -20,11 +20,11 @@ type Unended struct {
 }
 
 func (u *Unended) String() string {
-	return fmt.Sprintf("compaction %s announced %d records and does not say how it ended: %d of them are still stored; the next act on the store ends it",
-		u.Act, u.Announced, u.Stored)
+	return unended.Describe(u.Act, u.Announced, u.Stored) + "; the next act on the store ends it"
 }
 
-// findUnended compares what the acts without an end announced with what is stored.
+// findUnended compares what the acts without an end announced with what this store
+// holds: what another store of the group holds says nothing about them.
 func (b *book) findUnended() {
 	var byID map[string][]*run // for removals that name no system
 	for _, id := range slices.Sorted(maps.Keys(b.open)) {
@@ -62,14 +62,16 @@ func (b *book) findUnended() {
 	}
 }
 
-// storedOf returns how many numbers of ranges are stored.
+// storedOf returns how many numbers of ranges are stored, whether the seals of their
+// records verify or not.
 func (r *run) storedOf(kind papyra.Kind, ranges []papyra.Range) (n uint64) {
 	if r == nil || r.series[kind] == nil {
 		return 0
 	}
+	stored := r.series[kind].numbers()
 	for _, g := range ranges {
 		if g[0] > 0 {
-			n = sumOf(n, r.series[kind].stored.Set().CountBetween(g[0]-1, g[1]))
+			n = sumOf(n, stored.CountBetween(g[0]-1, g[1]))
 		}
 	}
 	return n

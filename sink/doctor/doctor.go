@@ -67,7 +67,9 @@ func Examine(ctx context.Context, store papyra.Store, o Options) *Examination {
 	case errors.Is(e.ScanErr, papyra.ErrNotFound):
 		e.addCheck("damage", papyra.StatusSkipped, "there is no store", "")
 	case e.ScanErr != nil:
-		e.addCheck("damage", papyra.StatusFail, e.ScanErr.Error(), "")
+		// Nothing was seen of what is stored, so nothing can be said about damage.
+		e.addCheck("reading", papyra.StatusFail, e.ScanErr.Error(), unreadHint(e.ScanErr))
+		e.addCheck("damage", papyra.StatusSkipped, "the store could not be read", "")
 	default:
 		e.addScan(e.Scan)
 		e.addUnended(ctx, store)
@@ -77,8 +79,27 @@ func Examine(ctx context.Context, store papyra.Store, o Options) *Examination {
 			e.Checks = append(e.Checks, c)
 		}
 	}
+	if errors.Is(e.ScanErr, papyra.ErrUnavailable) {
+		e.addCheck("settings", papyra.StatusSkipped, "the store does not answer", "")
+		return e
+	}
 	e.addWarnings(store.Warnings(ctx, papyra.Retention{}))
 	return e
+}
+
+// Failures returns the checks that failed for another reason than what a scan finds:
+// Scan and ScanErr do not tell of them.
+func (e *Examination) Failures() []papyra.Check {
+	if errors.Is(e.ScanErr, papyra.ErrNotFound) {
+		return nil // each of them says that, or follows from it
+	}
+	var list []papyra.Check
+	for _, c := range e.Checks {
+		if c.Status == papyra.StatusFail && !slices.Contains([]string{"damage", "leftovers", "reading"}, c.Name) {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 func (e *Examination) addCheck(name string, status papyra.CheckStatus, finding, hint string) {
@@ -140,6 +161,19 @@ func (e *Examination) addUnended(ctx context.Context, store papyra.Store) {
 	for _, act := range acts {
 		e.addCheck("acts", papyra.StatusWarn, act.String(), "the next compact ends it by what is stored: give the same command again")
 	}
+}
+
+// unreadHint says what to do about a store that could not be read at all, unless the
+// error says that itself.
+func unreadHint(err error) string {
+	var placed *papyra.StoreError
+	switch {
+	case errors.As(err, &placed) && placed.Hint != "":
+		return ""
+	case errors.Is(err, papyra.ErrUnavailable):
+		return "see that the server runs and can be reached from here, and try again"
+	}
+	return ""
 }
 
 // unreadableHint says what to do about what could not be read. An anomaly has the

@@ -90,7 +90,27 @@ func TestExamine(t *testing.T) {
 		{
 			"a store that cannot be reached",
 			patient{scanErr: papyra.ErrUnavailable, warnErr: papyra.ErrUnavailable},
-			[]string{"ok url: json:/srv/a b", "fail damage: " + papyra.ErrUnavailable.Error(), "warn settings: " + papyra.ErrUnavailable.Error()},
+			[]string{
+				"ok url: json:/srv/a b",
+				"fail reading: " + papyra.ErrUnavailable.Error() + " | see that the server runs and can be reached from here, and try again",
+				"skipped damage: the store could not be read", "skipped settings: the store does not answer",
+			},
+		},
+		{
+			"a store that says itself why it does not answer",
+			patient{scanErr: &papyra.StoreError{Op: "scan", Path: "s", Offset: -1, Hint: "log in", Err: papyra.ErrUnavailable}},
+			[]string{
+				"ok url: json:/srv/a b", "fail reading: scan s: " + papyra.ErrUnavailable.Error() + ": log in",
+				"skipped damage: the store could not be read", "skipped settings: the store does not answer",
+			},
+		},
+		{
+			"a store that cannot be read at all",
+			patient{scanErr: errors.New("input/output error")},
+			[]string{
+				"ok url: json:/srv/a b", "fail reading: input/output error",
+				"skipped damage: the store could not be read", "ok settings: nothing to warn about",
+			},
 		},
 		{
 			"damage, leftovers and clocks",

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -11,13 +12,16 @@ import (
 
 // Summary is what stores hold of the records that a query chooses.
 type Summary struct {
-	Records     int64         `json:"records"`
-	Bytes       int64         `json:"bytes"`
-	Sealed      int64         `json:"sealed"`
-	Unsealed    int64         `json:"unsealed"`
-	Unverified  int64         `json:"unverified,omitempty"` // with an identity that no checksum vouches for
-	Damaged     int64         `json:"damaged"`              // lines passed over
-	Oldest      float64       `json:"oldest,omitempty"`     // Unix seconds
+	Records    int64 `json:"records"`
+	Bytes      int64 `json:"bytes"`
+	Sealed     int64 `json:"sealed"`
+	Unsealed   int64 `json:"unsealed"`
+	Unverified int64 `json:"unverified,omitempty"` // with an identity that no checksum vouches for
+	Damaged    int64 `json:"damaged"`              // lines passed over
+	// PayloadReplaced are events and dead letters with a papyra.PayloadError.
+	PayloadReplaced int64 `json:"payload_replaced,omitempty"`
+
+	Oldest      float64       `json:"oldest,omitempty"` // Unix seconds
 	Newest      float64       `json:"newest,omitempty"`
 	Streams     []StreamCount `json:"streams"`      // in the order of papyra.CompareStreams
 	Runs        []RunCount    `json:"runs"`         // the one seen last is first
@@ -50,6 +54,8 @@ type StreamCount struct {
 	Sealed     int64 `json:"sealed"`
 	Unsealed   int64 `json:"unsealed"`
 	Unverified int64 `json:"unverified,omitempty"`
+	// PayloadReplaced are records with a papyra.PayloadError.
+	PayloadReplaced int64 `json:"payload_replaced,omitempty"`
 }
 
 // RunCount is one start of a publisher.
@@ -135,6 +141,9 @@ func newSummarizer() *summarizer {
 	return &summarizer{streams: map[papyra.Stream]*StreamCount{}, runs: map[runKey]*RunCount{}, removed: newRemovedSum()}
 }
 
+// replaced is how the payload of a record begins that has a papyra.PayloadError.
+var replaced = []byte(`{"` + papyra.PayloadError + `":`)
+
 func (s *summarizer) addRecord(rec *papyra.Record) {
 	size := int64(len(rec.Line)) + 1
 	when := float64(rec.Time) / 1e6
@@ -153,6 +162,9 @@ func (s *summarizer) addRecord(rec *papyra.Record) {
 		st.Unverified++
 	default:
 		st.Unsealed++
+	}
+	if bytes.HasPrefix(rec.Payload, replaced) && rec.Kind != papyra.KindReport {
+		st.PayloadReplaced++
 	}
 	s.removed.addReport(rec)
 	if rec.HasIdentity() {
@@ -210,6 +222,7 @@ func (s *summarizer) summary() *Summary {
 		r.Sealed += st.Sealed
 		r.Unsealed += st.Unsealed
 		r.Unverified += st.Unverified
+		r.PayloadReplaced += st.PayloadReplaced
 		r.Oldest, r.Newest = min(r.Oldest, st.Oldest), max(r.Newest, st.Newest)
 		r.Streams = append(r.Streams, *st)
 	}

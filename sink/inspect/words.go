@@ -44,6 +44,8 @@ func ReportInWords(rec *papyra.Record) string {
 		said = inWords(rec.Payload, func(r *papyra.StartAccepted) string {
 			return "accepted that the store begins after " + human.Count(r.Late) + " confirmed records"
 		})
+	case papyra.ReportActRequested:
+		said = inWords(rec.Payload, requestWords)
 	case papyra.ReportCompactionPerformed:
 		said = inWords(rec.Payload, func(r *papyra.CompactionPerformed) string {
 			return endWords(&r.ActEnd) + human.Plural(r.RecordsBefore, "record", "records") + " became " + human.Count(r.RecordsAfter) + ", " +
@@ -104,6 +106,9 @@ func publisherWords(r *papyra.PublisherReport) string {
 		if c.Unconfirmed > 0 {
 			said = append(said, human.Count(c.Unconfirmed)+" of unknown fate")
 		}
+		if c.PayloadReplaced > 0 {
+			said = append(said, human.Count(c.PayloadReplaced)+" with the payload replaced")
+		}
 		parts = append(parts, strings.Join(said, ", "))
 	}
 	return strings.Join(parts, "; ")
@@ -140,4 +145,12 @@ func removalWords(r *papyra.RemovalReport) string {
 		parts = []string{"nothing of a category"}
 	}
 	return r.Act + " removes " + strings.Join(parts, ", ") + " (act " + r.ID + ")"
+}
+
+func requestWords(r *papyra.ActRequested) string {
+	who := r.By + " (" + r.Proven + ")"
+	if r.Proven == "" {
+		who = "somebody who calls himself " + r.By
+	}
+	return r.Verb + " was asked for by " + who + ": " + string(r.Arguments) + " (job " + r.Job + ")"
 }

@@ -21,10 +21,10 @@ func TestReportInWords(t *testing.T) {
 					Accepted: 12345, Confirmed: 12000, Unconfirmed: 40,
 					Dropped: map[papyra.DropReason]*papyra.Drops{papyra.DropQueueFull: {N: 300}, papyra.DropEncode: {N: 5}},
 				},
-				"dead_letters": {Accepted: 2, Confirmed: 1, Buffered: 1},
+				"dead_letters": {Accepted: 2, Confirmed: 1, Buffered: 1, PayloadReplaced: 1},
 				"audits":       {},
 			}},
-			"final; events 12,000 of 12,345 confirmed, 5 dropped (encode), 300 dropped (queue_full), 40 of unknown fate; dead_letters 1 of 2 confirmed, 1 waiting",
+			"final; events 12,000 of 12,345 confirmed, 5 dropped (encode), 300 dropped (queue_full), 40 of unknown fate; dead_letters 1 of 2 confirmed, 1 waiting, 1 with the payload replaced",
 		},
 		{"publisher that did nothing", papyra.ReportPublisher, papyra.PublisherReport{}, "running"},
 		{

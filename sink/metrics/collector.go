@@ -28,7 +28,7 @@ func Collector(s Source, version string) prometheus.Collector {
 		ready:    newDesc("ready", "1 while NATS and the store work, otherwise 0; /readyz has the reason."),
 		state:    newDesc("state", "1 for the state in which the sink is, 0 for the others.", "state"),
 		rejected: newDesc("records_rejected_total", "Received lines that failed the checks, by reason.", "reason"),
-		dropped:  newDesc("records_dropped_total", "Good records that were dropped, by reason: the buffer was full, or the time to stop was over.", "reason"),
+		dropped:  newDesc("records_dropped_total", "Good records that were dropped, by reason: the buffer was full, the time to stop was over, or the spool was full too.", "reason"),
 		failed:   newDesc("write_errors_total", "Failed appends to the store, by cause. What was not stored is kept and tried again.", "cause"),
 	}
 	for _, n := range numbers() {
@@ -95,7 +95,7 @@ func states() []string { return []string{"starting", "running", "stopping", "sto
 // dropReasons returns the reasons for which a sink drops records. What it rejects
 // has a counter of its own.
 func dropReasons() []papyra.DropReason {
-	return []papyra.DropReason{papyra.DropSinkFull, papyra.DropSinkStopped}
+	return []papyra.DropReason{papyra.DropSinkFull, papyra.DropSinkStopped, papyra.DropSpoolFull}
 }
 
 // eachLabel calls f for every key of the closed list, also for one that has counted

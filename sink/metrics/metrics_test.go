@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -56,7 +57,12 @@ func number(t *testing.T, v reflect.Value, name string, next *uint64, fields map
 		fields[float64(*next)] = name
 		return *next
 	}
+	if v.Type() == reflect.TypeFor[time.Time]() {
+		v.Set(reflect.ValueOf(time.Unix(int64(take()), 0)))
+		return
+	}
 	switch v.Kind() {
+	case reflect.Bool: // no number
 	case reflect.Struct:
 		for i := range v.NumField() {
 			number(t, v.Field(i), name+"."+v.Type().Field(i).Name, next, fields)
@@ -130,7 +136,7 @@ func TestNamesAreAsPrometheusWantsThem(t *testing.T) {
 func TestLabelsAreClosed(t *testing.T) {
 	families := gather(t, &fixed{stats: sink.Stats{State: "stopping", Rejected: map[papyra.RejectReason]uint64{papyra.ClassCorrupted: 7}}})
 	for name, want := range map[string]int{
-		"papyra_records_rejected_total": len(papyra.RejectReasons()), "papyra_records_dropped_total": 2,
+		"papyra_records_rejected_total": len(papyra.RejectReasons()), "papyra_records_dropped_total": 3,
 		"papyra_write_errors_total": len(papyra.Causes()), "papyra_state": 4,
 	} {
 		if got := len(families[name].GetMetric()); got != want {

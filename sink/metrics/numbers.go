@@ -1,6 +1,10 @@
 package metrics
 
-import "github.com/papyra/papyra/sink"
+import (
+	"time"
+
+	"github.com/papyra/papyra/sink"
+)
 
 // number is a metric without labels.
 type number struct {
@@ -22,13 +26,21 @@ func numbers() []number {
 		count("messages_received_total", "NATS messages received, each of any number of lines.", func(s *sink.Stats) uint64 { return s.Messages }),
 		count("records_received_total", "Lines received: written, rejected, dropped or pending.", func(s *sink.Stats) uint64 { return s.Received }),
 		count("bytes_received_total", "Bytes of the lines received, without their newlines.", func(s *sink.Stats) uint64 { return s.Bytes }),
-		count("records_written_total", "Received lines that the store took.", func(s *sink.Stats) uint64 { return s.Stored }),
-		count("bytes_written_total", "Bytes that the store took, with newlines, the sink's own reports too.", func(s *sink.Stats) uint64 { return s.StoredBytes }),
+		count("records_written_total", "Received lines that the store took, or the spool.", func(s *sink.Stats) uint64 { return s.Stored }),
+		count("bytes_written_total", "Bytes that the store took, or the spool, with newlines, the sink's own reports too.", func(s *sink.Stats) uint64 { return s.StoredBytes }),
 		{"pending_records", "Lines that wait for the store.", true, func(s *sink.Stats, _ *sink.Config) float64 { return float64(s.Pending) }},
 		{"pending_bytes", "Bytes that wait for the store.", true, func(s *sink.Stats, _ *sink.Config) float64 { return float64(s.PendingBytes) }},
 		{"pending_limit_bytes", "Bytes that may wait for the store; what comes beyond is dropped.", true, func(_ *sink.Stats, c *sink.Config) float64 { return float64(c.BufferBytes) }},
 		{"refused_streams", "Streams that the store refuses while it takes those of others. Their lines wait and are tried again.", true, func(s *sink.Stats, _ *sink.Config) float64 { return float64(s.RefusedStreams) }},
 		{"refused_pending_records", "Those of the pending lines that belong to refused streams.", true, func(s *sink.Stats, _ *sink.Config) float64 { return float64(s.RefusedPending) }},
+		{"spool_records", "Records that wait in the spool.", true, func(s *sink.Stats, _ *sink.Config) float64 { return float64(s.Spool.Records) }},
+		{"spool_bytes", "Bytes of the spool's segments.", true, func(s *sink.Stats, _ *sink.Config) float64 { return float64(s.Spool.Bytes) }},
+		{"spool_limit_bytes", "Bytes that may wait in the spool; 0 without one.", true, func(s *sink.Stats, _ *sink.Config) float64 { return float64(s.Spool.MaxBytes) }},
+		{"spool_oldest_timestamp_seconds", "When the oldest record came that waits in the spool, in Unix seconds; 0 if none waits.", true, func(s *sink.Stats, _ *sink.Config) float64 { return unixSeconds(s.Spool.Oldest) }},
+		{"spool_refused_streams", "Streams that wait in the spool because the store refuses them while it takes those of others.", true, func(s *sink.Stats, _ *sink.Config) float64 { return float64(s.Spool.Refused) }},
+		{"spool_set_aside_segments", "Segments of the spool that hold damage and wait for somebody to look.", true, func(s *sink.Stats, _ *sink.Config) float64 { return float64(s.Spool.SetAside) }},
+		count("records_spooled_total", "Lines that went into the spool.", func(s *sink.Stats) uint64 { return s.Spool.Spooled }),
+		count("records_drained_total", "Lines of the spool that the store took.", func(s *sink.Stats) uint64 { return s.Spool.Drained }),
 		count("messages_lost_total", "Messages that were thrown away unread because the sink did not keep up.", func(s *sink.Stats) uint64 { return s.LostMessages }),
 		count("disconnects_total", "Lost connections to the NATS server.", func(s *sink.Stats) uint64 { return s.Disconnects }),
 		count("subscriptions_refused_total", "Subscriptions to records that the NATS server refused. The sink is not ready then, and tries again.", func(s *sink.Stats) uint64 { return s.RefusedSubscriptions }),
@@ -63,4 +75,12 @@ func numbers() []number {
 		count("compactions_total", "Compactions of the store by this process; not those of papyra-ctl.", func(s *sink.Stats) uint64 { return s.Acts.Compactions }),
 		count("compaction_errors_total", "Compactions that failed.", func(s *sink.Stats) uint64 { return s.Acts.CompactionErrors }),
 	}
+}
+
+// unixSeconds returns a time in Unix seconds, 0 for none.
+func unixSeconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMicro()) / 1e6
 }

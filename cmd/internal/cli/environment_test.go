@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"path/filepath"
 	"testing"
 
 	urfave "github.com/urfave/cli/v2"
@@ -62,32 +61,6 @@ func TestEmptyVariablesCountAsUnset(t *testing.T) {
 	var out, errs bytes.Buffer
 	if code := Run(app, []string{"tool"}, &out, &errs); code != 0 {
 		t.Errorf("code %d: %s", code, errs.String())
-	}
-}
-
-func TestPasswordOfTheCommandLineWins(t *testing.T) {
-	home := natsHome(t)
-	file := writeFile(t, filepath.Join(home, "pw"), "of-file")
-	for _, tt := range []struct {
-		name     string
-		env      [2]string // NATS_PASSWORD, NATS_PASSWORD_FILE
-		args     []string
-		password string // "": refused
-	}{
-		{"file before variable", [2]string{"of-env", ""}, []string{"--password-file", file}, "of-file"},
-		{"value before variable of a file", [2]string{"", file}, []string{"--password", "given"}, "given"},
-		{"two variables", [2]string{"of-env", file}, nil, ""},
-		{"two flags", [2]string{}, []string{"--password", "given", "--password-file", file}, ""},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			for i, name := range []string{"NATS_PASSWORD", "NATS_PASSWORD_FILE"} {
-				t.Setenv(name, tt.env[i])
-			}
-			_, o, code, errs := parseNATS(t, append([]string{"--user", "u"}, tt.args...)...)
-			if tt.password == "" && code != CodeUsage || tt.password != "" && (code != 0 || o.Password != tt.password) {
-				t.Errorf("code %d, password %q, want %q: %s", code, o.Password, tt.password, errs)
-			}
-		})
 	}
 }
 

@@ -20,6 +20,7 @@ const (
 	CodeIncomplete  = 5  // a part could not be read: what is said is a lower bound
 	CodeUsage       = 64 // wrong usage
 	CodeUnavailable = 69 // broker or backend not reachable
+	CodeDenied      = 77 // the broker or the socket does not allow it to this login
 	CodeConfig      = 78 // wrong configuration
 )
 
@@ -43,14 +44,14 @@ func (e *exitError) Unwrap() error { return e.err }
 
 // rank is the place of a code in the order in which the first wins.
 func rank(code int) int {
-	order := []int{143, 130, 129, CodeUsage, CodeConfig, CodeUnavailable, CodeBusy, CodeFailed, CodeIncomplete, CodeAnomalies, CodeRefused}
+	order := []int{143, 130, 129, CodeUsage, CodeConfig, CodeDenied, CodeUnavailable, CodeBusy, CodeFailed, CodeIncomplete, CodeAnomalies, CodeRefused}
 	if i := slices.Index(order, code); i >= 0 {
 		return i
 	}
 	return len(order)
 }
 
-// First returns which of two exit codes wins: the first of 64, 78, 69, 4, 3,
+// First returns which of two exit codes wins: the first of 64, 78, 77, 69, 4, 3,
 // 5, 2, 1; 0 loses against each.
 func First(a, b int) int {
 	if rank(b) < rank(a) {
@@ -61,7 +62,7 @@ func First(a, b int) int {
 
 // ExitCode returns the code for err: that of [Exit] if err is or joins one,
 // otherwise what the sentinels in err stand for, otherwise 3. When err joins
-// several errors the first of 64, 78, 69, 4, 3, 5, 2, 1 wins. Nil is 0.
+// several errors the first of 64, 78, 77, 69, 4, 3, 5, 2, 1 wins. Nil is 0.
 func ExitCode(err error) int {
 	code, known := codeOf(err)
 	if err != nil && !known {
@@ -98,11 +99,15 @@ func codeOf(err error) (code int, known bool) {
 	}{
 		{papyra.ErrUsage, CodeUsage},
 		{papyra.ErrConfig, CodeConfig},
+		{papyra.ErrDenied, CodeDenied},
 		{papyra.ErrUnavailable, CodeUnavailable},
 		{nats.ErrNoServers, CodeUnavailable},
 		{nats.ErrTimeout, CodeUnavailable},
 		{nats.ErrNoResponders, CodeUnavailable},
-		{nats.ErrAuthorization, CodeUnavailable},
+		{nats.ErrAuthorization, CodeDenied},
+		{nats.ErrAuthExpired, CodeDenied},
+		{nats.ErrAuthRevoked, CodeDenied},
+		{nats.ErrPermissionViolation, CodeDenied},
 		{context.DeadlineExceeded, CodeUnavailable},
 		{papyra.ErrBusy, CodeBusy},
 		{papyra.ErrNotFound, CodeFailed},

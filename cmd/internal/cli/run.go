@@ -1,5 +1,5 @@
 // Package cli is what Papyra's commands share: strict command lines on top of
-// urfave/cli, exit codes, and the flags of retention and of NATS.
+// urfave/cli, exit codes, and the flags of retention.
 package cli
 
 import (

@@ -82,6 +82,14 @@ func (o *Writer) Row(text []byte) error {
 	return o.err
 }
 
+// RowOf is Row of a value.
+func (o *Writer) RowOf(v any) error {
+	if text := o.encode(v); text != nil {
+		return o.Row(text)
+	}
+	return o.err
+}
+
 // EndRows ends the array, if there is one that has not ended.
 func (o *Writer) EndRows() error {
 	if o.inRows {

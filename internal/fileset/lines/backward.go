@@ -1,7 +1,6 @@
 package lines
 
 import (
-	"bytes"
 	"io"
 	"os"
 
@@ -96,7 +95,7 @@ func (r *Backward) Next() (Line, error) {
 	}
 	for searched := 0; ; {
 		body := r.buf[r.start : r.end-newline]
-		i := bytes.LastIndexByte(body[:len(body)-searched], '\n')
+		i := lastNewline(body[:len(body)-searched])
 		searched = len(body)
 		if i < 0 && r.pos > 0 {
 			if len(body)+1 > papyra.MaxStoredLine {
@@ -158,7 +157,7 @@ func (r *Backward) tooLong(ended bool) (Line, error) {
 		if err := disk.ReadFull(r.disk, r.f, b, r.pos-n); err != nil {
 			return Line{}, err
 		}
-		i := bytes.LastIndexByte(b, '\n')
+		i := lastNewline(b)
 		r.pos -= n
 		look(b[i+1:], r.pos+int64(i+1))
 		if i >= 0 {

@@ -32,32 +32,32 @@ func recoverApproved(t *testing.T, m Medium) {
 	ctx := context.Background()
 	b := open(t, m)
 	store(t, b, testrecord.Batch())
-	doubts := func(want bool) {
+	asks := func(want bool) {
 		t.Helper()
 		dry := recoverStore(t, b, papyra.RecoverOptions{DryRun: true})
 		unapproved(t, b, func() error {
 			_, err := b.Recover(ctx, papyra.RecoverOptions{Approve: func(plan *papyra.RecoverReport) error {
-				if plan.Before == nil || plan.Before.Clean() || plan.Doubt != dry.Doubt || (plan.Doubt != "") != want {
-					t.Errorf("the plan %+v, want damage in Before and a doubt: %v", plan, want)
+				if plan.Before == nil || plan.Before.Clean() || plan.Mistake != dry.Mistake || (plan.Mistake != "") != want {
+					t.Errorf("the plan %+v, want damage in Before and a reason to ask: %v", plan, want)
 				}
 				return errNo
 			}})
 			return err
 		})
 	}
-	// What a crash leaves of a store that had just begun is no reason to doubt.
+	// What a crash leaves of a store that had just begun is no reason to ask.
 	m.Plant(t, testrecord.New(1).Event()[:40])
-	doubts(false)
+	asks(false)
 	for i := range 3 {
 		m.Plant(t, fmt.Appendf(nil, "an entry %d of something else", i))
 	}
-	doubts(true)
-	if r := recoverStore(t, b, papyra.RecoverOptions{Approve: func(*papyra.RecoverReport) error { return nil }}); r.Moved != 4 || r.Doubt == "" {
-		t.Errorf("approved: %+v, want 4 places moved, and the doubt", r)
+	asks(true)
+	if r := recoverStore(t, b, papyra.RecoverOptions{Approve: func(*papyra.RecoverReport) error { return nil }}); r.Moved != 4 || r.Mistake == "" {
+		t.Errorf("approved: %+v, want 4 places moved, and why", r)
 	}
 	m.Plant(t, []byte("junk"))
 	store(t, b, testrecord.Batch(testrecord.New(2).Event()))
-	doubts(false)
+	asks(false)
 	recoverStore(t, b, papyra.RecoverOptions{})
 	if _, err := b.Recover(ctx, papyra.RecoverOptions{Approve: func(*papyra.RecoverReport) error { return errNo }}); err != nil {
 		t.Errorf("a recovery with nothing to do was not approved: %v", err)
@@ -73,7 +73,7 @@ func compactApproved(t *testing.T, m Medium) {
 	for name, c := range map[string]struct {
 		retention papyra.Retention
 		at        time.Time
-		doubt     bool
+		asks      bool
 	}{
 		"by number, years later":        {keep(5), last.AddDate(9, 0, 0), false},
 		"by age, at once":               {keepAge(10 * time.Second), last, false},
@@ -85,8 +85,8 @@ func compactApproved(t *testing.T, m Medium) {
 		"nothing goes":                  {of(papyra.Limits{Age: time.Hour * 999}), last.Add(99 * time.Hour), false},
 	} {
 		dry := compact(t, b, papyra.CompactOptions{Retention: c.retention, At: c.at, DryRun: true})
-		if (dry.Doubt != "") != c.doubt {
-			t.Errorf("%s: the doubt is %q, want one: %v", name, dry.Doubt, c.doubt)
+		if (dry.Mistake != "") != c.asks {
+			t.Errorf("%s: the reason to ask is %q, want one: %v", name, dry.Mistake, c.asks)
 		}
 		if dry.RecordsBefore == dry.RecordsAfter {
 			continue
@@ -106,7 +106,7 @@ func compactApproved(t *testing.T, m Medium) {
 	// limits apply; a library goes on without an approval.
 	report := testrecord.New(3).Line("orders", papyra.KindReport, "")
 	store(t, b, testrecord.Batch(report))
-	if r := compact(t, b, papyra.CompactOptions{Retention: keepAge(time.Nanosecond), At: last.Add(time.Hour)}); r.Doubt == "" || r.RecordsAfter != 1 {
-		t.Errorf("got %+v, want a doubt, and nothing left but the report", r)
+	if r := compact(t, b, papyra.CompactOptions{Retention: keepAge(time.Nanosecond), At: last.Add(time.Hour)}); r.Mistake == "" || r.RecordsAfter != 1 {
+		t.Errorf("got %+v, want a reason to ask, and nothing left but the report", r)
 	}
 }

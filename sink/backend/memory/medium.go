@@ -22,7 +22,7 @@ func (s *Store) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanRep
 		return nil, err
 	}
 	defer end()
-	return s.pin(ctx).Scan(o)
+	return s.pin(ctx).Scan(o, nil)
 }
 
 // Compact removes what is outside the view at o.At, and duplicates if o says so;

@@ -7,8 +7,8 @@ import (
 	"github.com/papyra/papyra/internal/judge"
 )
 
-// Scan scans the pinned entries.
-func (p *pinned) Scan(o papyra.ScanOptions) (*papyra.ScanReport, error) {
+// Scan scans the pinned entries, and shows the reports to see, unless it is nil.
+func (p *pinned) Scan(o papyra.ScanOptions, see func(*papyra.Record)) (*papyra.ScanReport, error) {
 	var (
 		tally      judge.Tally
 		findings   = judge.NewFindings(o)
@@ -32,6 +32,9 @@ func (p *pinned) Scan(o papyra.ScanOptions) (*papyra.ScanReport, error) {
 			tally.Add(rec)
 			identities.Add(rec)
 			findings.Look(rec, place)
+			if see != nil && rec.Kind == papyra.KindReport {
+				see(rec)
+			}
 		case judge.Blank:
 			tally.Blank++
 		case judge.Damaged:
@@ -53,7 +56,7 @@ func (p *pinned) Scan(o papyra.ScanOptions) (*papyra.ScanReport, error) {
 
 // ScanAgain scans what is stored now.
 func (p *pinned) ScanAgain(o papyra.ScanOptions) (*papyra.ScanReport, error) {
-	return p.s.pin(p.ctx).Scan(o)
+	return p.s.pin(p.ctx).Scan(o, nil)
 }
 
 // compare looks for duplicates and conflicts among the records whose identity

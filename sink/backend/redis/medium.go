@@ -82,10 +82,10 @@ func (p *pinnedStore) Size() (bytes, lines int64) { return -1, p.length() }
 func (p *pinnedStore) Announce(lines ...[]byte) error { return p.sn.report(lines...) }
 
 // Scan scans what is pinned, and notes the damaged entries for Salvage.
-func (p *pinnedStore) Scan(o papyra.ScanOptions) (*papyra.ScanReport, error) {
+func (p *pinnedStore) Scan(o papyra.ScanOptions, see func(*papyra.Record)) (*papyra.ScanReport, error) {
 	p.salvage = &salvage{sn: p.sn, snap: p.snapshot, damaged: map[*pinned][]part{}}
 	sc := newScanning(p.sn, p.snapshot, o)
-	sc.damaged = p.salvage.addDamaged
+	sc.damaged, sc.see = p.salvage.addDamaged, see
 	return sc.run()
 }
 

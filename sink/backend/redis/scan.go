@@ -99,6 +99,8 @@ type scanning struct {
 	// damaged is called, unless it is nil, for every damaged entry, which is
 	// valid during the call.
 	damaged func(p *pinned, e *entry)
+	// see is called, unless it is nil, for every report.
+	see func(*papyra.Record)
 
 	tally    judge.Tally
 	findings *judge.Findings
@@ -150,6 +152,9 @@ func (sc *scanning) page(p *pinned, page []entry) {
 		case judge.Valid:
 			sc.tally.Add(&sc.rec)
 			sc.identities.Add(&sc.rec)
+			if sc.see != nil && sc.rec.Kind == papyra.KindReport {
+				sc.see(&sc.rec)
+			}
 			if sc.findings.Remarkable(&sc.rec) {
 				sc.findings.Look(&sc.rec, place(p, e))
 			}

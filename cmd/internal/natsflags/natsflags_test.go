@@ -1,4 +1,4 @@
-package cli
+package natsflags
 
 import (
 	"bytes"
@@ -10,14 +10,16 @@ import (
 
 	"github.com/nats-io/nats.go"
 	urfave "github.com/urfave/cli/v2"
+
+	"github.com/papyra/papyra/cmd/internal/cli"
 )
 
-// parseNATS runs NATSOptions on a command line and returns what the options do
+// parseNATS runs Read on a command line and returns what the options do
 // to a connection's configuration.
 func parseNATS(t *testing.T, args ...string) (n NATS, o nats.Options, code int, stderr string) {
 	t.Helper()
-	app := &urfave.App{Name: "tool", Flags: NATSFlags(), Action: func(c *urfave.Context) (err error) {
-		if n, err = NATSOptions(c); err != nil {
+	app := &urfave.App{Name: "tool", Flags: Flags(), Action: func(c *urfave.Context) (err error) {
+		if n, err = Read(c); err != nil {
 			return err
 		}
 		for _, opt := range n.Options {
@@ -28,7 +30,7 @@ func parseNATS(t *testing.T, args ...string) (n NATS, o nats.Options, code int, 
 		return nil
 	}}
 	var out, errs bytes.Buffer
-	code = Run(app, append([]string{"tool"}, args...), &out, &errs)
+	code = cli.Run(app, append([]string{"tool"}, args...), &out, &errs)
 	return n, o, code, errs.String()
 }
 
@@ -54,10 +56,11 @@ func writeFile(t *testing.T, path, content string) string {
 	return path
 }
 
-func TestNATSOptions(t *testing.T) {
+func TestFlags(t *testing.T) {
 	home := natsHome(t)
 	writeFile(t, filepath.Join(home, "nats/context/prod.json"), `{"url":"nats://prod:4222","user":"ctx","password":"ctxpw","description":"x"}`)
 	writeFile(t, filepath.Join(home, "nats/context/broken.json"), `{`)
+	writeFile(t, filepath.Join(home, "nats/context/web.json"), `{"url":"https://prod"}`)
 	pw := writeFile(t, filepath.Join(home, "pw"), "from-file\n")
 	empty := writeFile(t, filepath.Join(home, "empty"), "\n")
 
@@ -111,6 +114,9 @@ func TestNATSOptions(t *testing.T) {
 		code int
 		part string
 	}{
+		{"server of another protocol", []string{"-s", "http://h:4222"}, 78, "NATS server 1 has a scheme"},
+		{"server with a port that is none", []string{"-s", "nats://h:4222,h:99999"}, 78, "NATS server 2 has a port"},
+		{"context of another protocol", []string{"--context", "web"}, 78, "NATS server 1 has a scheme"},
 		{"unknown context", []string{"--context", "none"}, 78, `context "none": no file`},
 		{"context that leaves the directory", []string{"--context", "../x"}, 78, "give its name"},
 		{"broken context", []string{"--context", "broken"}, 78, "is not the JSON"},
@@ -129,6 +135,32 @@ func TestNATSOptions(t *testing.T) {
 			_, _, code, errs := parseNATS(t, tt.args...)
 			if code != tt.code || !strings.Contains(errs, tt.part) {
 				t.Errorf("%q: code %d, stderr %q, want %d with %q", tt.args, code, errs, tt.code, tt.part)
+			}
+		})
+	}
+}
+
+func TestPasswordOfTheCommandLineWins(t *testing.T) {
+	home := natsHome(t)
+	file := writeFile(t, filepath.Join(home, "pw"), "of-file")
+	for _, tt := range []struct {
+		name     string
+		env      [2]string // NATS_PASSWORD, NATS_PASSWORD_FILE
+		args     []string
+		password string // "": refused
+	}{
+		{"file before variable", [2]string{"of-env", ""}, []string{"--password-file", file}, "of-file"},
+		{"value before variable of a file", [2]string{"", file}, []string{"--password", "given"}, "given"},
+		{"two variables", [2]string{"of-env", file}, nil, ""},
+		{"two flags", [2]string{}, []string{"--password", "given", "--password-file", file}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for i, name := range []string{"NATS_PASSWORD", "NATS_PASSWORD_FILE"} {
+				t.Setenv(name, tt.env[i])
+			}
+			_, o, code, errs := parseNATS(t, append([]string{"--user", "u"}, tt.args...)...)
+			if tt.password == "" && code != cli.CodeUsage || tt.password != "" && (code != 0 || o.Password != tt.password) {
+				t.Errorf("code %d, password %q, want %q: %s", code, o.Password, tt.password, errs)
 			}
 		})
 	}

@@ -1,23 +1,26 @@
-package cli
+// Package natsflags is how Papyra's commands reach a broker: the flags, variables
+// and contexts of the nats command, and a connection for a verb of papyra-ctl.
+package natsflags
 
 import (
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/cmd/internal/cli"
 	"github.com/papyra/papyra/internal/human"
+	"github.com/papyra/papyra/internal/natswire"
 )
 
 const defaultTimeout = 5 * time.Second
 
-// NATSFlags returns the flags that say how to reach a broker, with the names
+// Flags returns the flags that say how to reach a broker, with the names
 // and environment variables of the nats command.
-func NATSFlags() []urfave.Flag {
+func Flags() []urfave.Flag {
 	const category = "NATS"
 	return []urfave.Flag{
 		&urfave.StringFlag{Name: "server", Aliases: []string{"s"}, EnvVars: []string{"NATS_URL"}, Category: category, Usage: "broker `URL`, or several, separated by commas"},
@@ -34,6 +37,10 @@ func NATSFlags() []urfave.Flag {
 	}
 }
 
+// Given reports whether the command line or the environment names a broker: with
+// --server or --context. The selected context of the nats command does not count.
+func Given(c *urfave.Context) bool { return c.String("server") != "" || c.String("context") != "" }
+
 // NATS is how to reach a broker.
 type NATS struct {
 	URL     string        // one, or several, separated by commas; it may hold a secret: show it with redact.URL
@@ -41,12 +48,12 @@ type NATS struct {
 	Options []nats.Option // credentials, TLS, Timeout
 }
 
-// NATSOptions reads the flags of [NATSFlags]. A flag or its environment wins
+// Read reads the flags of [Flags]. A flag or its environment wins
 // over the context. Without --server and --context the selected context of the
 // nats command is used, if there is one, otherwise nats://127.0.0.1:4222. With
 // --server the selected context is not used, so that its credentials never go to
 // another broker. An error wraps papyra.ErrConfig or papyra.ErrUsage.
-func NATSOptions(c *urfave.Context) (NATS, error) {
+func Read(c *urfave.Context) (NATS, error) {
 	saved, err := loadContext(c.String("context"), c.String("server") != "")
 	if err != nil {
 		return NATS{}, err
@@ -61,6 +68,9 @@ func NATSOptions(c *urfave.Context) (NATS, error) {
 	if n.URL == "" {
 		n.URL = nats.DefaultURL
 	}
+	if err := natswire.CheckServers(natswire.ServersOf(n.URL)); err != nil {
+		return NATS{}, configError("%v", err)
+	}
 	n.Timeout = defaultTimeout
 	if s := c.String("timeout"); s != "" {
 		if n.Timeout, err = human.ParseDuration(s); err != nil {
@@ -72,7 +82,7 @@ func NATSOptions(c *urfave.Context) (NATS, error) {
 	}
 	n.Options = append(n.Options, nats.Timeout(n.Timeout))
 
-	password, err := Secret(c, "password", saved.Password)
+	password, err := cli.Secret(c, "password", saved.Password)
 	if err != nil {
 		return NATS{}, err
 	}
@@ -152,41 +162,10 @@ func readable(flag, file string) error {
 	return f.Close()
 }
 
-// Secret returns the secret that is given by --<name> or by --<name>-file, otherwise
-// inContext. The command line wins over the environment. An error wraps
-// papyra.ErrUsage or papyra.ErrConfig.
-func Secret(c *urfave.Context, name, inContext string) (string, error) {
-	value, file := c.String(name), c.String(name+"-file")
-	switch {
-	case value != "" && file != "" && FromEnvironment(c, name) != FromEnvironment(c, name+"-file"):
-		if FromEnvironment(c, name) {
-			return ReadSecret(file)
-		}
-		return value, nil
-	case value != "" && file != "":
-		return "", usageError("--%s and --%s-file are both given: give one", name, name)
-	case value != "":
-		return value, nil
-	case file != "":
-		return ReadSecret(file)
-	}
-	return inContext, nil
-}
-
-// ReadSecret returns the content of a file without the line ends behind it. An
-// empty file is an error that wraps papyra.ErrConfig.
-func ReadSecret(file string) (string, error) {
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return "", configError("read the secret: %v", err)
-	}
-	value := strings.TrimRight(string(raw), "\r\n")
-	if value == "" {
-		return "", configError("read the secret: %s is empty", file)
-	}
-	return value, nil
-}
-
 func configError(format string, args ...any) error {
-	return Exit(CodeConfig, fmt.Errorf("%w: %s", papyra.ErrConfig, fmt.Sprintf(format, args...)))
+	return cli.Exit(cli.CodeConfig, fmt.Errorf("%w: %s", papyra.ErrConfig, fmt.Sprintf(format, args...)))
+}
+
+func usageError(format string, args ...any) error {
+	return cli.Exit(cli.CodeUsage, fmt.Errorf("%w: %s", papyra.ErrUsage, fmt.Sprintf(format, args...)))
 }

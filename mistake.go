@@ -5,25 +5,30 @@ import (
 	"time"
 )
 
-// doubtBeyond is how far a store's newest record may lie from the moment of a
+// farAway is how far a store's newest record may lie from the moment of a
 // compaction by age before that moment, or the store, is perhaps the wrong one.
-const doubtBeyond = 24 * time.Hour
+const farAway = 24 * time.Hour
 
-// RecoverDoubt returns why a recovery is perhaps meant for another file, or "": no
-// line of what was scanned is a record, and the damage is not only what a crash leaves
-// of a store that had just begun.
-func RecoverDoubt(before *ScanReport) string {
-	if before.Records > 0 {
+// RecoverMistake returns why a recovery is perhaps meant for another file, or "": no
+// line of what was scanned, or of one of its files, is a record, and the damage there
+// is not only what a crash leaves of a store that had just begun.
+func RecoverMistake(before *ScanReport) string {
+	if before.Records == 0 {
+		for class, n := range before.AnomalyCounts {
+			if n > 0 && !class.LeftByCrash() {
+				return "not one line of it is a record: perhaps it is no store"
+			}
+		}
 		return ""
 	}
-	foreign := before.Damaged()
-	for _, class := range []Class{ClassTruncated, ClassNULRun, ClassLeftover} {
-		foreign -= before.AnomalyCounts[class]
-	}
-	if foreign == 0 {
+	switch foreign := before.Foreign; len(foreign) {
+	case 0:
 		return ""
+	case 1:
+		return "not one line of " + foreign[0] + " is a record: perhaps it is no file of the store"
+	default:
+		return fmt.Sprintf("not one line of %s, nor of %d more, is a record: perhaps they are no files of the store", foreign[0], len(foreign)-1)
 	}
-	return "not one line of it is a record: perhaps it is no store"
 }
 
 // NewestRecord is what a compaction knows about the newest record of a store, in
@@ -45,10 +50,10 @@ func (n *NewestRecord) Look(rec *Record, r Retention, keep bool) {
 	}
 }
 
-// Doubt returns why a compaction that removes something is perhaps meant for
+// Mistake returns why a compaction that removes something is perhaps meant for
 // another store or another moment, or "": the newest record would itself go, or, where
 // an age limits something, the newest date lies more than a day from at.
-func (n *NewestRecord) Doubt(r Retention, at time.Time) string {
+func (n *NewestRecord) Mistake(r Retention, at time.Time) string {
 	if n.goes {
 		return "the newest record would itself go"
 	}
@@ -57,7 +62,7 @@ func (n *NewestRecord) Doubt(r Retention, at time.Time) string {
 		byAge = byAge || r.For(k).Age > 0
 	}
 	newest := time.UnixMicro(n.time).UTC()
-	if away := at.Sub(newest).Abs(); byAge && n.time > 0 && away > doubtBeyond {
+	if away := at.Sub(newest).Abs(); byAge && n.time > 0 && away > farAway {
 		return fmt.Sprintf("ages are measured from %s, and the newest record is of %s", at.UTC().Format(time.RFC3339), newest.Format(time.RFC3339))
 	}
 	return ""

@@ -1,4 +1,4 @@
-package cli
+package natsflags
 
 import (
 	"encoding/json"
