@@ -334,21 +334,21 @@ func TestSinkThatMayNotAnswer(t *testing.T) {
 	srv.reload(maySubscribe)
 	w.AgeRefusal(time.Hour)
 	a.await(a.send(1))
-	srv.restart(mayNotAnswer)
-	eventually(t, "the sink is back", func() bool { return w.Ready() == nil })
-	a = newAskerOn(t, srv.publisher())
-	eventually(t, "it tries once more", func() bool {
-		a.send(1) // the sink may not have noticed the restart yet
-		return w.Stats().AnswersRefused == refused+1
-	})
-	eventually(t, "they are stored", func() bool { return w.Stats().Pending == 0 })
-	srv.restart(maySubscribe)
-	eventually(t, "the sink is back", func() bool { return w.Ready() == nil && w.Notes() == nil })
-	a = newAskerOn(t, srv.publisher())
-	a.await(a.send(1))
-	if n := w.Stats().AnswersRefused; n != refused+1 {
-		t.Errorf("%d answers were refused, want %d", n, refused+1)
+	restart := func(config string) {
+		t.Helper()
+		before := w.Stats().Disconnects
+		srv.restart(config)
+		eventually(t, "the sink is back", func() bool { return w.Stats().Disconnects > before && w.Ready() == nil })
+		a = newAskerOn(t, srv.publisher())
 	}
+	restart(mayNotAnswer)
+	a.send(1)
+	eventually(t, "it tries once more", func() bool { return w.Stats().AnswersRefused == refused+1 })
+	restart(maySubscribe)
+	if notes := w.Notes(); notes != nil {
+		t.Errorf("it notes %q", notes)
+	}
+	a.await(a.send(1))
 	if n := strings.Count(log.String(), "answer publishers"); n != 1 {
 		t.Errorf("it has said so %d times:\n%s", n, log.String())
 	}
@@ -365,9 +365,20 @@ func (smallDialer) Dial(network, address string) (net.Conn, error) {
 	return c, err
 }
 
-// A server that does not read holds up no record.
+// A server that does not read holds up no record, until the client gives it up.
 func TestServerThatDoesNotReadHoldsUpNothing(t *testing.T) {
 	t.Parallel()
+	for try := 0; !takesAllFromDeafServer(t); try++ {
+		if try == 5 { // a machine that is busy may take longer than the client waits
+			t.Fatal("the connection was cut each time before everything was stored")
+		}
+	}
+}
+
+// takesAllFromDeafServer sends messages to a sink whose server reads no answer. It
+// returns false if the client has given that server up before all were stored.
+func takesAllFromDeafServer(t *testing.T) bool {
+	t.Helper()
 	b := startBroker(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -409,20 +420,21 @@ func TestServerThatDoesNotReadHoldsUpNothing(t *testing.T) {
 			}()
 		}
 	}()
-	store := &fakeStore{}
-	w := runSink(t, sink.Config{URL: l.Addr().String(), NATS: []nats.Option{nats.SetCustomDialer(smallDialer{})}}, store)
+	w := runSink(t, sink.Config{URL: l.Addr().String(), NATS: []nats.Option{nats.SetCustomDialer(smallDialer{})}}, &fakeStore{})
 	a := newAsker(t, b.URL())
 	close(deaf)
-	const messages = 10_000
+	const messages = 5000
 	for range messages {
 		a.n += 2 // so that the answers do not join
 		a.sendData("orders", papyra.HeardSubject("orders", runA, a.n), []byte(plainEvent("orders", 1)))
 	}
 	flush(t, a.nc)
-	eventually(t, "everything is stored", func() bool { return w.Stats().Stored == messages })
-	if st := w.Stats(); st.Answered == messages {
+	eventually(t, "everything is stored", func() bool { st := w.Stats(); return st.Stored == messages || st.Disconnects > 0 })
+	st := w.Stats()
+	if st.Answered == messages {
 		t.Error("the server has read all answers: it held up nobody")
 	}
+	return st.Stored == messages
 }
 
 // What a sink that stops cannot store it does not answer.
