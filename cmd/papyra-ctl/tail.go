@@ -165,7 +165,7 @@ func (c *call) listenOnce(ctx context.Context, to natsflags.NATS, follow *tail.T
 	select {
 	case <-suspend:
 		cancel(nil)
-		_ = <-ended // it ends because it is cancelled
+		<-ended //nolint:errcheck // it ends because it is cancelled
 		return true, nil
 	case err = <-ended:
 	}
