@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -103,11 +104,20 @@ func (c *call) liveRecords(kind papyra.Kind) recordShower {
 	if !c.lines {
 		return c.recordTable(kind)
 	}
-	return recordShower{
-		addRecord: func(rec *papyra.Record) error {
-			_, err := c.out.w.Write(append(slices.Clip(c.jsonText(rec.Line)), '\n'))
-			return err
-		},
-		finish: func() error { return nil },
+	return recordShower{addRecord: c.writeLine, finish: func() error { return nil }}
+}
+
+// writeLine writes a record as a line of JSON, as it was sent.
+func (c *call) writeLine(rec *papyra.Record) error {
+	_, err := c.out.w.Write(append(slices.Clip(c.jsonText(rec.Line)), '\n'))
+	return err
+}
+
+// writeJSON writes a value as a line of JSON.
+func (c *call) writeJSON(v any) error {
+	text, err := json.Marshal(v)
+	if err == nil {
+		_, err = c.out.w.Write(append(slices.Clip(c.jsonText(text)), '\n'))
 	}
+	return err
 }

@@ -1,4 +1,5 @@
-// Package tail follows records as they come: those that are appended to a store.
+// Package tail follows records as they come: those that are appended to a store, and
+// those that a fleet sends on its broker.
 package tail
 
 import (
