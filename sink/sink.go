@@ -44,6 +44,8 @@ type Sink struct {
 	acts     *actCounts    // what was done to the store beside appending
 	reporter *reporter     // the sink's own reports
 	service  *service      // the announcement of the sink
+	lag      *lagMeter     // how long records take to the store
+	vitals   *vitals       // how the numbers change
 
 	spool    atomic.Pointer[spool.Spool] // nil without one, and until Run has opened it
 	ran      atomic.Bool
@@ -62,9 +64,11 @@ func New(c Config, b Backend) (*Sink, error) {
 		config: c, backend: b,
 		log:      c.Logger.With("group", c.Group, "instance", c.Instance),
 		drops:    &dropLedger{},
-		health:   newHealth(),
+		health:   newHealth(c.Now),
 		peers:    &peerList{},
 		acts:     &actCounts{},
+		lag:      newLagMeter(),
+		vitals:   &vitals{},
 		receives: make(chan struct{}),
 	}
 	s.buffer = newBuffer(c.BufferBytes, s.drops)
@@ -162,14 +166,19 @@ func (s *Sink) Run(ctx context.Context) error {
 	defer endAdmin()
 
 	serving, endService := context.WithCancel(ctx)
-	served := make(chan struct{})
+	served, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(served)
 		s.service.run(serving, w.identified)
 	}()
+	go func() {
+		defer close(watched)
+		s.keepVitals(serving)
+	}()
 	defer func() {
 		endService()
 		<-served
+		<-watched
 	}()
 
 	defer s.startAnswers(c)()

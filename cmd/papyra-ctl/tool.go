@@ -27,8 +27,8 @@ store can be written to (startup-check, doctor).
 
 accept-start says once that a store may begin late.
 
-Of a living fleet it asks the runtimes for their counts (audit) and publishes a
-record by hand (emit). check says what a sink would say of the lines in a file.
+Of a living fleet it shows the sinks (fleet), asks the runtimes for their counts
+(audit) and publishes a record by hand (emit). check says what a sink would say of the lines in a file.
 
 scan, inspect, account, doctor, check and every --dry-run change nothing.
 
@@ -54,6 +54,7 @@ func (t *tool) app() *urfave.App {
 			t.startupCheckCommand(),
 			t.doctorCommand(),
 			t.checkCommand(),
+			t.fleetCommand(),
 			t.emitCommand(),
 			t.auditCommand(),
 			t.completionCommand(),

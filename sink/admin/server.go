@@ -45,7 +45,8 @@ type worker interface {
 	Stats() sink.Stats
 	Ready() error
 	StoreID() string
-	Expects() []papyra.Peer
+	Vitals() sink.Vitals
+	Expects() []sink.Expected
 	Maintainer() papyra.Maintainer
 	Announce(ctx context.Context, r *papyra.Report) error
 }

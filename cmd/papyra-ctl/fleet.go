@@ -1,0 +1,145 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/papyra/papyra/cmd/internal/cli"
+	"github.com/papyra/papyra/cmd/internal/natsflags"
+	"github.com/papyra/papyra/internal/human"
+	"github.com/papyra/papyra/sink/admin"
+	"github.com/papyra/papyra/sink/fleet"
+)
+
+func (t *tool) fleetCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:  "fleet",
+		Usage: "Show every sink that ought to be there, and how it is",
+		Description: describe(`Asks the running sinks of every group. A sink ought to be there when it answers, when
+another one of its group has heard of it and it has not said that it stops, or when
+--expect names it. One that does not answer is a row too, silent, with the time when it
+was last heard of.
+
+STORED/S is of the last ten seconds. LAG is how long records of the last minute took
+from their timestamp to the store: half of them (p50) and 99 of 100 (p99) within that.
+BUFFER and SPOOL say how full they are, and in what time they will be if that goes on.`,
+			[]string{
+				"papyra-ctl fleet --server nats://nats:4222",
+				"papyra-ctl fleet --context prod --expect archive/eu-1 --expect archive/eu-2",
+				"papyra-ctl fleet --context prod --output json | jq '.sinks[] | select(.state != \"ready\")'",
+			},
+			exit{"0", "every sink that ought to be there has answered; STATE says how it is"},
+			exit{"5", "one that ought to be there is silent, or could not say how it is"},
+			exit{"69", "the broker cannot be reached, or no sink is known of"},
+			exit{"77", "the broker refuses the login, or does not let it ask a sink"},
+		),
+		Flags: slices.Concat([]urfave.Flag{
+			&urfave.StringFlag{Name: "group", Usage: "only the sinks of this `GROUP`"},
+			&urfave.StringSliceFlag{Name: "expect", Usage: "a sink of this `NAME` ought to be there, INSTANCE or GROUP/INSTANCE; may be given more than once"},
+			outputFlag(),
+		}, natsflags.Flags()),
+		Action: t.verbOn("fleet", noStores, (*call).fleet),
+	}
+}
+
+// fleetResult is the JSON of fleet.
+type fleetResult struct {
+	Sinks []fleet.SinkRow `json:"sinks"`
+}
+
+func (c *call) fleet() error {
+	n, err := natsflags.Read(c.flags)
+	if err != nil {
+		return err
+	}
+	sinks, err := admin.Connect(admin.FleetConfig{URL: n.URL, NATS: n.Options, By: whoAsks()})
+	if err != nil {
+		return err
+	}
+	defer sinks.Close()
+	answers, err := fleet.Look(c.ctx, sinks, admin.Find{Group: c.flags.String("group"), Expect: c.flags.StringSlice("expect")})
+	if err != nil {
+		return err
+	}
+	r := &fleetResult{Sinks: fleet.SinkRows(answers)}
+	c.result = r
+	c.noteFleet(r)
+	if c.json {
+		return nil
+	}
+	return writeError(c.showSinks(r.Sinks))
+}
+
+// noteFleet adds the conditions of the rows.
+func (c *call) noteFleet(r *fleetResult) {
+	for i := range r.Sinks {
+		row := &r.Sinks[i]
+		switch row.State {
+		case fleet.StateSilent, fleet.StateFailed:
+			c.noteCondition(cli.CodeIncomplete, "sink %s of group %s: %s", cmp.Or(row.Instance, "-"), row.Group, row.State)
+		case fleet.StateRefused:
+			c.noteCondition(cli.CodeDenied, "sink %s of group %s: %s", row.Instance, row.Group, row.Why)
+		}
+	}
+}
+
+func (c *call) showSinks(rows []fleet.SinkRow) error {
+	g := newGrid(c.out, column{title: "GROUP"}, column{title: "INSTANCE"}, column{title: "STATE", color: sinkColor},
+		column{title: "STORED/S", right: true}, column{title: "LAG P50", right: true}, column{title: "P99", right: true},
+		column{title: "BUFFER"}, column{title: "SPOOL"}, column{title: "SINCE (UTC)"},
+		column{title: "HOST"}, column{title: "VERSION"}, column{title: "STORE"}, column{title: "WHY, OR LAST ERROR", cut: true})
+	for i := range rows {
+		r := &rows[i]
+		p50, p99 := "-", "-"
+		if r.Lag != nil {
+			p50, p99 = shownLag(r.Lag.P50), shownLag(r.Lag.P99)
+		}
+		why := r.Why
+		if why == "" && r.LastError != "" {
+			why = "at " + human.Seconds(r.LastErrorAt) + ": " + r.LastError
+		}
+		err := g.addRow(r.Group, cmp.Or(r.Instance, "-"), r.State, fmt.Sprintf("%.0f", r.Stored), p50, p99,
+			shownFill(r.Buffer), shownFill(r.Spool), human.Seconds(r.Since), cmp.Or(r.Host, "-"), cmp.Or(r.Version, "-"), cmp.Or(r.Store, "-"), why)
+		if err != nil {
+			return err
+		}
+	}
+	return g.writePage()
+}
+
+func sinkColor(state string) string {
+	switch state {
+	case fleet.StateReady:
+		return green
+	case fleet.StateStarting, fleet.StateStopping:
+		return yellow
+	}
+	return red
+}
+
+// shownLag shows seconds with as many digits as mean something.
+func shownLag(seconds float64) string { return shownSeconds(seconds, time.Millisecond) }
+
+func shownSeconds(seconds float64, step time.Duration) string {
+	d := time.Duration(min(seconds, 1e9) * float64(time.Second)) // 30 years
+	if d > time.Minute {
+		step = time.Second
+	}
+	return d.Round(step).String()
+}
+
+// shownFill shows how full something is: "12%, full in 3m20s".
+func shownFill(f *fleet.Fill) string {
+	if f == nil {
+		return "-"
+	}
+	text := fmt.Sprintf("%.0f%%", 100*float64(f.Bytes)/float64(f.Max))
+	if f.Bytes > 0 && f.FullIn > 0 && f.FullIn < 7*86400 {
+		text += ", full in " + shownSeconds(f.FullIn, time.Second)
+	}
+	return text
+}

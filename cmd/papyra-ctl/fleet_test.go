@@ -1,0 +1,138 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/natstest"
+	"github.com/papyra/papyra/internal/testkit"
+	"github.com/papyra/papyra/internal/testrecord"
+	"github.com/papyra/papyra/sink/fleet"
+)
+
+// askFleet returns the JSON of fleet.
+func askFleet(t *testing.T, want int, args ...string) (r fleetResult) {
+	t.Helper()
+	code, out, errs := runTool(append([]string{"fleet", "--output", "json"}, args...)...)
+	if code != want {
+		t.Errorf("fleet %v: exit code %d, want %d: %s", args, code, want, errs)
+	}
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	return r
+}
+
+func statesOf(r *fleetResult) (list []string) {
+	for i := range r.Sinks {
+		list = append(list, r.Sinks[i].Group+"/"+r.Sinks[i].Instance+" "+r.Sinks[i].State)
+	}
+	return list
+}
+
+// vanishing announces a sink until the returned function is called, which ends it without
+// a word, as kill -9 does.
+func vanishing(t *testing.T, server, group, instance string) (end func()) {
+	t.Helper()
+	nc, err := nats.Connect(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = micro.AddService(nc, micro.Config{Name: papyra.SinkService, Version: "0.1.0", Metadata: map[string]string{
+		"group": group, "instance": instance, "store": "storeofit", "host": "elsewhere", "url": "json:/gone.ndjson",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nc.Close
+}
+
+// Every sink that ought to be there is a row, in whatever group: one that a peer
+// remembers and that is gone, and one that is expected by name, are silent, exit 5.
+func TestFleetShowsEverySink(t *testing.T) {
+	server := natstest.Embedded(t, nil).ClientURL()
+	if code, _, errs := runTool("fleet", "--server", server); code != 69 {
+		t.Errorf("no sink at all: exit code %d: %s", code, errs)
+	}
+	end := vanishing(t, server, "a", "two")
+	a1 := startLiving(t, server, "a", "one", testrecord.New(1).Events(2))
+	startLiving(t, server, "b", "one", testrecord.New(2).Events(2))
+	testkit.Await(t, "a/one to hear of a/two", func() bool { return len(a1.Expects()) == 1 })
+	end()
+	for _, c := range []struct {
+		args string
+		exit int
+		want []string
+	}{
+		{"--group b", 0, []string{"b/one ready"}},
+		{"", 5, []string{"a/one ready", "a/two silent", "b/one ready"}},
+		{"--group b --expect two --expect b/three", 5, []string{"b/one ready", "b/three silent", "b/two silent"}},
+		{"--expect c/one --expect one", 5, []string{"a/one ready", "a/two silent", "b/one ready", "c/one silent"}},
+		{"--expect four", 64, nil},
+		{"--expect a..b", 64, nil},
+		{"--expect a/b/c", 64, nil},
+		{"--group b --expect a/one", 64, nil},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			t.Parallel()
+			r := askFleet(t, c.exit, append(strings.Fields(c.args), "--server", server)...)
+			if diff := cmp.Diff(c.want, statesOf(&r)); diff != "" {
+				t.Error(diff)
+			}
+			for i := range r.Sinks {
+				checkRow(t, a1, &r.Sinks[i])
+			}
+		})
+	}
+	t.Run("table", func(t *testing.T) {
+		t.Parallel()
+		code, out, _ := runTool("fleet", "--server", server)
+		if code != 5 || !strings.Contains(out, "silent") || !strings.Contains(out, "elsewhere") || strings.Count(out, "\n") != 4 {
+			t.Errorf("the table, exit code %d:\n%s", code, out)
+		}
+	})
+}
+
+// checkRow looks at what a row says of one sink, and of one that is gone.
+func checkRow(t *testing.T, a1 *livingSink, row *fleet.SinkRow) {
+	t.Helper()
+	switch row.Group + "/" + row.Instance {
+	case "a/one":
+		if row.Host == "" || row.Version == "" || !strings.HasSuffix(row.Store, a1.path) || row.StoreID != a1.StoreID() ||
+			row.Since == 0 || row.Buffer == nil || row.Buffer.Max == 0 || row.Spool != nil {
+			t.Errorf("the row of a sink is %+v", row)
+		}
+	case "a/two":
+		if row.Host != "elsewhere" || row.Store != "json:/gone.ndjson" || row.Since == 0 || row.Why == "" {
+			t.Errorf("the row of one that is gone is %+v", row)
+		}
+	}
+}
+
+func TestShownFill(t *testing.T) {
+	for _, c := range []struct {
+		fill *fleet.Fill
+		want string
+	}{
+		{nil, "-"},
+		{&fleet.Fill{Bytes: 0, Max: 100, FullIn: 10}, "0%"},
+		{&fleet.Fill{Bytes: 12, Max: 100}, "12%"},
+		{&fleet.Fill{Bytes: 12, Max: 100, FullIn: 200.2}, "12%, full in 3m20s"},
+		{&fleet.Fill{Bytes: 12, Max: 100, FullIn: 1e12}, "12%"},
+	} {
+		if got := shownFill(c.fill); got != c.want {
+			t.Errorf("%v is shown as %q, want %q", c.fill, got, c.want)
+		}
+	}
+	for seconds, want := range map[float64]string{0: "0s", .0123: "12ms", 75.4: "1m15s", 1e300: "277777h46m40s"} {
+		if got := shownLag(seconds); got != want {
+			t.Errorf("%v s is shown as %s, want %s", seconds, got, want)
+		}
+	}
+}
