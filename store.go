@@ -132,7 +132,7 @@ type Maintainer interface {
 	//
 	// Where reports have limits, these stay all the same, because the account of the
 	// store would be another one without them:
-	//   - every RemovalReport, every StartAccepted;
+	//   - every RemovalReport, every StartAccepted, every ActRequested;
 	//   - a PublisherReport with ranges or outages, and a SinkReport with dropped;
 	//   - of each run of a publisher or sink the report with the lowest and the
 	//     highest number, the two between which a count of drops, lost messages or

@@ -205,6 +205,9 @@ func (m *laneMemory) makeRoom(n int) bool {
 	return m.held+n <= m.bound
 }
 
+// isScarce reports whether less than a quarter of the bound is left.
+func (m *laneMemory) isScarce() bool { return m.held-m.small*chunkSize > m.bound/4*3 }
+
 // discardFree gives up one free chunk of class k.
 func (m *laneMemory) discardFree(k int) {
 	m.free[k] = m.free[k].next

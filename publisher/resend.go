@@ -171,7 +171,7 @@ func (s *sender) tend(now time.Time) {
 	away := s.groups.away(now)
 	for _, l := range s.lanes {
 		e := s.expected[l.kind]
-		for away&e.known != 0 && l.packCopies(away, now.Add(-shortestWait)) {
+		for l.packCopies(away, now) {
 		}
 		// Where nobody answers, the records stay together here and one message probes.
 		// But nothing waits for groups that have left: there may be other takers.

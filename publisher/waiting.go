@@ -252,16 +252,28 @@ func (l *lane) takeDue(i int, before time.Time, n int) (messages []uint64, taken
 	return messages, taken
 }
 
+// scarceAge is how old a chunk is at least that is packed because memory is scarce: most
+// answers have come by then. What is packed is answered only after it was sent again.
+const scarceAge = 50 * time.Millisecond
+
 // packCopies moves what waits only for groups that are away to the packed chunks: what
-// another group has, and what was handed over before a time. Small chunks become one,
-// because each takes the memory of a full one. It moves at most a bite in one call, and
-// reports whether there may be more.
-func (l *lane) packCopies(away groupSet, before time.Time) (more bool) {
+// another group has, and what is older than answers take. Where memory is scarce it moves
+// everything that another group has. Small chunks become one, because each takes the
+// memory of a full one. It moves at most a bite in one call, and reports whether there may
+// be more.
+func (l *lane) packCopies(away groupSet, now time.Time) (more bool) {
 	l.lock()
 	defer l.mu.Unlock()
 	for range bite {
 		c := l.waiting.head
-		if c == nil || c.heard == 0 && !c.sent.Before(before) || l.expect.missing(c)&^away != 0 {
+		if c == nil {
+			return false
+		}
+		age := now.Sub(c.sent)
+		switch {
+		case l.expect.missing(c)&^away == 0 && (c.heard != 0 || age > shortestWait):
+		case c.heard != 0 && age > scarceAge && l.mem.isScarce():
+		default:
 			return false
 		}
 		l.leave(c)

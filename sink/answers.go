@@ -27,6 +27,8 @@ const (
 	// through a service: they show neither the run nor the number.
 	hiddenPrefix = "_R_."
 	maxHidden    = 256 // bytes of such a subject
+	// retryAnswers is how long a sink answers nobody after it was refused.
+	retryAnswers = time.Minute
 )
 
 // answers tells publishers which of their messages are stored. It sends what the
@@ -34,22 +36,29 @@ const (
 // holds up no record.
 //
 // Where the server does not allow it to answer it stops, and tries again on the next
-// connection. Publishers then take this sink for one that knows no answers.
+// connection, and after retryAnswers, since a server that allows more does not say so.
+// Publishers meanwhile take this sink for one that knows no answers.
 type answers struct {
 	config  *Config
 	log     *slog.Logger
 	buffer  *buffer
 	publish func(subject string, data []byte) error // set before run
 
-	all     []string              // the categories that the sink takes of the systems in its filter
-	refused atomic.Pointer[error] // why the server takes no answer on this connection
-	stops   atomic.Bool           // no message is answered before its records are stored
+	all     []string                // the categories that the sink takes of the systems in its filter
+	refused atomic.Pointer[refusal] // why the server takes no answer on this connection
+	stops   atomic.Bool             // no message is answered before its records are stored
 
 	answered, early, refusals atomic.Uint64
 
 	batch  []heardFrom // scratch of run
 	text   []byte
 	logged bool // of the client's error handler
+}
+
+// refusal is an error of the server, and when it came.
+type refusal struct {
+	err error
+	at  time.Time
 }
 
 func newAnswers(c *Config, log *slog.Logger, b *buffer) *answers {
@@ -66,8 +75,14 @@ func newAnswers(c *Config, log *slog.Logger, b *buffer) *answers {
 // publisher of a system that asks on a subject of this system is answered, also through
 // another account; nobody else's reply subject is written to. It allocates nothing.
 func (a *answers) wanted(sub *messageSubject, reply string) heardFrom {
-	if reply == "" || sub.Reason != "" || a.refused.Load() != nil {
+	if reply == "" || sub.Reason != "" {
 		return heardFrom{}
+	}
+	if r := a.refused.Load(); r != nil {
+		if time.Since(r.at) < retryAnswers {
+			return heardFrom{}
+		}
+		a.refused.CompareAndSwap(r, nil)
 	}
 	if run, n, ok := papyra.HeardMessage(reply, sub.heard); ok {
 		return heardFrom{reply: reply, run: len(sub.heard) + len(run), n: n, system: sub.Stream.System}
@@ -183,10 +198,10 @@ func (a *answers) noteError(err error) bool {
 		return false
 	}
 	a.refusals.Add(1)
-	if a.refused.Swap(&err) == nil && !a.logged {
+	if a.refused.Swap(&refusal{err, time.Now()}); !a.logged {
 		a.logged = true
 		a.log.Warn("the NATS server does not let this sink answer publishers: they hold a message until a server has it, not until it is stored; "+
-			"trying again on the next connection", "error", err, "hint", "allow this login to publish "+papyra.SubjectAllHeard)
+			"trying again on the next connection, and now and then", "error", err, "hint", "allow this login to publish "+papyra.SubjectAllHeard)
 	}
 	return true
 }

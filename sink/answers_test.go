@@ -120,6 +120,7 @@ func newGate() *gate {
 }
 
 func TestAnswerComesWhenAMessageIsStored(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	store := &fakeStore{}
 	w := runSink(t, sink.Config{URL: b.URL(), Group: "archive", Kinds: []papyra.Kind{papyra.KindEvent}}, store)
@@ -155,6 +156,7 @@ func TestAnswerComesWhenAMessageIsStored(t *testing.T) {
 
 // A message whose lines are all rejected is answered too: they are accounted for.
 func TestRejectedMessageIsAnswered(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	w := runSink(t, sink.Config{URL: b.URL()}, &fakeStore{})
 	a := newAsker(t, b.URL())
@@ -169,6 +171,7 @@ func TestRejectedMessageIsAnswered(t *testing.T) {
 
 // Nobody's reply subject is written to but that of a publisher of the same system.
 func TestForeignReplySubjectsGetNoAnswer(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	w := runSink(t, sink.Config{URL: b.URL()}, &fakeStore{})
 	a := newAsker(t, b.URL())
@@ -176,7 +179,7 @@ func TestForeignReplySubjectsGetNoAnswer(t *testing.T) {
 	var mu sync.Mutex
 	var got []string
 	if _, err := all.Subscribe(">", func(m *nats.Msg) {
-		if _, err := papyra.ParseRecordsSubject(m.Subject); err != nil {
+		if !strings.HasPrefix(m.Subject, "papyra.v1.records.") {
 			mu.Lock()
 			got = append(got, m.Subject)
 			mu.Unlock()
@@ -186,12 +189,19 @@ func TestForeignReplySubjectsGetNoAnswer(t *testing.T) {
 	}
 	flush(t, all)
 	for _, reply := range []string{
-		"_INBOX.abc.1", "$JS.ACK.S.C.1.2.3.4.5", "papyra.v1.heard.orders", "papyra.v1.heard.orders." + runA + ".0",
+		"_INBOX.abc.1", "other.subject", "papyra.v1.heard.orders", "papyra.v1.heard.orders." + runA + ".0",
 		"papyra.v1.heard.orders." + runA + ".01", "papyra.v1.heard.orders." + runA + ".1.2", "papyra.v1.heard.orders.SHORT.1",
-		papyra.HeardSubject("orders2", runA, 1), papyra.HeardSubject("order", runA, 1), papyra.RecordsSubject("shop", papyra.KindAudit),
+		papyra.HeardSubject("orders2", runA, 1), papyra.HeardSubject("order", runA, 1), "papyra.v1.audit.shop",
 		"papyra.v1.sink.default.x.compact",
 	} {
 		a.sendData("orders", reply, []byte(plainEvent("orders", 1)))
+	}
+	for _, subject := range []string{"papyra.v1.records.papyra.events", "papyra.v1.records.orders.novels"} {
+		for _, system := range []string{"orders", papyra.SystemReserved} {
+			if err := a.nc.PublishRequest(subject, papyra.HeardSubject(system, runA, 1), []byte(plainEvent("orders", 1))); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	last := papyra.HeardSubject("orders", runA, 99)
 	a.sendData("orders", last, []byte(plainEvent("orders", 1)))
@@ -208,6 +218,7 @@ func TestForeignReplySubjectsGetNoAnswer(t *testing.T) {
 }
 
 func TestSlowStoreIsAnsweredEarly(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	store := newGate()
 	w := runSink(t, sink.Config{URL: b.URL()}, store)
@@ -237,6 +248,7 @@ func TestSlowStoreIsAnsweredEarly(t *testing.T) {
 
 // A message that does not fit gets no answer, also if it fits in part.
 func TestFullBufferGivesNoAnswer(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	store := newGate()
 	store.mu.Lock()
@@ -251,7 +263,9 @@ func TestFullBufferGivesNoAnswer(t *testing.T) {
 			fits = append(fits, n)
 		}
 	}
+	before := w.Stats()
 	a.send(3000)
+	eventually(t, "the last message is seen", func() bool { return w.Stats().Messages > before.Messages })
 	a.await(fits...)
 	store.mu.Unlock()
 	eventually(t, "what fits is stored", func() bool { return w.Stats().Pending == 0 })
@@ -262,6 +276,7 @@ func TestFullBufferGivesNoAnswer(t *testing.T) {
 
 // What is stored while the sink stops is answered too; nothing is answered early then.
 func TestStoppingSinkAnswersWhatItStores(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	store := newGate()
 	w := runSink(t, sink.Config{URL: b.URL()}, store)
@@ -291,6 +306,7 @@ func TestStoppingSinkAnswersWhatItStores(t *testing.T) {
 // A server with an older configuration does not let a sink answer: it stores as before,
 // says so once, and tries again on its next connection.
 func TestSinkThatMayNotAnswer(t *testing.T) {
+	t.Parallel()
 	mayNotAnswer := strings.ReplaceAll(maySubscribe, `publish: { allow: [">"] }`, `publish: { deny: ["papyra.v1.heard.>", "_R_.>"] }`)
 	srv := newLimitedServer(t, mayNotAnswer)
 	var log syncBuffer
@@ -314,16 +330,24 @@ func TestSinkThatMayNotAnswer(t *testing.T) {
 	if err := w.Ready(); err != nil {
 		t.Errorf("not ready: %v", err)
 	}
-	srv.restart(mayNotAnswer)
-	eventually(t, "the sink is back", func() bool { return w.Ready() == nil })
-	a = newAskerOn(t, srv.publisher())
-	eventually(t, "it tries once more", func() bool {
-		a.send(1) // the sink may not have noticed the restart yet
-		return w.Stats().AnswersRefused == refused+1
-	})
-	srv.restart(maySubscribe)
-	eventually(t, "the sink is back", func() bool { return w.Ready() == nil && w.Notes() == nil })
-	a = newAskerOn(t, srv.publisher())
+	// A server that loads its configuration again says nothing of it.
+	srv.reload(maySubscribe)
+	w.AgeRefusal(time.Hour)
+	a.await(a.send(1))
+	restart := func(config string) {
+		t.Helper()
+		before := w.Stats().Disconnects
+		srv.restart(config)
+		eventually(t, "the sink is back", func() bool { return w.Stats().Disconnects > before && w.Ready() == nil })
+		a = newAskerOn(t, srv.publisher())
+	}
+	restart(mayNotAnswer)
+	a.send(1)
+	eventually(t, "it tries once more", func() bool { return w.Stats().AnswersRefused == refused+1 })
+	restart(maySubscribe)
+	if notes := w.Notes(); notes != nil {
+		t.Errorf("it notes %q", notes)
+	}
 	a.await(a.send(1))
 	if n := strings.Count(log.String(), "answer publishers"); n != 1 {
 		t.Errorf("it has said so %d times:\n%s", n, log.String())
@@ -341,8 +365,20 @@ func (smallDialer) Dial(network, address string) (net.Conn, error) {
 	return c, err
 }
 
-// A server that does not read holds up no record.
+// A server that does not read holds up no record, until the client gives it up.
 func TestServerThatDoesNotReadHoldsUpNothing(t *testing.T) {
+	t.Parallel()
+	for try := 0; !takesAllFromDeafServer(t); try++ {
+		if try == 5 { // a machine that is busy may take longer than the client waits
+			t.Fatal("the connection was cut each time before everything was stored")
+		}
+	}
+}
+
+// takesAllFromDeafServer sends messages to a sink whose server reads no answer. It
+// returns false if the client has given that server up before all were stored.
+func takesAllFromDeafServer(t *testing.T) bool {
+	t.Helper()
 	b := startBroker(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -384,24 +420,26 @@ func TestServerThatDoesNotReadHoldsUpNothing(t *testing.T) {
 			}()
 		}
 	}()
-	store := &fakeStore{}
-	w := runSink(t, sink.Config{URL: l.Addr().String(), NATS: []nats.Option{nats.SetCustomDialer(smallDialer{})}}, store)
+	w := runSink(t, sink.Config{URL: l.Addr().String(), NATS: []nats.Option{nats.SetCustomDialer(smallDialer{})}}, &fakeStore{})
 	a := newAsker(t, b.URL())
 	close(deaf)
-	const messages = 10_000
+	const messages = 5000
 	for range messages {
 		a.n += 2 // so that the answers do not join
 		a.sendData("orders", papyra.HeardSubject("orders", runA, a.n), []byte(plainEvent("orders", 1)))
 	}
 	flush(t, a.nc)
-	eventually(t, "everything is stored", func() bool { return w.Stats().Stored == messages })
-	if st := w.Stats(); st.Answered == messages {
+	eventually(t, "everything is stored", func() bool { st := w.Stats(); return st.Stored == messages || st.Disconnects > 0 })
+	st := w.Stats()
+	if st.Answered == messages {
 		t.Error("the server has read all answers: it held up nobody")
 	}
+	return st.Stored == messages
 }
 
 // What a sink that stops cannot store it does not answer.
 func TestStoppedSinkDoesNotAnswerWhatItDrops(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	store := &fakeStore{before: refuse}
 	w := runSink(t, sink.Config{URL: b.URL(), StopTimeout: 100 * time.Millisecond}, store)
@@ -416,5 +454,38 @@ func TestStoppedSinkDoesNotAnswerWhatItDrops(t *testing.T) {
 	a.await()
 	if st := w.Stats(); st.Dropped[papyra.DropSinkStopped] != 3 || st.Answered != 0 {
 		t.Errorf("dropped %v, answered %d", st.Dropped, st.Answered)
+	}
+}
+
+// A flood of reply subjects that nobody hears costs a publisher nothing: each message is
+// answered for itself, and what waits in the sink stays small.
+func TestFloodOfReplySubjects(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t)
+	w := runSink(t, sink.Config{URL: b.URL()}, &fakeStore{})
+	junk := dial(t, b.URL())
+	const messages = 20_000
+	line := []byte(plainEvent("orders", 1))
+	for i := range messages {
+		reply := papyra.HeardSubject("orders", fmt.Sprintf("%016d", i), uint64(i+1))
+		switch i % 4 {
+		case 1:
+			reply = "_INBOX." + strings.Repeat("x", 3000)
+		case 2:
+			reply = papyra.HeardSubject("orders", fmt.Sprintf("%017d", i), 1)
+		case 3:
+			reply = papyra.HeardSubject("evil", runB, uint64(i+1))
+		}
+		if err := junk.PublishRequest(papyra.RecordsSubject("orders", papyra.KindEvent), reply, line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := newAsker(t, b.URL())
+	flush(t, junk)
+	a.sendData("orders", papyra.HeardSubject("orders", runA, 1), line)
+	eventually(t, "the publisher is answered", func() bool { return slices.Contains(a.answered(), 1) })
+	eventually(t, "all that can be answered is", func() bool { return w.Stats().Answered == messages/4+1 })
+	if st := w.Stats(); st.Stored != messages+1 || st.LostMessages != 0 {
+		t.Errorf("stored %d, lost %d", st.Stored, st.LostMessages)
 	}
 }

@@ -112,8 +112,8 @@ func (c *conn) connOptions() (*nats.Options, error) {
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			c.health.setConnected(true)
 			c.answers.retry()
+			c.health.setConnected(true)
 			log.Info("connected to NATS again", "server", redact.URL(nc.ConnectedUrl()))
 			select {
 			case c.reconnected <- struct{}{}:

@@ -159,8 +159,7 @@ func (w *writer) storeHasReports() bool {
 	if !w.spool.Status().Direct {
 		return false
 	}
-	w.reporter.learnStoreID()
-	w.service.store = w.reporter.store
+	w.service.store = w.spool.StoreID()
 	return true
 }
 

@@ -28,6 +28,7 @@ type gatedStore struct {
 	mu      sync.Mutex
 	openErr error
 	err     error
+	hold    chan struct{} // each Append waits until it is closed; nil for none
 }
 
 func newGatedStore(t *testing.T) *gatedStore {
@@ -56,6 +57,12 @@ type gatedAppender struct {
 }
 
 func (a gatedAppender) Append(ctx context.Context, b *papyra.Batch) (int, error) {
+	a.g.mu.Lock()
+	hold := a.g.hold
+	a.g.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
 	a.g.mu.Lock()
 	err := a.g.err
 	a.g.mu.Unlock()
@@ -283,11 +290,16 @@ func TestLostStoreLeavesTheRestInTheSpool(t *testing.T) {
 	nc, r := dial(t, b.URL()), newRun(t, "orders", runA)
 	publish(t, nc, papyra.RecordsSubject("orders", papyra.KindEvent), r.Events(10))
 	eventually(t, "the first to be stored", func() bool { return w.Stats().Stored == 10 })
-	store.fail(papyra.ErrForeignWriter)
-	for range 20 {
+	hold := make(chan struct{})
+	store.mu.Lock()
+	store.hold = hold
+	store.mu.Unlock()
+	for range 30 { // more than is written at once
 		publish(t, nc, papyra.RecordsSubject("orders", papyra.KindEvent), r.Events(1000))
 	}
-	flush(t, nc)
+	eventually(t, "all to be in memory", func() bool { return w.Stats().Received == 30010 })
+	store.fail(papyra.ErrForeignWriter)
+	close(hold)
 	if err := w.wait(); !errors.Is(err, papyra.ErrForeignWriter) || errors.Is(err, sink.ErrNotStored) {
 		t.Errorf("Run() = %v, want the foreign writer, and nothing that is not stored", err)
 	}

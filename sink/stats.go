@@ -47,7 +47,7 @@ type Stats struct {
 	// stored, or rejected and counted. AnsweredEarly of these waited for the store for so
 	// long that they were told before: what of them is not stored when the sink is killed
 	// is lost. AnswersRefused counts how often the server refused an answer for the
-	// sink's permissions; it then answers nobody until there is another connection.
+	// sink's permissions; it then answers nobody for a minute, or until there is another connection.
 	Answered       uint64
 	AnsweredEarly  uint64
 	AnswersRefused uint64
@@ -138,8 +138,8 @@ func (s *Sink) Ready() error {
 // Notes returns, in a sentence each, what an operator should know of a sink that is
 // ready. It is as quick as Ready.
 func (s *Sink) Notes() []string {
-	if err := s.answers.refused.Load(); err != nil {
-		return []string{fmt.Sprintf("the NATS server does not let this sink answer publishers (%v): allow this login to publish %s", *err, papyra.SubjectAllHeard)}
+	if r := s.answers.refused.Load(); r != nil {
+		return []string{fmt.Sprintf("the NATS server does not let this sink answer publishers (%v): allow this login to publish %s", r.err, papyra.SubjectAllHeard)}
 	}
 	return nil
 }

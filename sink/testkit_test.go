@@ -137,3 +137,10 @@ func (s *Sink) AnswerWithin(d time.Duration) {
 	s.buffer.mu.Unlock()
 	s.buffer.heard.wakeUp()
 }
+
+// AgeRefusal lets the server's last refusal of an answer be longer ago.
+func (s *Sink) AgeRefusal(by time.Duration) {
+	if r := s.answers.refused.Load(); r != nil {
+		s.answers.refused.Store(&refusal{r.err, r.at.Add(-by)})
+	}
+}

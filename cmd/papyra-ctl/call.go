@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -24,6 +25,7 @@ type call struct {
 	flags *urfave.Context
 	verb  string
 	json  bool
+	lines bool    // ndjson: a record on each line, and nothing else on stdout
 	out   *screen // results
 	err   *screen // messages and progress
 	urls  []string
@@ -75,6 +77,9 @@ func (t *tool) verb(name string, do func(*call) error) urfave.ActionFunc {
 	}, do)
 }
 
+// listsLines are the verbs that always show lines.
+var listsLines = []string{"tail"}
+
 // verbOn is verb for a command that names its stores in flags of its own.
 func (t *tool) verbOn(name string, stores func(*urfave.Context) ([]string, error), do func(*call) error) urfave.ActionFunc {
 	return func(flags *urfave.Context) error {
@@ -86,6 +91,11 @@ func (t *tool) verbOn(name string, stores func(*urfave.Context) ([]string, error
 		case "json":
 			c.json = true
 		case "table":
+		case "ndjson":
+			if !flags.Bool("follow") && !slices.Contains(listsLines, name) {
+				return usagef("--output ndjson is for --follow and tail: give table or json")
+			}
+			c.lines = true
 		default:
 			return usagef("--output %q: give table or json", output)
 		}

@@ -31,7 +31,7 @@ them. If the disk is full, nothing is changed.
 Where the newest record would itself go, or ages are measured from a moment that lies
 more than a day from it, the plan is shown and --yes is wanted.
 
-`+notHeld,
+`+heldByASink,
 			[]string{
 				"papyra-ctl compact --backend " + exampleStore + " --keep-age 30d --dry-run",
 				"papyra-ctl compact --backend " + exampleStore + " --keep-records 100000 --keep dead_letters.keep_age=90d",
@@ -41,8 +41,8 @@ more than a day from it, the plan is shown and --yes is wanted.
 			exit{"1", "refused: the newest record would itself go or lies far from --at, and --yes is not given; nothing was changed"},
 			exit{"2", "done, and damaged lines were met and left"},
 			exit{"3", "the store does not exist, the disk is full, or stdout failed"},
-			exit{"4", "somebody else holds the store"},
-			exit{"5", "a part could not be read"},
+			exit{"4", "somebody else holds the store and does not answer, or works on it already"},
+			exit{"5", "a part could not be read, or a sink does not answer"},
 		),
 		Flags:  withSinks(slices.Concat([]urfave.Flag{backendFlag(false)}, retentionFlags(), []urfave.Flag{dedupeFlag(), dryRunFlag(), yesFlag(), outputFlag()})),
 		Action: t.verb("compact", (*call).compact),

@@ -53,9 +53,10 @@ over and counted on stderr; scan --full names them. With retention flags it show
 what a compaction with the same flags would keep. Nothing is changed.`+columnHelp(kind),
 			[]string{
 				"papyra-ctl inspect " + name + " --backend " + exampleStore + example,
+				"papyra-ctl inspect " + name + " --backend " + exampleStore + " --limit 10 --follow",
 				"papyra-ctl inspect " + name + " --backend " + exampleStore + " --output json | jq '.records[]." + member + "'",
 			}, inspectCodes()...),
-		Flags:  withSinks(slices.Concat([]urfave.Flag{backendFlag(true)}, filterFlags(kind), retentionFlags(), []urfave.Flag{outputFlag()})),
+		Flags:  withSinks(slices.Concat([]urfave.Flag{backendFlag(true)}, filterFlags(kind), []urfave.Flag{followFlag()}, retentionFlags(), []urfave.Flag{outputFlag()})),
 		Action: t.verb("inspect "+name, func(c *call) error { return c.inspect(kind) }),
 	}
 }
@@ -166,6 +167,9 @@ func (c *call) inspect(kind papyra.Kind) error {
 		return err
 	}
 	defer closeAll(stores)
+	if c.flags.Bool("follow") {
+		return c.follow(kind, q, stores)
+	}
 
 	result := &inspectResult{Retention: inspect.RetentionLimits(q.Retention)}
 	show := c.recordTable(kind)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -75,7 +76,7 @@ func asksSinks(flags *urfave.Context) (bool, error) {
 // that sinks know.
 func (c *call) throughHolder(store papyra.Store) papyra.Store {
 	switch verb, _, _ := strings.Cut(c.verb, " "); verb {
-	case "scan", "recover", "compact", "inspect", "account", "doctor":
+	case "scan", "recover", "compact", "inspect", "account", "doctor", "jobs", "cancel":
 		return admin.ThroughHolder(c.ctx, store, c.readingVerb())
 	}
 	return store
@@ -118,7 +119,7 @@ func (c *call) findSinks() ([]papyra.Store, error) {
 
 // whoAsks names this user, as far as anybody believes it.
 func whoAsks() string {
-	name := "uid " + fmt.Sprint(os.Geteuid())
+	name := "uid " + strconv.Itoa(os.Geteuid())
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -54,7 +53,7 @@ func startLiving(t *testing.T, server, group, instance string, lines [][]byte) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	w, err := sink.New(sink.Config{
 		URL: server, Group: group, Instance: instance, Now: testClock, RejectFile: store.RejectFile(), Logger: log,
 		Admin: admin.NewServer(store, admin.Config{Logger: log}),
@@ -359,5 +358,35 @@ func TestGroupOfSinks(t *testing.T) {
 	testkit.Await(t, "a1 to hear that a2 stops", func() bool { return len(a.Expects()) == 0 })
 	if _, states = ask(t, 0, "inspect", "events"); states != "a1 done" {
 		t.Errorf("after the stop of a2: %s", states)
+	}
+}
+
+// What a sink did for somebody is listed through each door, and can be ended there.
+func TestJobsOfASink(t *testing.T) {
+	t.Parallel()
+	server := natstest.Embedded(t, nil).ClientURL()
+	s := startLiving(t, server, "archive", "eu-1", fixture())
+	doors := map[string][]string{
+		"socket": {"--backend", "json:" + s.path, "--output", "json"},
+		"nats":   {"--server", server, "--group", "archive", "--instance", "eu-1", "--output", "json"},
+	}
+	runTool("compact", "--dedupe", "--backend", "json:"+s.path)
+	for name, flags := range doors {
+		code, out, said := runTool(append([]string{"jobs"}, flags...)...)
+		var listed struct {
+			Jobs []admin.JobStatus `json:"jobs"`
+		}
+		if err := json.Unmarshal([]byte(out), &listed); err != nil || code != 0 || len(listed.Jobs) == 0 || listed.Jobs[0].Verb != admin.VerbCompact || listed.Jobs[0].State != "done" {
+			t.Fatalf("%s: code %d, %s%s", name, code, out, said)
+		}
+		if code, out, _ := runTool(append(append([]string{"cancel"}, flags...), listed.Jobs[0].Job)...); code != 0 || !strings.Contains(out, listed.Jobs[0].Job) {
+			t.Errorf("%s: to end a job that has ended: code %d, %s", name, code, out)
+		}
+		if code, _, _ := runTool(append(append([]string{"cancel"}, flags...), "none")...); code != cli.CodeFailed {
+			t.Errorf("%s: to end a job that is not there: code %d", name, code)
+		}
+	}
+	if code, _, said := runTool("jobs", "--backend", "memory:"); code != cli.CodeFailed || !strings.Contains(said, "no sink") {
+		t.Errorf("without a sink: code %d, %s", code, said)
 	}
 }

@@ -25,7 +25,7 @@ With --mode repair the quarantine lies beside the store. With --mode quarantine 
 lies in --quarantine-dir, which may be on another file system. The default is
 repair, or quarantine when --quarantine-dir is given.
 
-`+notHeld,
+`+heldByASink,
 			[]string{
 				"papyra-ctl recover --backend " + exampleStore + " --dry-run",
 				"papyra-ctl recover --backend " + exampleStore + " --mode quarantine --quarantine-dir /srv/quarantine",
@@ -34,8 +34,8 @@ repair, or quarantine when --quarantine-dir is given.
 			exit{"1", "refused: no line of a file is a record, and --yes is not given; nothing was changed"},
 			exit{"2", "damage is left; with --dry-run: something would be moved"},
 			exit{"3", "the store does not exist, the disk is full, or stdout failed"},
-			exit{"4", "somebody else holds the store"},
-			exit{"5", "a part could not be read"},
+			exit{"4", "somebody else holds the store and does not answer, or works on it already"},
+			exit{"5", "a part could not be read, or a sink does not answer"},
 		),
 		Flags: withSinks([]urfave.Flag{
 			backendFlag(false),

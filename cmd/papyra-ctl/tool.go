@@ -27,8 +27,11 @@ store can be written to (startup-check, doctor).
 
 accept-start says once that a store may begin late.
 
-Of a living fleet it shows the sinks (fleet), asks the runtimes for their counts
-(audit) and publishes a record by hand (emit). check says what a sink would say of the lines in a file.
+Where a sink holds a store in files, scan, inspect, account, doctor, recover and compact
+go through that sink; with --server URL they ask running sinks over NATS.
+Of a living fleet it shows the sinks (fleet) and the records as they come (tail),
+asks the runtimes for their counts (audit) and publishes a record by hand (emit).
+check says what a sink would say of the lines in a file.
 
 scan, inspect, account, doctor, check and every --dry-run change nothing.
 
@@ -57,6 +60,9 @@ func (t *tool) app() *urfave.App {
 			t.fleetCommand(),
 			t.emitCommand(),
 			t.auditCommand(),
+			t.jobsCommand(),
+			t.cancelCommand(),
+			t.tailCommand(),
 			t.completionCommand(),
 		},
 	}
@@ -99,6 +105,11 @@ func describe(text string, examples []string, codes ...exit) string {
 
 // notHeld is the last paragraph of the help of verbs that change a store.
 const notHeld = `No sink may hold the store meanwhile: stop the sink first, or the exit code is 4.`
+
+// heldByASink is the last paragraph of the help of verbs that a running sink does too.
+const heldByASink = `Where a sink holds the store, that sink does it and goes on appending. If it does
+not answer, the exit code is 4. With --server the sinks of a group do it, one after
+the other.`
 
 const exampleStore = "json:/var/lib/papyra/records.ndjson"
 

@@ -169,6 +169,23 @@ func TestOlderConfiguration(t *testing.T) {
 	if _, err := store.Scan(t.Context(), papyra.ScanOptions{}); !errors.Is(err, papyra.ErrDenied) {
 		t.Errorf("a sink that may not be asked: %v, want ErrDenied", err)
 	}
+	nc, err := nats.Connect(url, nats.UserInfo("operator", "operator-secret"), nats.CustomInboxPrefix(papyra.ToolInbox))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	announced := ""
+	for range 4 {
+		m, err := nc.Request("$SRV.PING.papyra-sink", nil, testkit.Patience)
+		var ping struct {
+			ID string `json:"id"`
+		}
+		if err != nil || json.Unmarshal(m.Data, &ping) != nil || announced != "" && ping.ID != announced {
+			t.Fatalf("the sink announces itself anew: %q after %q, %v", ping.ID, announced, err)
+		}
+		announced = ping.ID
+		time.Sleep(500 * time.Millisecond) // it would do so within a quarter of a second, and then within more
+	}
 }
 
 // A header that says who asks is proof only where the sink was told to trust it.

@@ -106,6 +106,9 @@ func (s *spooling) settled() {
 // drained waits until nothing waits in the spool.
 func (s *spooling) drained() {
 	s.t.Helper()
+	for most := uint64(0); testkit.Long() && s.metric("spool_bytes") > 64<<20; most = s.metric("records_drained_total") {
+		testkit.Await(s.t, "more to be drained", func() bool { return s.metric("records_drained_total") > most })
+	}
 	testkit.Await(s.t, "the spool to be empty", func() bool { return s.metric("spool_bytes") == 0 && s.metric("pending_records") == 0 })
 }
 
@@ -385,5 +388,37 @@ func TestSpoolOfARefusedStream(t *testing.T) {
 	}
 	if stored, _ := accounted(t, store); stored != 110 {
 		t.Errorf("%d events are stored, want 110", stored)
+	}
+}
+
+// A Redis server that stands still does not answer: what it does not take waits in the
+// spool, and a sink that is stopped meanwhile does not wait for it.
+func TestSpoolOfAFrozenStore(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	url, store := broker(t), "redis://"+server.Addr()
+	s := startSpooling(t, url, store)
+	p := connect(t, url, publisher.Config{})
+	confirmAll(t, p, 100)
+	s.settled()
+	testkit.Await(t, "the store to hold them", func() bool { return server.Client(t).XLen(t.Context(), "papyra:orders:events").Val() == 100 })
+	server.Pause()
+	confirmAll(t, p, 200)
+	began := time.Now()
+	s.settled()
+	spooled := time.Since(began)
+	began = time.Now()
+	s.sink.terminate()
+	t.Logf("spooled after %s, stopped after %s", seconds(spooled), seconds(time.Since(began)))
+	if !strings.Contains(s.sink.text(), "records wait in the spool: start a sink") {
+		t.Error("the log does not say that records wait")
+	}
+	server.Resume()
+	s.start()
+	s.drained()
+	finish(t, p)
+	s.sink.terminate()
+	if stored, _ := accounted(t, store); stored != 300 {
+		t.Errorf("%d events are stored, want 300", stored)
 	}
 }

@@ -132,7 +132,7 @@ func (n *neededReports) keep(rec *papyra.Record, inView bool) bool {
 		return true
 	}
 	switch string(rec.Type) {
-	case papyra.ReportRemoval, papyra.ReportStartAccepted, papyra.ReportRecoveryPerformed:
+	case papyra.ReportRemoval, papyra.ReportStartAccepted, papyra.ReportActRequested, papyra.ReportRecoveryPerformed:
 		return true
 	}
 	return n.needed[reporter{string(rec.System), string(rec.Run)}][rec.Seq]

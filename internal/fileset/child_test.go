@@ -10,6 +10,7 @@ import (
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/fileset"
 	"github.com/papyra/papyra/internal/testrecord"
+	"github.com/papyra/papyra/sink/quarantine"
 )
 
 // A child's main goroutine stays on the main thread from the beginning, so that
@@ -54,6 +55,11 @@ func child(act string, args []string) int {
 		_, err = s.Recover(ctx, papyra.RecoverOptions{Now: testrecord.Start})
 	case "compact":
 		_, err = s.Compact(ctx, papyra.CompactOptions{Retention: papyra.Retention{General: papyra.Limits{Records: 3}}, At: testrecord.Start})
+	case "restore":
+		var acts []papyra.QuarantineAct
+		if acts, err = s.QuarantineActs(ctx, ""); err == nil {
+			_, err = quarantine.Restore(ctx, s, quarantine.Options{Act: acts[0].ID, Now: testrecord.Start})
+		}
 	case "dedupe":
 		_, err = s.Compact(ctx, papyra.CompactOptions{Dedupe: true, At: testrecord.Start})
 	default:

@@ -56,6 +56,8 @@ func TestReportsThatNobodyBelievesAreRemoved(t *testing.T) {
 		{"removal without a seal", papyra.SystemReserved, papyra.ReportRemoval, "", removal, false},
 		{"start accepted by another system", "evil", papyra.ReportStartAccepted, "e", `{"id":"x","late":1}`, false},
 		{"start accepted", papyra.SystemReserved, papyra.ReportStartAccepted, "e", `{"id":"x","late":1}`, true},
+		{"request", papyra.SystemReserved, papyra.ReportActRequested, "e", `{"job":"x"}`, true},
+		{"request of another system", "evil", papyra.ReportActRequested, "e", `{"job":"x"}`, false},
 		{"end of another system's act", "evil", papyra.ReportCompactionPerformed, "e", withdrawn, false},
 		{"end", papyra.SystemReserved, papyra.ReportCompactionPerformed, "e", withdrawn, true},
 		{"end without a seal", papyra.SystemReserved, papyra.ReportRecoveryPerformed, "", withdrawn, false},

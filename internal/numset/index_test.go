@@ -9,7 +9,7 @@ import (
 // Numbers that are asked for and added in turn cost about the same each, however many
 // there are and in whatever order they come.
 func TestAskAndAddInTurn(t *testing.T) {
-	const count = 20_000
+	const count = 10_000
 	for name, number := range map[string]func(i uint64) uint64{
 		"rising":      func(i uint64) uint64 { return 3 * (i + 1) },
 		"falling":     func(i uint64) uint64 { return 3 * (count - i) },

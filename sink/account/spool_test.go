@@ -46,6 +46,10 @@ func TestSpooledNumbersArePending(t *testing.T) {
 			w.sink(0, "archive", 2, at(10), papyra.SinkReport{Spool: spool("a", waiting(20, none, papyra.Range{11, 30}))})
 			w.sink(0, "archive", 3, at(11), papyra.SinkReport{Spool: spool("a", waiting(5, none, papyra.Range{11, 15}))})
 		}, 5, 15, 1},
+		{"the newest report holds, wherever it stands", func(w *world) {
+			w.sink(0, "archive", 3, at(11), papyra.SinkReport{Spool: spool("a", waiting(5, none, papyra.Range{11, 15}))})
+			w.sink(0, "archive", 2, at(10), papyra.SinkReport{Spool: spool("a", waiting(20, none, papyra.Range{11, 30}))})
+		}, 5, 15, 1},
 		{"empty since", func(w *world) {
 			w.sink(0, "archive", 2, at(10), papyra.SinkReport{Spool: spool("a", waiting(20, none, papyra.Range{11, 30}))})
 			w.sink(0, "archive", 3, at(11), papyra.SinkReport{Spool: spool("a", nil)})

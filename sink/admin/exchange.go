@@ -278,7 +278,8 @@ func (a *asking) take(x exchange, f *frame) (done bool, err error) {
 
 // answer shows a plan to who asked, and sends the answer.
 func (a *asking) answer(x exchange, f *frame) error {
-	plan := append(a.body, f.body...)
+	a.body = append(a.body, f.body...)
+	plan := a.body
 	a.body = nil
 	answer := answerYes
 	if a.plan != nil {

@@ -42,7 +42,9 @@ type job struct {
 	id     string
 	verb   string
 	args   json.RawMessage
-	act    bool // it may change the store, and does not end because its asker is gone
+	by     string // who asked first
+	proven string // what vouches for that
+	act    bool   // it may change the store, and does not end because its asker is gone
 	began  time.Time
 	ctx    context.Context
 	stop   context.CancelCauseFunc
@@ -66,7 +68,8 @@ type job struct {
 
 func newJob(s *Server, q *request, from *asker) *job {
 	j := &job{
-		server: s, id: q.Job, verb: q.Verb, args: q.Args, act: isAct(q.Verb) && !isDryRun(q.Args), from: from, began: time.Now(),
+		server: s, id: q.Job, verb: q.Verb, args: q.Args, act: isAct(q.Verb) && !isDryRun(q.Args),
+		by: from.by, proven: from.proven, from: from, began: time.Now(),
 		ended: make(chan struct{}), credits: firstCredits, renewed: time.Now(), more: make(chan struct{}, 1), state: jobRunning,
 	}
 	j.ctx, j.stop = context.WithCancelCause(s.ctx)
@@ -77,7 +80,7 @@ func newJob(s *Server, q *request, from *asker) *job {
 func goneJob(s *Server, r *papyra.ActRequested, at int64) *job {
 	j := &job{
 		server: s, id: r.Job, verb: r.Verb, args: r.Arguments, act: true, began: time.UnixMicro(at), finished: time.UnixMicro(at), state: jobGone,
-		from: &asker{by: r.By, proven: r.Proven}, ended: make(chan struct{}), stop: func(error) {},
+		by: r.By, proven: r.Proven, ended: make(chan struct{}), stop: func(error) {},
 		fault: faultOf(fmt.Errorf("%w: what the act had done by then stands in the reports of the store, and the next act on the store ends it", ErrGone)),
 	}
 	close(j.ended)
@@ -299,7 +302,7 @@ func (j *job) status(withResult bool) JobStatus {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	st := JobStatus{
-		Job: j.id, Verb: j.verb, State: j.state, By: j.from.by, Proven: j.from.proven, Began: unixSeconds(j.began),
+		Job: j.id, Verb: j.verb, State: j.state, By: j.by, Proven: j.proven, Began: unixSeconds(j.began),
 		Done: j.done, Total: j.total,
 	}
 	if !j.finished.IsZero() {

@@ -366,7 +366,7 @@ func (d *lossyDoor) open(ctx context.Context, verb string) (exchange, error) {
 // A lost answer never becomes a result that lacks something: a read fails, and an act is
 // asked for again without running again.
 func TestLostAnswers(t *testing.T) {
-	for lose := uint64(1); lose <= 6; lose++ {
+	for lose := uint64(1); lose <= 10; lose++ {
 		t.Run(fmt.Sprint("frame ", lose), func(t *testing.T) {
 			bubble(t, func(t *testing.T, m *memory.Memory) {
 				w := &notingWorker{}

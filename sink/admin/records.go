@@ -3,6 +3,7 @@ package admin
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -51,7 +52,7 @@ func (r *recordReader) next() (*papyra.Record, papyra.Place, error) {
 	var place papyra.Place
 	head, err := r.r.ReadSlice('\n')
 	if err != nil {
-		if err == io.EOF && len(head) > 0 {
+		if errors.Is(err, io.EOF) && len(head) > 0 {
 			err = io.ErrUnexpectedEOF
 		}
 		return nil, place, err

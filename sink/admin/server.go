@@ -189,7 +189,7 @@ func (s *Server) admit(q *request, from *asker) (j *job, news bool, err error) {
 	if isAct(q.Verb) && !isDryRun(q.Args) {
 		jobs = &s.acts
 		if other := jobs.runningJob(); other != nil {
-			return nil, false, fmt.Errorf("%s, asked for by %s, is at work on the store: %w", other.verb, other.from.by, papyra.ErrBusy)
+			return nil, false, fmt.Errorf("%s, asked for by %s, is at work on the store: %w", other.verb, other.by, papyra.ErrBusy)
 		}
 	} else if jobs.countRunning() >= maxReads {
 		return nil, false, fmt.Errorf("the sink answers %d requests already: ask again later: %w", maxReads, papyra.ErrUnavailable)
@@ -270,7 +270,7 @@ func (s *Server) work(j *job, w worker) ([]byte, error) {
 		if err := s.announce(ctx, j, w); err != nil {
 			return nil, err
 		}
-		s.log.Info("an act on the store was asked for", "verb", j.verb, "by", j.from.by, "proven", j.from.proven, "job", j.id)
+		s.log.Info("an act on the store was asked for", "verb", j.verb, "by", j.by, "proven", j.proven, "job", j.id)
 	}
 	value, err := verbTable()[j.verb](&work{Server: s, sink: w, job: j}, ctx)
 	if j.act {
@@ -295,7 +295,7 @@ func (s *Server) announce(ctx context.Context, j *job, w worker) error {
 		args = json.RawMessage("{}")
 	}
 	return w.Announce(ctx, &papyra.Report{Name: papyra.ReportActRequested, Payload: papyra.ActRequested{
-		Job: j.id, Verb: j.verb, Arguments: args, By: j.from.by, Proven: j.from.proven,
+		Job: j.id, Verb: j.verb, Arguments: args, By: j.by, Proven: j.proven,
 	}})
 }
 

@@ -40,7 +40,7 @@ func (s *Server) serveSocket() (end func()) {
 	serving.done.Add(1)
 	go serving.accept(l)
 	return func() {
-		l.Close() // it unlinks the socket
+		_ = l.Close() // it unlinks the socket
 		release()
 		serving.closeAll()
 		serving.done.Wait()
@@ -62,7 +62,7 @@ func listenBeside(files listener) (l *net.UnixListener, release func(), err erro
 	if err == nil {
 		// Whoever connects before is looked at all the same.
 		if err = os.Chmod(path, 0o600); err != nil {
-			l.Close()
+			_ = l.Close()
 		}
 	}
 	if err != nil {

@@ -224,11 +224,11 @@ func (s *Store) Read(ctx context.Context, q papyra.Query, yield func(*papyra.Rec
 				asked = fmt.Errorf("read the answer to %s: %w", s.verb, err)
 			}
 		}
-		out.Close()
+		_ = out.Close() // never fails
 	}()
 	err = yieldRecords(newRecordReader(in), yield)
 	cancel(errEnough)
-	in.Close()
+	_ = in.Close() // never fails
 	<-done
 	var own *yieldError
 	switch {

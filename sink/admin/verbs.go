@@ -321,7 +321,7 @@ func (w *work) cancelJob(ctx context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	by := w.job.from.by
+	by := w.job.by
 	j.stop(fmt.Errorf("cancelled by %s: %w", by, context.Canceled))
 	w.job.mu.Lock()
 	w.job.sendFrame(&frame{Kind: frameProgress, State: stateStopping})

@@ -46,7 +46,7 @@ func numbers() []number {
 		count("subscriptions_refused_total", "Subscriptions to records that the NATS server refused. The sink is not ready then, and tries again.", func(s *sink.Stats) uint64 { return s.RefusedSubscriptions }),
 		count("messages_answered_total", "Messages whose publishers were told that their records are stored, or rejected and counted.", func(s *sink.Stats) uint64 { return s.Answered }),
 		count("messages_answered_early_total", "Answered messages whose records waited for the store at that time.", func(s *sink.Stats) uint64 { return s.AnsweredEarly }),
-		count("answers_refused_total", "Answers to publishers that the NATS server refused. The sink tries again on its next connection.", func(s *sink.Stats) uint64 { return s.AnswersRefused }),
+		count("answers_refused_total", "Answers to publishers that the NATS server refused. The sink tries again after a minute and on its next connection.", func(s *sink.Stats) uint64 { return s.AnswersRefused }),
 		count("service_errors_total", "Failures to announce the sink to its group or to ask for the others.", func(s *sink.Stats) uint64 { return s.ServiceErrors }),
 		count("sync_errors_total", "Failed syncs of the store. Each is tried again.", func(s *sink.Stats) uint64 { return s.SyncErrors }),
 		count("rejects_not_kept_total", "Rejected lines that the reject file did not take.", func(s *sink.Stats) uint64 { return s.RejectsNotKept }),

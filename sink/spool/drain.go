@@ -3,7 +3,6 @@ package spool
 import (
 	"context"
 	"errors"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -21,15 +20,16 @@ const (
 	lastRefused = time.Minute
 	refusedRest = 4
 
-	// handOverBytes is how little must wait for Append to be held up while the last of
-	// it is stored. Otherwise there would always be something new.
-	handOverBytes = 1 << 20
+	// handOverShare is how little must wait for Append to be held up while the last of
+	// it is stored: a segment's eighth, a megabyte. Otherwise there would always be
+	// something new.
+	handOverShare = 8
 )
 
 // drain stores what waits until ctx ends.
 //
 //	what waits                        what it does
-//	segments of an earlier start      looks what is in each, once
+//	refused segments from before      looks into each, once
 //	reports or records                stores the oldest segment of the first queue that
 //	                                  has one; when little is left it holds Append up
 //	                                  until nothing is, and then the store is direct
@@ -37,9 +37,10 @@ const (
 //	nothing                           waits
 //
 // After an error of a store that is down it waits: up to 50 ms, then longer, up to 5 s.
+// Meanwhile it looks into the segments of an earlier start.
 func (s *Spool) drain(ctx context.Context) {
 	defer close(s.done)
-	s.examine(ctx)
+	s.examineRefused(ctx)
 	var backoff, refusedBackoff time.Duration
 	var refusedAt time.Time
 	for ctx.Err() == nil {
@@ -49,7 +50,9 @@ func (s *Spool) drain(ctx context.Context) {
 			if err := s.drainNext(ctx); err != nil && ctx.Err() == nil {
 				backoff = min(max(2*backoff, firstRetry), lastRetry)
 				s.noteFailed(err)
-				pause = backoff/2 + rand.N(backoff/2+1)
+				until := time.Now().Add(backoff/2 + rand.N(backoff/2+1))
+				s.examine(ctx, time.Until(until))
+				pause = max(time.Until(until), 1)
 				break
 			}
 			backoff = 0
@@ -120,46 +123,38 @@ func (s *Spool) noteFailed(err error) {
 	s.log.Error("the store is lost", "error", err)
 }
 
-// noteRetryFailed notes that the store failed as a whole when the refused streams were
-// tried. Whether it is down the next Append finds out.
-func (s *Spool) noteRetryFailed(err error) {
-	if isLost(err) || errors.As(err, &segmentError{}) {
-		s.noteFailed(err)
-		return
+// examine looks into segments of an earlier start, of which it is not known what they
+// hold, until the time is over. Those that are drained first need not be looked into.
+func (s *Spool) examine(ctx context.Context, within time.Duration) {
+	deadline := time.Now().Add(within)
+	for ctx.Err() == nil && time.Now().Before(deadline) {
+		s.mu.Lock()
+		seg := s.unknownLocked()
+		s.mu.Unlock()
+		if seg == nil {
+			return
+		}
+		s.examineSegment(ctx, seg)
 	}
-	s.config.Failed(err)
 }
 
-// examine looks into the segments of an earlier start.
-func (s *Spool) examine(ctx context.Context) {
-	s.mu.Lock()
-	var found []*segment
+func (s *Spool) examineSegment(ctx context.Context, seg *segment) {
+	if _, err := s.load(ctx, seg); err != nil && ctx.Err() == nil {
+		s.noteFailed(err)
+	}
+}
+
+// unknownLocked returns a segment of which it is not known what it holds, nil for none.
+// The newest are drained last, so they come first. The caller holds mu.
+func (s *Spool) unknownLocked() *segment {
 	for q := range s.queues {
-		for _, seg := range s.queues[q] {
+		for _, seg := range slices.Backward(s.queues[q]) {
 			if !seg.examined {
-				found = append(found, seg)
+				return seg
 			}
 		}
 	}
-	s.mu.Unlock()
-	for _, seg := range found {
-		s.heal(ctx, seg)
-		if _, err := s.load(ctx, seg); ctx.Err() != nil {
-			return
-		} else if err != nil {
-			s.log.Error("a segment of the spool cannot be opened", "file", seg.path, "error", err)
-		}
-		if seg.damaged {
-			s.reportDamage(ctx, seg)
-		}
-	}
-	s.mu.Lock()
-	s.examined = true
-	n := s.waitingLocked()
-	s.mu.Unlock()
-	if len(found) > 0 {
-		s.log.Info("looked into the segments of the spool", "segments", len(found), "records", n)
-	}
+	return nil
 }
 
 // heal ends the last line of a segment, as the store's own files are healed. Where that
@@ -190,7 +185,7 @@ func (s *Spool) heal(ctx context.Context, seg *segment) {
 // maxReported bounds the places that a CorruptionDetected names.
 const maxReported = 16
 
-// reportDamage says what is damaged in a segment.
+// reportDamage says what is damaged in a segment, once.
 func (s *Spool) reportDamage(ctx context.Context, seg *segment) {
 	store, err := s.store(seg.path)
 	if err != nil {
@@ -201,6 +196,7 @@ func (s *Spool) reportDamage(ctx context.Context, seg *segment) {
 	if err != nil || r.Clean() {
 		return
 	}
+	seg.reported = true
 	s.log.Error("a segment of the spool is damaged: what can be read of it is stored, and the file is set aside", "file", seg.path,
 		"class", r.Anomalies[0].Class, "offset", r.Anomalies[0].Offset, "anomalies", r.Damaged())
 	s.mu.Lock()
@@ -218,7 +214,7 @@ func (s *Spool) drainNext(ctx context.Context) error {
 		return err
 	}
 	s.mu.Lock()
-	little := s.down == nil && s.bytes[reports]+s.bytes[records] <= handOverBytes
+	little := s.down == nil && s.bytes[reports]+s.bytes[records] <= int64(s.segmentBytes/handOverShare)
 	seg := s.nextLocked()
 	s.mu.Unlock()
 	if little || seg == nil {
@@ -373,234 +369,4 @@ func (s *Spool) noteDrained(seg *segment, n int) {
 	defer s.mu.Unlock()
 	seg.done += n
 	s.drained += uint64(n)
-}
-
-// block notes that streams are refused of which nothing waits in a refused segment yet.
-func (s *Spool) block(r *papyra.RefusedError) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range r.Streams {
-		if stream := r.Streams[i].Stream; s.blocked[stream] == 0 {
-			s.blocked[stream] = 0 // its lines come with moveBlocked
-		}
-	}
-}
-
-// splitHeld returns the lines of a segment that belong to refused streams, and the others.
-func (s *Spool) splitHeld(h *heldSegment) (blocked, others *papyra.Batch) {
-	blocked, others = &papyra.Batch{}, &papyra.Batch{}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	isBlocked := func(line int) bool {
-		_, stream := h.batch.Line(line)
-		_, is := s.blocked[stream]
-		return is
-	}
-	if len(s.blocked) > 0 {
-		copyLines(blocked, h.batch, isBlocked)
-	}
-	if blocked.Len() > 0 {
-		copyLines(others, h.batch, func(line int) bool { return !isBlocked(line) })
-	}
-	return blocked, others
-}
-
-// moveBlocked moves the lines of refused streams to a refused segment, which is synced
-// before the other one goes.
-func (s *Spool) moveBlocked(h *heldSegment, holding bool) error {
-	blocked, others := s.splitHeld(h)
-	if blocked.Len() == 0 {
-		return nil
-	}
-	if !holding {
-		s.turn.Lock()
-		defer s.turn.Unlock()
-	}
-	s.moving = true
-	err := s.put(blocked, blocked, toRefused)
-	s.moving = false
-	moved := blocked.Len()
-	if r := refusedOf(err); r != nil {
-		rest := &papyra.Batch{}
-		copyLines(rest, blocked, func(int) bool { return true })
-		rest.DropStored(0, r)
-		moved -= rest.Len()
-		copyLines(others, rest, func(int) bool { return true })
-	}
-	s.mu.Lock()
-	h.done += moved
-	s.spooled -= uint64(moved) // they were counted when they came
-	s.mu.Unlock()
-	h.batch = others
-	return err
-}
-
-// keepRefused makes a refused segment of one whose lines of refused streams can be moved
-// nowhere, after all others of it are stored.
-func (s *Spool) keepRefused(ctx context.Context, h *heldSegment, holding bool, why error) error {
-	if n, ok := s.logs.Allow("keep"); ok {
-		s.log.Error("lines of refused streams cannot be moved within the spool: their segments stay", "error", why, "suppressed", n)
-	}
-	for {
-		blocked, others := s.splitHeld(h)
-		if blocked.Len() == 0 {
-			return nil
-		}
-		if others.Len() == 0 {
-			break
-		}
-		err := s.giveLines(ctx, h.segment, others)
-		copyLines(blocked, others, func(int) bool { return true })
-		h.batch = blocked
-		if err != nil {
-			return err
-		}
-	}
-	from, to := h.of, h.of.asRefused()
-	if !holding {
-		s.turn.Lock()
-		defer s.turn.Unlock()
-	}
-	if o := s.open[to]; o != nil { // what comes later must not get before this one
-		s.sealIfOpen(o.segment)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h.skip = maps.Clone(h.all)
-	for i := range h.batch.Len() {
-		_, stream := h.batch.Line(i)
-		h.skip[stream]--
-		s.blocked[stream]++
-	}
-	h.streams = maps.Clone(h.all)
-	s.queues[from] = slices.DeleteFunc(s.queues[from], func(other *segment) bool { return other == h.segment })
-	s.bytes[from] -= h.size
-	h.of = to
-	s.queues[to] = append(s.queues[to], h.segment)
-	s.bytes[to] += h.size
-	s.held[from] = heldSegment{}
-	return nil
-}
-
-// handOverLines is handOverBytes for the lines of streams that the store takes again.
-const handOverLines = 4096
-
-// retryRefused tries the streams of the refused segments again, the oldest lines of each
-// first, until each of them is refused once more or has nothing left. When little is left
-// of those that the store takes, it holds Append up until nothing is: from then on they
-// are given to the store again. It reports whether any is still refused.
-func (s *Spool) retryRefused(ctx context.Context) (failing bool, err error) {
-	fail := map[papyra.Stream]bool{}
-	if err := s.tryAll(ctx, fail, false); err != nil {
-		return false, err
-	}
-	s.turn.Lock()
-	defer s.turn.Unlock()
-	left := 0
-	s.mu.Lock()
-	for _, seg := range s.refusedLocked() {
-		left += seg.leftLocked(fail)
-	}
-	s.mu.Unlock()
-	if left <= handOverLines {
-		err = s.tryAll(ctx, fail, true)
-	}
-	return len(fail) > 0, err
-}
-
-// refusedLocked returns the refused segments, those of reports first. The caller holds mu.
-func (s *Spool) refusedLocked() []*segment {
-	return slices.Concat(s.queues[refusedReports], s.queues[refusedRecords])
-}
-
-// tryAll tries the refused segments, but for the streams that fail, to which it adds those
-// that are refused once more. holding says that the caller holds turn.
-func (s *Spool) tryAll(ctx context.Context, fail map[papyra.Stream]bool, holding bool) error {
-	s.mu.Lock()
-	list := s.refusedLocked()
-	s.mu.Unlock()
-	for _, seg := range list {
-		s.mu.Lock()
-		all, try := seg.leftLocked(nil), seg.leftLocked(fail)
-		s.mu.Unlock()
-		if all > 0 && try == 0 {
-			continue
-		}
-		if !holding {
-			s.turn.Lock()
-		}
-		s.sealIfOpen(seg)
-		if !holding {
-			s.turn.Unlock()
-		}
-		if err := s.tryRefused(ctx, seg, fail); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// tryRefused tries the lines of one refused segment, but those of the streams that fail.
-func (s *Spool) tryRefused(ctx context.Context, seg *segment, failing map[papyra.Stream]bool) error {
-	all, err := s.load(ctx, seg)
-	if err != nil {
-		return err
-	}
-	b := &papyra.Batch{}
-	given := map[papyra.Stream]int{}
-	copyLines(b, all, func(line int) bool {
-		_, stream := all.Line(line)
-		if !failing[stream] {
-			given[stream]++
-		}
-		return !failing[stream]
-	})
-	left := all.Len() - b.Len()
-	if b.Len() > 0 {
-		n, appendErr := s.appendToStore(ctx, b)
-		b.DropStored(n, appendErr)
-		left += b.Len()
-		for i := range b.Len() {
-			_, stream := b.Line(i)
-			given[stream]--
-		}
-		if r := refusedOf(appendErr); r != nil {
-			s.config.Failed(r)
-			for i := range r.Streams {
-				failing[r.Streams[i].Stream] = true
-			}
-		} else if appendErr != nil {
-			err = appendErr
-		}
-		s.noteUnblocked(seg, given)
-	}
-	if err != nil || left > 0 {
-		return err
-	}
-	if err := s.syncStore(ctx); err != nil {
-		return err
-	}
-	return s.remove(seg)
-}
-
-// noteUnblocked notes which lines of a refused segment are stored. A stream of which
-// nothing is left is refused no more.
-func (s *Spool) noteUnblocked(seg *segment, stored map[papyra.Stream]int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if seg.skip == nil {
-		seg.skip = map[papyra.Stream]int{}
-	}
-	for stream, n := range stored {
-		seg.skip[stream] += n
-		seg.done += n
-		s.drained += uint64(n)
-		if s.blocked[stream] -= n; s.blocked[stream] <= 0 {
-			delete(s.blocked, stream)
-		}
-	}
-	if len(s.blocked) == 0 && s.refusal != nil {
-		s.refusal = nil
-		s.log.Info("the store takes records of all streams again")
-	}
 }

@@ -74,8 +74,9 @@ type segment struct {
 	numbers  numbers
 
 	// The drain's own.
-	damaged bool // it holds what is no record: it is set aside, not removed
-	reads   int  // that failed in a row
+	damaged  bool // it holds what is no record: it is set aside, not removed
+	reported bool // that damage
+	reads    int  // that failed in a row
 	// skip says of each stream how many of its lines, from the first, are stored
 	// already. Only a refused segment has it.
 	skip map[papyra.Stream]int
@@ -343,6 +344,12 @@ func (s *Spool) load(ctx context.Context, seg *segment) (*papyra.Batch, error) {
 		return nil, err
 	}
 	defer func() { _ = store.Close() }() // it was read only, or its appender is closed
+	s.mu.Lock()
+	known := seg.examined
+	s.mu.Unlock()
+	if !known {
+		s.heal(ctx, seg)
+	}
 	b := &papyra.Batch{}
 	var found numbers
 	all := 0
@@ -380,6 +387,9 @@ func (s *Spool) load(ctx context.Context, seg *segment) (*papyra.Batch, error) {
 	}
 	seg.reads = 0
 	seg.damaged = seg.damaged || damaged > 0 || err != nil
+	if seg.damaged && !seg.reported {
+		s.reportDamage(ctx, seg)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !seg.examined {

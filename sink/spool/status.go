@@ -38,7 +38,7 @@ func (s *Spool) Status() Status {
 	defer s.mu.Unlock()
 	st := Status{
 		Dir: s.config.Dir, MaxBytes: s.config.MaxBytes, Records: s.waitingLocked(), Bytes: s.bytesLocked(),
-		Direct: s.direct, Examined: s.examined, Spooled: s.spooled, Drained: s.drained, Refused: len(s.blocked), SetAside: s.aside,
+		Direct: s.direct, Examined: s.unknownLocked() == nil, Spooled: s.spooled, Drained: s.drained, Refused: len(s.blocked), SetAside: s.aside,
 	}
 	for q := range s.queues {
 		if len(s.queues[q]) == 0 {
@@ -142,10 +142,12 @@ func (st Status) String() string {
 	if st.Bytes == 0 {
 		return "nothing waits in the spool " + st.Dir
 	}
-	least := ""
-	if !st.Examined {
-		least = "at least "
+	where := fmt.Sprintf("(%s bytes) wait in the spool %s, the oldest since %s", human.Count(st.Bytes), st.Dir, st.Oldest.UTC().Format(time.RFC3339))
+	switch {
+	case st.Examined:
+		return human.Plural(st.Records, "record", "records") + " " + where
+	case st.Records == 0:
+		return "records " + where
 	}
-	return fmt.Sprintf("%s%s (%s bytes) wait in the spool %s, the oldest since %s", least,
-		human.Plural(st.Records, "record", "records"), human.Count(st.Bytes), st.Dir, st.Oldest.UTC().Format(time.RFC3339))
+	return "at least " + human.Plural(st.Records, "record", "records") + " " + where
 }
