@@ -53,6 +53,9 @@ type PublisherCategory struct {
 	Buffered    uint64                `json:"buffered"`
 	Unconfirmed uint64                `json:"unconfirmed,omitempty"` // handed over, fate unknown; only in a final report
 	Dropped     map[DropReason]*Drops `json:"dropped,omitempty"`
+	// Held is why records wait although there is a connection, at the moment of the
+	// report: "unheard", "unanswered" or "denied". Empty: nothing holds them.
+	Held string `json:"held,omitempty"`
 	// PayloadReplaced counts the records that were taken into the buffer with a
 	// PayloadError in the place of their payload.
 	PayloadReplaced uint64 `json:"payload_replaced,omitempty"`

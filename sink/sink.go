@@ -46,6 +46,7 @@ type Sink struct {
 	service  *service      // the announcement of the sink
 	lag      *lagMeter     // how long records take to the store
 	vitals   *vitals       // how the numbers change
+	runs     *runList      // what was heard of publishers
 
 	spool    atomic.Pointer[spool.Spool] // nil without one, and until Run has opened it
 	ran      atomic.Bool
@@ -69,6 +70,7 @@ func New(c Config, b Backend) (*Sink, error) {
 		acts:     &actCounts{},
 		lag:      newLagMeter(),
 		vitals:   &vitals{},
+		runs:     &runList{},
 		receives: make(chan struct{}),
 	}
 	s.buffer = newBuffer(c.BufferBytes, s.drops)
@@ -228,7 +230,9 @@ func (s *Sink) startAnswers(c *conn) (finish func()) {
 }
 
 // newIntake returns what takes the messages of one subject.
-func (s *Sink) newIntake() *intake { return newIntake(&s.config, s.buffer, s.rejects, s.answers) }
+func (s *Sink) newIntake() *intake {
+	return newIntake(&s.config, s.buffer, s.rejects, s.answers, s.runs)
+}
 
 // storeGrace is how long a store may take to come back after its time is over
 // and its context is cancelled.

@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -18,7 +20,7 @@ import (
 func (t *tool) fleetCommand() *urfave.Command {
 	return &urfave.Command{
 		Name:  "fleet",
-		Usage: "Show every sink that ought to be there, and how it is",
+		Usage: "Show every sink that ought to be there and every publisher, and how they are",
 		Description: describe(`Asks the running sinks of every group. A sink ought to be there when it answers, when
 another one of its group has heard of it and it has not said that it stops, or when
 --expect names it. One that does not answer is a row too, silent, with the time when it
@@ -26,7 +28,13 @@ was last heard of.
 
 STORED/S is of the last ten seconds. LAG is how long records of the last minute took
 from their timestamp to the store: half of them (p50) and 99 of 100 (p99) within that.
-BUFFER and SPOOL say how full they are, and in what time they will be if that goes on.`,
+BUFFER and SPOOL say how full they are, and in what time they will be if that goes on.
+
+Below stands each run of a publisher of which a sink has heard lately, as its last report
+says: what it accepted, which group of sinks confirmed how many, what waits (HELD says
+why), and what it dropped by reason. A run without a report for 2m30s that has not said
+that it ends is silent; it is shown for an hour, one that has ended for ten minutes.
+A group for which publishers wait and of which no sink is known is a silent row too.`,
 			[]string{
 				"papyra-ctl fleet --server nats://nats:4222",
 				"papyra-ctl fleet --context prod --expect archive/eu-1 --expect archive/eu-2",
@@ -48,7 +56,9 @@ BUFFER and SPOOL say how full they are, and in what time they will be if that go
 
 // fleetResult is the JSON of fleet.
 type fleetResult struct {
-	Sinks []fleet.SinkRow `json:"sinks"`
+	Sinks         []fleet.SinkRow      `json:"sinks"`
+	Publishers    []fleet.PublisherRow `json:"publishers"`
+	RunsForgotten uint64               `json:"runs_forgotten"` // more than sinks can remember
 }
 
 func (c *call) fleet() error {
@@ -65,13 +75,25 @@ func (c *call) fleet() error {
 	if err != nil {
 		return err
 	}
-	r := &fleetResult{Sinks: fleet.SinkRows(answers)}
+	r := &fleetResult{}
+	r.Publishers, r.RunsForgotten = fleet.PublisherRows(answers)
+	r.Sinks = fleet.SinkRows(answers)
+	if c.flags.String("group") == "" {
+		r.Sinks = fleet.AddMissingGroups(r.Sinks, r.Publishers)
+	}
 	c.result = r
 	c.noteFleet(r)
 	if c.json {
 		return nil
 	}
-	return writeError(c.showSinks(r.Sinks))
+	if err := c.showSinks(r.Sinks); err != nil || len(r.Publishers) == 0 {
+		return writeError(err)
+	}
+	c.out.printf("\n")
+	if n := r.RunsForgotten; n > 0 {
+		c.messages = append(c.messages, human.Plural(int64(n), "more run of a publisher was", "more runs of publishers were")+" heard of than sinks can remember")
+	}
+	return writeError(c.showPublishers(r.Publishers))
 }
 
 // noteFleet adds the conditions of the rows.
@@ -111,10 +133,44 @@ func (c *call) showSinks(rows []fleet.SinkRow) error {
 	return g.writePage()
 }
 
+func (c *call) showPublishers(rows []fleet.PublisherRow) error {
+	g := newGrid(c.out, column{title: "SYSTEM"}, column{title: "NODE"}, column{title: "RUN"}, column{title: "STATE", color: sinkColor},
+		column{title: "ACCEPTED", right: true}, column{title: "CONFIRMED BY"}, column{title: "BUFFERED", right: true},
+		column{title: "DROPPED"}, column{title: "SEEN", right: true}, column{title: "HELD", cut: true})
+	for i := range rows {
+		r := &rows[i]
+		held := make([]string, len(r.Held))
+		for i, h := range r.Held {
+			held[i] = h.String()
+		}
+		confirmed := shownCounts(r.ConfirmedBy)
+		if len(r.ConfirmedBy) == 0 && r.Confirmed > 0 {
+			confirmed = "a server: " + human.Count(r.Confirmed)
+		}
+		err := g.addRow(r.System, r.Node, r.Run, r.State, human.Count(r.Accepted), confirmed, human.Count(r.Buffered),
+			shownCounts(r.Dropped), shownSeconds(r.Age, time.Second)+" ago", strings.Join(held, ", "))
+		if err != nil {
+			return err
+		}
+	}
+	return g.writePage()
+}
+
+// shownCounts shows counts by name: "archive 12, live 10".
+func shownCounts(counts map[string]uint64) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		list = append(list, name+" "+human.Count(counts[name]))
+	}
+	return cmp.Or(strings.Join(list, ", "), "-")
+}
+
 func sinkColor(state string) string {
 	switch state {
-	case fleet.StateReady:
+	case fleet.StateReady, fleet.StateRunning:
 		return green
+	case fleet.StateEnded:
+		return faint
 	case fleet.StateStarting, fleet.StateStopping:
 		return yellow
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
@@ -13,6 +14,7 @@ import (
 	"github.com/papyra/papyra/internal/natstest"
 	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
+	"github.com/papyra/papyra/publisher"
 	"github.com/papyra/papyra/sink/fleet"
 )
 
@@ -134,5 +136,43 @@ func TestShownFill(t *testing.T) {
 		if got := shownLag(seconds); got != want {
 			t.Errorf("%v s is shown as %s, want %s", seconds, got, want)
 		}
+	}
+}
+
+// Each run of a publisher is a row, whichever sink of whichever group heard its last
+// report.
+func TestFleetShowsPublishers(t *testing.T) {
+	server := natstest.Embedded(t, nil).ClientURL()
+	startLiving(t, server, "a", "one", testrecord.New(1).Events(2))
+	p, err := publisher.Connect(server, publisher.Config{System: "shop", Node: "n1", ReportEvery: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		p.Started(papyra.Address{System: "shop", ID: 7})
+	}
+	look := func(state string) (row fleet.PublisherRow) {
+		testkit.Await(t, "a publisher that is "+state, func() bool {
+			r := askFleet(t, 0, "--server", server)
+			if len(r.Publishers) == 1 {
+				row = r.Publishers[0]
+			}
+			return row.State == state && row.ConfirmedBy["a"] >= 5
+		})
+		return row
+	}
+	row := look(fleet.StateRunning)
+	if row.System != "shop" || row.Node != "n1" || len(row.Run) != 16 || row.Accepted < 5 {
+		t.Errorf("the row is %+v", row)
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if ended := look(fleet.StateEnded); ended.Run != row.Run || ended.Buffered != 0 {
+		t.Errorf("the row of a run that has ended is %+v", ended)
+	}
+	code, out, _ := runTool("fleet", "--server", server)
+	if code != 0 || !strings.Contains(out, row.Run) || !strings.Contains(out, "CONFIRMED BY") {
+		t.Errorf("the table, exit code %d:\n%s", code, out)
 	}
 }

@@ -46,6 +46,7 @@ type worker interface {
 	Ready() error
 	StoreID() string
 	Vitals() sink.Vitals
+	PublisherRuns() (runs []sink.PublisherRun, forgotten uint64)
 	Expects() []sink.Expected
 	Maintainer() papyra.Maintainer
 	Announce(ctx context.Context, r *papyra.Report) error

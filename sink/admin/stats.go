@@ -37,6 +37,11 @@ type Stats struct {
 	Lag         LagStats   `json:"lag"`
 	Buffer      FillStats  `json:"buffer"`
 	Spool       *FillStats `json:"spool,omitempty"` // nil without a spool
+
+	// Publishers are the runs of publishers that the sink has heard of, the newest
+	// first, at most 1,000, and RunsForgotten how many more; where they are asked for.
+	Publishers    []PublisherRun `json:"publishers,omitempty"`
+	RunsForgotten uint64         `json:"runs_forgotten,omitempty"`
 }
 
 // LagStats say how long the records of the last minute took from their timestamp until
@@ -57,7 +62,18 @@ type FillStats struct {
 	Dir     string  `json:"dir,omitempty"`
 }
 
-func (w *work) stats(context.Context) (any, error) { return statsOf(w.sink), nil }
+func (w *work) stats(context.Context) (any, error) {
+	a, err := arguments[statsArgs](w)
+	if err != nil {
+		return nil, err
+	}
+	s := statsOf(w.sink)
+	if a.Publishers {
+		runs, forgotten := w.sink.PublisherRuns()
+		s.Publishers, s.RunsForgotten = publisherRuns(runs, w.sink.Config().Now()), forgotten
+	}
+	return s, nil
+}
 
 func statsOf(w worker) *Stats {
 	st, v := w.Stats(), w.Vitals()

@@ -299,9 +299,9 @@ func (s *Store) Examine(ctx context.Context) []papyra.Check {
 	return h.Checks
 }
 
-// Stats asks for the sink's numbers.
+// Stats asks for the sink's numbers, with the runs of publishers that it has heard of.
 func (s *Store) Stats(ctx context.Context) (*Stats, error) {
-	return askFor[Stats](ctx, s, &asking{}, VerbStats, struct{}{})
+	return askFor[Stats](ctx, s, &asking{}, VerbStats, &statsArgs{Publishers: true})
 }
 
 // Jobs returns the jobs that the sink has and had.
