@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +12,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
 	"github.com/papyra/papyra/cmd/internal/natsflags"
 	"github.com/papyra/papyra/internal/human"
@@ -34,9 +37,12 @@ Below stands each run of a publisher of which a sink has heard lately, as its la
 says: what it accepted, which group of sinks confirmed how many, what waits (HELD says
 why), and what it dropped by reason. A run without a report for 2m30s that has not said
 that it ends is silent; it is shown for an hour, one that has ended for ten minutes.
-A group for which publishers wait and of which no sink is known is a silent row too.`,
+A group for which publishers wait and of which no sink is known is a silent row too.
+
+--watch looks again every 2 s, or --every; with --output json each look is an object.`,
 			[]string{
 				"papyra-ctl fleet --server nats://nats:4222",
+				"papyra-ctl fleet --context prod --watch",
 				"papyra-ctl fleet --context prod --expect archive/eu-1 --expect archive/eu-2",
 				"papyra-ctl fleet --context prod --output json | jq '.sinks[] | select(.state != \"ready\")'",
 			},
@@ -48,6 +54,8 @@ A group for which publishers wait and of which no sink is known is a silent row 
 		Flags: slices.Concat([]urfave.Flag{
 			&urfave.StringFlag{Name: "group", Usage: "only the sinks of this `GROUP`"},
 			&urfave.StringSliceFlag{Name: "expect", Usage: "a sink of this `NAME` ought to be there, INSTANCE or GROUP/INSTANCE; may be given more than once"},
+			&urfave.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "look again and again, until ^C"},
+			&urfave.StringFlag{Name: "every", Value: "2s", Usage: "with --watch: the time between two looks, a `DURATION`"},
 			outputFlag(),
 		}, natsflags.Flags()),
 		Action: t.verbOn("fleet", noStores, (*call).fleet),
@@ -71,6 +79,60 @@ func (c *call) fleet() error {
 		return err
 	}
 	defer sinks.Close()
+	if c.flags.Bool("watch") {
+		return c.watchFleet(sinks)
+	}
+	return c.lookAtFleet(sinks)
+}
+
+// watchFleet looks again and again until it is interrupted or nobody reads. With JSON
+// each look is an object. A broker that is away is told and waited for.
+func (c *call) watchFleet(sinks *admin.Fleet) error {
+	every, err := human.ParseDuration(c.flags.String("every"))
+	if err != nil || every <= 0 {
+		return usagef("--every %q: give a duration like 2s", c.flags.String("every"))
+	}
+	for {
+		if c.out.tty && !c.json {
+			c.out.printf("%s", raw("\x1b[H\x1b[2J"))
+		}
+		switch err := c.lookAtFleet(sinks); {
+		case c.interrupted():
+			return err
+		case errors.Is(err, papyra.ErrUnavailable):
+			c.noteError(err)
+		case err != nil:
+			return err
+		}
+		if err := c.showLook(); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(every):
+		case <-c.ctx.Done():
+			return context.Cause(c.ctx)
+		}
+	}
+}
+
+// showLook writes what is left of one look, and begins the next.
+func (c *call) showLook() error {
+	if c.json {
+		if err := c.endObject(); err != nil {
+			return writeError(err)
+		}
+	} else {
+		for _, m := range c.messages {
+			c.out.printf("%s\n", m)
+		}
+		c.out.printf("\n%s UTC\n\n", c.now().UTC().Format(time.DateTime))
+	}
+	c.conditions, c.messages, c.result, c.object = nil, nil, nil, nil
+	return writeError(c.out.flush())
+}
+
+// lookAtFleet asks the sinks and shows the rows.
+func (c *call) lookAtFleet(sinks *admin.Fleet) error {
 	answers, err := fleet.Look(c.ctx, sinks, admin.Find{Group: c.flags.String("group"), Expect: c.flags.StringSlice("expect")})
 	if err != nil {
 		return err

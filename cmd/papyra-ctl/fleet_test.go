@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -11,10 +14,12 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/cmd/internal/cli"
 	"github.com/papyra/papyra/internal/natstest"
 	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/publisher"
+	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/fleet"
 )
 
@@ -174,5 +179,55 @@ func TestFleetShowsPublishers(t *testing.T) {
 	code, out, _ := runTool("fleet", "--server", server)
 	if code != 0 || !strings.Contains(out, row.Run) || !strings.Contains(out, "CONFIRMED BY") {
 		t.Errorf("the table, exit code %d:\n%s", code, out)
+	}
+}
+
+// readerOf takes so many objects, and nothing more.
+type readerOf struct {
+	bytes.Buffer
+	objects int
+	between func(n int) // called after each
+}
+
+func (r *readerOf) Write(b []byte) (int, error) {
+	if r.objects == 0 {
+		return 0, syscall.EPIPE
+	}
+	if bytes.HasSuffix(b, []byte("}\n")) {
+		r.objects--
+		r.between(r.objects)
+	}
+	return r.Buffer.Write(b)
+}
+
+// --watch looks again: each look is an object of its own with the exit code of its
+// moment, also of one without any sink.
+func TestFleetWatches(t *testing.T) {
+	server := natstest.Embedded(t, nil).ClientURL()
+	s := startLiving(t, server, "a", "one", testrecord.New(1).Events(2))
+	out := readerOf{objects: 2, between: func(left int) {
+		if left == 1 {
+			s.stop()
+		}
+	}}
+	tool := &tool{open: backend.Open, now: testClock}
+	var errs bytes.Buffer
+	code := cli.Run(tool.app(), []string{"papyra-ctl", "fleet", "--server", server, "--watch", "--every", "1ms", "--output", "json"}, &out, &errs)
+	var got []string
+	for d := json.NewDecoder(&out.Buffer); d.More(); {
+		var look struct {
+			fleetResult
+			Exit int
+		}
+		if err := d.Decode(&look); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprint(look.Exit, statesOf(&look.fleetResult)))
+	}
+	if diff := cmp.Diff([]string{"0 [a/one ready]", "69 []"}, got); diff != "" {
+		t.Errorf("exit code %d, %s: looks (-want +got):\n%s", code, &errs, diff)
+	}
+	if code, _, errs := runTool("fleet", "--server", server, "--watch", "--every", "0s"); code != cli.CodeUsage {
+		t.Errorf("--every 0s: exit code %d: %s", code, errs)
 	}
 }
