@@ -354,7 +354,7 @@ type RestorePerformed struct {
 // It is there also of an act that then found nothing to do, and not of a dry run.
 type ActRequested struct {
 	Job       string          `json:"job"`       // made by who asked; the same job never runs twice
-	Verb      string          `json:"verb"`      // "recover" or "compact"
+	Verb      string          `json:"verb"`      // "recover", "compact" or "forget"
 	Arguments json.RawMessage `json:"arguments"` // as they were asked for
 	By        string          `json:"by"`        // who asked
 	// Proven says who vouches for By: ProvenSocket or ProvenBroker. Empty means that

@@ -114,6 +114,10 @@ func (s *Sink) StoreID() string {
 // of since its start and that have not said since that they stop.
 func (s *Sink) Expects() []Expected { return s.peers.expectedSinks() }
 
+// Forget ends that another sink of the group is expected, until it says again that it is
+// there, and reports whether it was. Its store is not forgotten: it holds records.
+func (s *Sink) Forget(instance string) bool { return s.peers.forgetSink(instance) }
+
 // Expected is another sink of the group that ought to be there.
 type Expected struct {
 	papyra.Peer

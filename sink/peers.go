@@ -123,6 +123,15 @@ func (ps *peerList) sinkStopped(p papyra.Peer) {
 	}
 }
 
+// forgetSink lets a sink be expected no more, and reports whether it was.
+func (ps *peerList) forgetSink(instance string) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	_, was := ps.expected[instance]
+	delete(ps.expected, instance)
+	return was
+}
+
 // expectedSinks returns the sinks that ought to be there, by instance.
 func (ps *peerList) expectedSinks() []Expected {
 	ps.mu.Lock()

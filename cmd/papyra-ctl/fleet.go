@@ -58,8 +58,78 @@ A group for which publishers wait and of which no sink is known is a silent row 
 			&urfave.StringFlag{Name: "every", Value: "2s", Usage: "with --watch: the time between two looks, a `DURATION`"},
 			outputFlag(),
 		}, natsflags.Flags()),
-		Action: t.verbOn("fleet", noStores, (*call).fleet),
+		Action:      t.verbOn("fleet", noStores, (*call).fleet),
+		Subcommands: []*urfave.Command{t.forgetCommand()},
 	}
+}
+
+func (t *tool) forgetCommand() *urfave.Command {
+	return &urfave.Command{
+		Name:      "forget",
+		Usage:     "A sink that is gone for good is not missed any more",
+		ArgsUsage: "INSTANCE",
+		Description: describe(`Asks each sink that expects the one of that name to expect it no more. Each writes down
+in its store who asked. It is for a sink that was killed and will not come back: one that
+is stopped as usual is not expected any more, and one that answers is refused (1). Should
+it come back, it is expected again. Its store stays known to account.`,
+			[]string{"papyra-ctl fleet forget --server nats://nats:4222 --group archive eu-3"},
+			exit{"0", "done"},
+			exit{"1", "the sink answers"},
+			exit{"3", "no sink expects it"},
+			exit{"5", "a sink that expects it could not do it"},
+		),
+		Flags: slices.Concat([]urfave.Flag{
+			&urfave.StringFlag{Name: "group", Usage: "of this `GROUP`; needed where several expect a sink of that name"},
+			dryRunFlag(), outputFlag(),
+		}, natsflags.Flags()),
+		Action: t.verbOn("fleet forget", noStores, (*call).forget),
+	}
+}
+
+func (c *call) forget() error {
+	instance := c.flags.Args().First()
+	if instance == "" || c.flags.NArg() > 1 {
+		return usagef("give the name of one sink: papyra-ctl fleet shows them")
+	}
+	sinks, err := c.connectFleet()
+	if err != nil {
+		return err
+	}
+	defer sinks.Close()
+	answers, err := fleet.Look(c.ctx, sinks, admin.Find{Group: c.flags.String("group")})
+	if err != nil {
+		return err
+	}
+	asked, err := fleet.Forget(c.ctx, answers, instance, c.flags.Bool("dry-run"))
+	if errors.Is(err, fleet.ErrAnswers) {
+		err = cli.Exit(cli.CodeRefused, err)
+	}
+	c.result = &struct {
+		DryRun bool              `json:"dry_run"`
+		Asked  []fleet.Forgotten `json:"asked"`
+	}{c.flags.Bool("dry-run"), asked}
+	done := "expects " + instance + " no more"
+	if c.flags.Bool("dry-run") {
+		done = "expects " + instance + "; it would be asked to do so no more"
+	}
+	for i := range asked {
+		f := &asked[i]
+		if f.Err != nil {
+			c.noteError(fmt.Errorf("sink %s of group %s: %w", f.Instance, f.Group, f.Err))
+		} else if !c.json {
+			c.out.printf("sink %s of group %s %s\n", f.Instance, f.Group, done)
+		}
+	}
+	return err
+}
+
+// connectFleet connects to the broker of the sinks.
+func (c *call) connectFleet() (*admin.Fleet, error) {
+	n, err := natsflags.Read(c.flags)
+	if err != nil {
+		return nil, err
+	}
+	return admin.Connect(admin.FleetConfig{URL: n.URL, NATS: n.Options, By: whoAsks()})
 }
 
 // fleetResult is the JSON of fleet.
@@ -70,11 +140,7 @@ type fleetResult struct {
 }
 
 func (c *call) fleet() error {
-	n, err := natsflags.Read(c.flags)
-	if err != nil {
-		return err
-	}
-	sinks, err := admin.Connect(admin.FleetConfig{URL: n.URL, NATS: n.Options, By: whoAsks()})
+	sinks, err := c.connectFleet()
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/publisher"
+	"github.com/papyra/papyra/sink/admin"
 	"github.com/papyra/papyra/sink/backend"
 	"github.com/papyra/papyra/sink/fleet"
 )
@@ -230,4 +231,37 @@ func TestFleetWatches(t *testing.T) {
 	if code, _, errs := runTool("fleet", "--server", server, "--watch", "--every", "0s"); code != cli.CodeUsage {
 		t.Errorf("--every 0s: exit code %d: %s", code, errs)
 	}
+}
+
+// A sink that is gone for good is forgotten on demand: who asked stands in the store of
+// each that expected it, and fleet is content again.
+func TestFleetForgets(t *testing.T) {
+	server := natstest.Embedded(t, nil).ClientURL()
+	end := vanishing(t, server, "a", "two")
+	a1 := startLiving(t, server, "a", "one", testrecord.New(1).Events(2))
+	testkit.Await(t, "a/one to hear of a/two", func() bool { return len(a1.Expects()) == 1 })
+	forget := func(want int, args ...string) string {
+		t.Helper()
+		code, out, errs := runTool(append([]string{"fleet", "forget", "--server", server}, args...)...)
+		if code != want {
+			t.Errorf("forget %v: exit code %d, want %d: %s", args, code, want, errs)
+		}
+		return out
+	}
+	end()
+	forget(64)
+	forget(64, "one", "two")
+	forget(1, "one")
+	forget(3, "three")
+	if out := forget(0, "--dry-run", "two"); !strings.Contains(out, "would be asked") || len(a1.Expects()) != 1 || len(requestsIn(t, a1.path)) != 0 {
+		t.Errorf("a dry run says %q, and the sink expects %v", out, a1.Expects())
+	}
+	if out := forget(0, "two"); !strings.Contains(out, "sink one of group a expects two no more") {
+		t.Errorf("forget says %q", out)
+	}
+	if got := requestsIn(t, a1.path); len(got) != 1 || got[0].Verb != admin.VerbForget || string(got[0].Arguments) != `{"instance":"two"}` || got[0].By == "" {
+		t.Errorf("the store tells of %+v", got)
+	}
+	askFleet(t, 0, "--server", server)
+	forget(3, "two")
 }

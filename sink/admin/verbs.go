@@ -30,7 +30,7 @@ func verbTable() map[string]func(*work, context.Context) (any, error) {
 		VerbHealth: (*work).health, VerbStats: (*work).stats, VerbScan: (*work).scan, VerbRejects: (*work).rejects,
 		VerbInspect: (*work).read, VerbSummary: (*work).read, VerbAccount: (*work).read,
 		VerbJobs: (*work).listJobs, VerbResult: (*work).showResult, VerbCancel: (*work).cancelJob,
-		VerbRecover: (*work).recover, VerbCompact: (*work).compact,
+		VerbRecover: (*work).recover, VerbCompact: (*work).compact, VerbForget: (*work).forget,
 	}
 }
 

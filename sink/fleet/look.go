@@ -28,7 +28,7 @@ func Look(ctx context.Context, f *admin.Fleet, want admin.Find) ([]Answer, error
 		if !ok {
 			continue
 		}
-		a.Health = through.Health()
+		a.Health, a.store = through.Health(), through
 		free <- struct{}{}
 		asking.Add(1)
 		go func() {

@@ -27,6 +27,8 @@ type Answer struct {
 	Health          *admin.Health  // nil where it did not answer
 	Stats           *admin.Stats   // likewise
 	Err             error          // why one of the two is missing
+
+	store *admin.Store // nil where it did not answer
 }
 
 // SinkRow is one sink that ought to be there. Times are Unix seconds by the sink's
