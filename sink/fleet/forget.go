@@ -8,7 +8,7 @@ import (
 	"github.com/papyra/papyra"
 )
 
-// ErrAnswers: a sink that is to be forgotten answers.
+// ErrAnswers says that a sink that is to be forgotten answers.
 var ErrAnswers = errors.New("the sink answers: a sink that is stopped as usual is not expected any more")
 
 // Forgotten is one sink that was asked to forget another.

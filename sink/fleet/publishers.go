@@ -52,7 +52,7 @@ type Hold struct {
 	Group    string `json:"group,omitempty"` // which has answered for fewer than another one
 }
 
-// HoldGroup: one group of sinks has not answered for what another one has.
+// HoldGroup says that one group of sinks has not answered for what another one has.
 const HoldGroup = "group"
 
 // PublisherRows returns a row for each run, by system, node and run. Of what several
