@@ -20,6 +20,9 @@ func heard(runs ...admin.PublisherRun) Answer {
 func TestNewestReportOfARun(t *testing.T) {
 	old, newer := run("s", "n", "r1", 4, 1), run("s", "n", "r1", 5, 20)
 	newer.Final = true
+	if rows, _ := PublisherRows([]Answer{heard(old), heard(newer)}); len(rows) != 1 || rows[0].Age != 20 {
+		t.Errorf("the newer one last: rows are %+v", rows)
+	}
 	rows, forgotten := PublisherRows([]Answer{heard(newer), {}, heard(old, run("s", "m", "r2", 1, 3)), heard(run("s", "m", "r2", 1, 2))})
 	if len(rows) != 2 || rows[0].Node != "m" || rows[0].Age != 2 || rows[1].State != StateEnded || rows[1].Age != 20 || forgotten != 6 {
 		t.Errorf("rows are %+v, %d forgotten", rows, forgotten)
