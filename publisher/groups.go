@@ -212,8 +212,7 @@ func (gs *groups) stats(now time.Time) (list []GroupStats) {
 type expectation struct {
 	known groupSet // groups that take its records
 	left  groupSet // those of them that are waited for only while there is room
-	// probing says that no group is known yet, and that the first answers may still
-	// come.
+	// probing says that the first answers of groups that are not known may still come.
 	probing bool
 }
 

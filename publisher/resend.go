@@ -11,10 +11,10 @@ const (
 	// tendEvery is how often the sender looks after what waits for answers.
 	tendEvery = 50 * time.Millisecond
 
-	// probeFor is how long records wait for a first answer after a connection was made,
-	// where no group of sinks is known. Sinks answer within half of it. Then they count
-	// as confirmed without an answer: the sinks are older ones, or something else takes
-	// the records.
+	// probeFor is how long the first records of a run wait for a first answer of each
+	// group of sinks, and where no group is known, the first records of each connection.
+	// Sinks answer within half of it. Then records without an answer count as confirmed:
+	// the sinks are older ones, or something else takes the records.
 	probeFor = 500 * time.Millisecond
 
 	// keptMessages is how many numbers of messages are kept before those that nothing
@@ -33,6 +33,7 @@ type sentMessage struct {
 type probe struct {
 	socket *socket // the connection on which it began
 	ends   time.Time
+	first  bool // it is the first of the run: groups that are slower than others may come
 }
 
 // numberMessages gives the chunk of e numbers for the messages that it becomes. What is
@@ -137,7 +138,7 @@ func (s *sender) noteHeard(g int, n uint64, at time.Time) {
 // socket.
 func (s *sender) probeOn(socket *socket, now time.Time) {
 	if s.probe.socket != socket {
-		s.probe = probe{socket, now.Add(probeFor)}
+		s.probe = probe{socket, now.Add(probeFor), s.probe.socket == nil}
 		s.expectAnew(now, 0)
 	}
 }
@@ -150,7 +151,7 @@ func (s *sender) expectAnew(now time.Time, gone groupSet) {
 		var e expectation
 		if !deaf {
 			e = s.groups.expectationOf(l.kind, now)
-			e.probing = e.known == 0 && now.Before(s.probe.ends)
+			e.probing = (e.known == 0 || s.probe.first) && now.Before(s.probe.ends)
 		}
 		if e != s.expected[l.kind] || gone != 0 {
 			s.expected[l.kind] = e

@@ -17,6 +17,7 @@ type books struct {
 	group       *groupPlan
 	destructive bool   // the broker or one of its sinks was killed
 	own         uint64 // reports of sinks and acts that were rotated away
+	forgets     bool   // a store or a sink of the group lost what it had answered for
 	silent      uint64 // dropped by sinks, and their reports of it are removed
 	r           *account.Result
 	h           *holding
@@ -162,6 +163,11 @@ func (b *books) publisher(s *source, kind papyra.Kind) {
 	sunk := c.Dropped[papyra.DropSinkFull] + c.Dropped[papyra.DropSinkStopped] + c.Dropped[papyra.DropUnheardBy]
 	if kept+sunk > truth.Confirmed+truth.Unconfirmed {
 		problem("%d stored or removed and %d dropped by sinks, more than were handed over", kept, sunk)
+	}
+	// What a broker had when it was killed is sent again, unless the group was never heard
+	// in the beginning of the run.
+	if lost := c.Missing; s.patient && final && takes && !b.forgets && lost > 0 && s.knew(b.group.name) {
+		problem("%d are missing, though only the broker was killed", lost)
 	}
 	if b.destructive || !takes {
 		return

@@ -292,6 +292,18 @@ func (s *slot) harm(f fault) {
 	s.done(f.kind)
 }
 
+// knew reports whether the publisher ended with a group of which everything was answered
+// or named: the group was there from the beginning.
+func (s *source) knew(group string) bool {
+	for _, g := range s.groups {
+		if g.Group == group {
+			st := &s.stats
+			return g.Confirmed+g.Unheard >= st.Events.Confirmed+st.Audits.Confirmed+st.DeadLetters.Confirmed+st.Reports.Confirmed
+		}
+	}
+	return false
+}
+
 // unheardBy returns how many records of all kinds the publisher gave up without an answer
 // of a group.
 func (s *source) unheardBy(group string) uint64 {

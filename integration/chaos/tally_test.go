@@ -100,11 +100,11 @@ func (t *tally) lacks(has host) (list []string) {
 	}
 	for _, reason := range slices.Concat(publisherReasons, sinkReasons) {
 		want = append(want, "dropped: "+string(reason))
-		// What cannot leave when a publisher closes, its last report often cannot
-		// either.
-		if reason != papyra.DropClosed {
-			want = append(want, "account: dropped: "+string(reason))
-		}
+	}
+	// What cannot leave when a publisher closes, its last report often cannot either. What
+	// a sink drops its publisher sends again.
+	for _, reason := range []papyra.DropReason{papyra.DropQueueFull, papyra.DropTooLarge, papyra.DropEncode, papyra.DropUnheardBy} {
+		want = append(want, "account: dropped: "+string(reason))
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

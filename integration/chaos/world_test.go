@@ -204,6 +204,7 @@ func (w *world) audit(group int) (problems []string, r *account.Result) {
 		return []string{err.Error()}, nil
 	}
 	b := &books{world: w, index: group, group: &w.plan.groups[group], destructive: w.plan.destructive(group), r: r, h: h}
+	b.forgets = holds(w.plan.redis, redisForget) || w.plan.suffers(group, sinkKill)
 	return b.check(w.sources()), r
 }
 
