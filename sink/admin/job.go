@@ -148,7 +148,8 @@ func (j *job) renew(credits int, answer string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.renewed = time.Now()
-	j.credits = min(j.credits+max(credits, 0), 16*firstCredits)
+	const most = 16 * firstCredits
+	j.credits = min(j.credits+min(max(credits, 0), most), most)
 	if answer != "" {
 		j.answer = answer
 	}
@@ -353,10 +354,10 @@ func (j *job) hasEnded() bool {
 	}
 }
 
-// countRunning returns how many jobs run.
-func (r *ring) countRunning() (n int) {
+// countRunning returns how many jobs run, of those that are questions or of the others.
+func (r *ring) countRunning(questions bool) (n int) {
 	for _, j := range r.order {
-		if !j.hasEnded() {
+		if isQuestion(j.verb) == questions && !j.hasEnded() {
 			n++
 		}
 	}

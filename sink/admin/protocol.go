@@ -39,6 +39,15 @@ func verbs() []string {
 // isAct reports whether a verb may change the store.
 func isAct(verb string) bool { return verb == VerbRecover || verb == VerbCompact }
 
+// isQuestion reports whether a verb is answered without reading the store.
+func isQuestion(verb string) bool {
+	switch verb {
+	case VerbHealth, VerbStats, VerbJobs, VerbResult, VerbCancel:
+		return true
+	}
+	return false
+}
+
 // The times and bounds of the protocol.
 const (
 	heartbeat = time.Second // between two frames of a job, at most

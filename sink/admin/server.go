@@ -26,8 +26,11 @@ type Config struct {
 }
 
 const (
-	// maxReads bounds the reads that run at a time; further ones are refused.
-	maxReads = 16
+	// maxReads bounds the jobs that read the store at a time, and maxQuestions those
+	// that do not: who asks how the sink is or ends a job never waits for a reader.
+	// Further ones are refused.
+	maxReads     = 16
+	maxQuestions = 64
 	// keptReads and keptActs are how many jobs that have ended are remembered.
 	keptReads = 32
 	keptActs  = 1024
@@ -190,8 +193,14 @@ func (s *Server) admit(q *request, from *asker) (j *job, news bool, err error) {
 		if other := jobs.runningJob(); other != nil {
 			return nil, false, fmt.Errorf("%s, asked for by %s, is at work on the store: %w", other.verb, other.by, papyra.ErrBusy)
 		}
-	} else if jobs.countRunning() >= maxReads {
-		return nil, false, fmt.Errorf("the sink answers %d requests already: ask again later: %w", maxReads, papyra.ErrUnavailable)
+	} else {
+		most := maxReads
+		if isQuestion(q.Verb) {
+			most = maxQuestions
+		}
+		if jobs.countRunning(isQuestion(q.Verb)) >= most {
+			return nil, false, fmt.Errorf("the sink answers %d requests already: ask again later: %w", most, papyra.ErrUnavailable)
+		}
 	}
 	j = newJob(s, q, from)
 	jobs.addJob(j)
