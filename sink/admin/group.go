@@ -83,7 +83,7 @@ const (
 // papyra.ErrDenied. Where nobody answers and nobody is expected:
 // papyra.ErrUnavailable.
 func (f *Fleet) Find(ctx context.Context, want Find) ([]Member, error) {
-	s := &finding{fleet: f, want: want, found: map[string]*Member{}, healths: make(chan *Member)}
+	s := &finding{fleet: f, want: want, found: map[string]*Member{}, ids: map[string]string{}, healths: make(chan *Member)}
 	for _, instance := range want.Expect {
 		if err := papyra.CheckName("instance", instance); err != nil {
 			return nil, fmt.Errorf("%w: %w", papyra.ErrUsage, err)
@@ -120,9 +120,11 @@ type finding struct {
 	want    Find
 	groups  []string // of the sinks that answered
 	found   map[string]*Member
-	nobody  bool         // the server says that no sink listens
-	asked   int          // of those whose health is asked for and not known yet
-	healths chan *Member // whose health is known
+	ids     map[string]string // by group and instance, of its announcement
+	doubled []string          // instances that several sinks call themselves
+	nobody  bool              // the server says that no sink listens
+	asked   int               // of those whose health is asked for and not known yet
+	healths chan *Member      // whose health is known
 }
 
 func (s *finding) run(ctx context.Context) error {
@@ -220,7 +222,17 @@ func (s *finding) hearPing(ctx context.Context, m *nats.Msg) {
 	if !slices.Contains(s.groups, group) && len(s.groups) < 64 {
 		s.groups = append(s.groups, group)
 	}
-	if s.wants(group, instance) && s.found[instance] == nil {
+	if !s.wants(group, instance) {
+		return
+	}
+	key := group + "." + instance
+	switch id := s.ids[key]; {
+	case id != "" && id != p.ID:
+		s.doubled = append(s.doubled, instance)
+	case id == "" && len(s.ids) < 4096:
+		s.ids[key] = p.ID
+	}
+	if s.found[instance] == nil {
 		s.found[instance] = &Member{Instance: instance}
 		s.askHealth(ctx, group, instance, true)
 	}
@@ -291,6 +303,11 @@ func (s *finding) conclude(ctx context.Context) error {
 			}
 		}
 		s.waitForHealths()
+	}
+	for _, instance := range s.doubled {
+		// Which of them would answer is chance, and the others' stores nobody would see.
+		err := fmt.Errorf("several sinks of group %s are called %s: give each a name of its own with --instance: %w", group, instance, papyra.ErrIncomplete)
+		s.found[instance] = &Member{Instance: instance, Store: absentStore(fmt.Sprintf("sink %s of group %s", instance, group), err), Err: err}
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ type request struct {
 
 	Credits int    `json:"credits,omitempty"` // with opMore: so many more parts
 	Answer  string `json:"answer,omitempty"`  // with opMore: to a plan, answerYes or answerNo
-	To      string `json:"to,omitempty"`      // beyond the start: the sink that accepted the job
+	To      string `json:"to,omitempty"`      // the sink that is meant, as its frames name it; "" with a start: whichever hears it
 }
 
 // What a request wants.
