@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/natstest"
@@ -108,8 +109,12 @@ func TestActOfASinkThatWasReplaced(t *testing.T) {
 		}
 		through := storeOf(t, servers[0])
 		through.door = &replacedDoor{directDoor: directDoor{servers[0], maxFrame}, next: servers[1]}
+		began := time.Now()
 		if _, err := through.Compact(t.Context(), papyra.CompactOptions{Dedupe: true}); !errors.Is(err, ErrGone) || !errors.Is(err, papyra.ErrIncomplete) {
 			t.Errorf("got %v, want ErrGone", err)
+		}
+		if took := time.Since(began); took > silence+heartbeat {
+			t.Errorf("it was known after %v", took)
 		}
 		if len(runs) != 1 {
 			t.Errorf("it ran %d times", len(runs))

@@ -272,7 +272,9 @@ func (s *Server) run(j *job) {
 func (s *Server) work(j *job, w worker) ([]byte, error) {
 	ctx := j.ctx
 	if j.act {
-		if gone := s.goneJob(ctx, j.id); gone != nil {
+		if gone, err := s.goneJob(ctx, j.id); err != nil {
+			return nil, err
+		} else if gone != nil {
 			return nil, gone.fault.err()
 		}
 		if err := s.announce(ctx, j, w); err != nil {
@@ -309,12 +311,14 @@ func (s *Server) announce(ctx context.Context, j *job, w worker) error {
 
 // goneJob returns the job of an act that an earlier process of the sink had, nil for
 // another id. What the store tells of them is read when it is first asked for: that may
-// take as long as reading the whole store, which an act does too.
-func (s *Server) goneJob(ctx context.Context, id string) *job {
+// take as long as reading the whole store, which an act does too. A store that cannot be
+// read at all may know of the job, which then must not run.
+func (s *Server) goneJob(ctx context.Context, id string) (*job, error) {
 	s.loading.Lock()
 	defer s.loading.Unlock()
-	if s.gone == nil {
-		gone := map[string]*job{}
+	gone := s.gone
+	if gone == nil {
+		gone = map[string]*job{}
 		_, err := s.store.Read(ctx, papyra.Query{
 			Kinds: []papyra.Kind{papyra.KindReport}, Systems: []string{papyra.SystemReserved}, Types: []string{papyra.ReportActRequested},
 			Limit: 2 * keptActs,
@@ -326,12 +330,14 @@ func (s *Server) goneJob(ctx context.Context, id string) *job {
 			return nil
 		})
 		switch {
-		case ctx.Err() != nil:
-			return nil // whoever asks ends too
-		case err != nil && !errors.Is(err, papyra.ErrNotFound):
+		case err == nil, errors.Is(err, papyra.ErrNotFound):
+			s.gone = gone
+		case errors.Is(err, papyra.ErrIncomplete) && ctx.Err() == nil:
+			// A recovery is perhaps what makes it whole.
 			s.log.Warn("the acts that were asked for before cannot all be read: one of them that is asked for again would run again", "error", err)
+		default:
+			return nil, fmt.Errorf("look for acts that were asked for before: %w", err)
 		}
-		s.gone = gone
 	}
-	return s.gone[id]
+	return gone[id], nil
 }

@@ -333,7 +333,9 @@ func (w *work) namedJob() (*job, error) {
 	j := w.findJob(a.Job)
 	w.mu.Unlock()
 	if j == nil {
-		j = w.goneJob(w.job.ctx, a.Job)
+		if j, err = w.goneJob(w.job.ctx, a.Job); err != nil {
+			return nil, err
+		}
 	}
 	if j != nil && j != w.job {
 		return j, nil
