@@ -1,9 +1,13 @@
 package admin
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/papyra/papyra"
@@ -59,6 +63,71 @@ func TestReadsHoldUpNoQuestions(t *testing.T) {
 		}
 		if _, err := through.Scan(t.Context(), papyra.ScanOptions{}); err != nil {
 			t.Errorf("after that there is room for one: %v", err)
+		}
+	})
+}
+
+// A report and an error that go together need no frame larger than there may be.
+func TestLargeReportBesideAnError(t *testing.T) {
+	bubble(t, func(t *testing.T, m *memory.Memory) {
+		w := &notingWorker{}
+		long := strings.Repeat("e", 2*maxText)
+		report := &papyra.CompactReport{Mistake: strings.Repeat("x", maxFrame-headRoom-300)}
+		w.store = &actStore{m.Open(), func(context.Context, papyra.CompactOptions) (*papyra.CompactReport, error) {
+			return report, &papyra.StoreError{Op: "write", Path: long, Offset: -1, Hint: long, Err: errors.New(long)}
+		}}
+		s, stop := serveWorker(w)
+		defer stop()
+		x, err := (&directDoor{s, maxFrame}).open(t.Context(), VerbCompact)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer x.close()
+		direct, _ := x.(*directExchange)
+		var largest atomic.Int64
+		direct.from.send = func(raw []byte) {
+			largest.Store(max(largest.Load(), int64(len(raw))))
+			direct.deliver(raw)
+		}
+		if err := x.send(&request{Op: opStart, Verb: VerbCompact, Job: "job1", Args: json.RawMessage(compactArguments)}); err != nil {
+			t.Fatal(err)
+		}
+		hear(t, x, frameError)
+		if n := largest.Load(); n > maxFrame {
+			t.Errorf("a frame of %d bytes", n)
+		}
+		got, err := storeOf(t, s).Compact(t.Context(), papyra.CompactOptions{Dedupe: true})
+		var placed *papyra.StoreError
+		if got == nil || got.Mistake != report.Mistake || !errors.As(err, &placed) {
+			t.Errorf("got a report: %v, and %v", got != nil, err)
+		}
+	})
+}
+
+// scanStore notes how its scans are asked for.
+type scanStore struct {
+	papyra.Store
+	listed []int
+}
+
+func (s *scanStore) Scan(_ context.Context, o papyra.ScanOptions) (*papyra.ScanReport, error) {
+	s.listed = append(s.listed, o.MaxListed)
+	return &papyra.ScanReport{}, nil
+}
+
+// Nobody makes a sink list damage without bound.
+func TestScanListsWithinABound(t *testing.T) {
+	bubble(t, func(t *testing.T, m *memory.Memory) {
+		store := &scanStore{Store: m.Open()}
+		s, stop := serveWorker(&notingWorker{fakeWorker: fakeWorker{store}})
+		defer stop()
+		for _, n := range []int{0, 2, math.MaxInt} {
+			if _, err := storeOf(t, s).Scan(t.Context(), papyra.ScanOptions{MaxListed: n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if want := fmt.Sprint([]int{0, 2, maxListed}); fmt.Sprint(store.listed) != want {
+			t.Errorf("the store was asked for %v, want %s", store.listed, want)
 		}
 	})
 }

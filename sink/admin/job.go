@@ -269,6 +269,10 @@ func (j *job) end(result []byte, err error) {
 		waiting, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), patience)
 		var perr error
 		last, perr = j.allButLast(waiting, result)
+		if perr == nil && err != nil {
+			// Beside the text of an error there may be too little room.
+			last, perr = nil, j.part(waiting, last)
+		}
 		taken = perr == nil
 		cancel()
 	}

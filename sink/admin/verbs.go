@@ -50,12 +50,15 @@ func (w *work) scan(ctx context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := w.sink.Maintainer().Scan(ctx, papyra.ScanOptions{Full: a.Full, MaxListed: a.MaxListed, Now: a.Now, Progress: w.job.progress})
+	r, err := w.sink.Maintainer().Scan(ctx, papyra.ScanOptions{Full: a.Full, MaxListed: min(a.MaxListed, maxListed), Now: a.Now, Progress: w.job.progress})
 	if err == nil {
 		w.noteDamage(ctx, r)
 	}
 	return orNil(r, err)
 }
+
+// maxListed bounds the anomalies that a scan lists for somebody, in the sink's memory.
+const maxListed = 10_000
 
 // maxReported bounds the places that a CorruptionDetected names.
 const maxReported = 16
