@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/internal/testrecord"
@@ -128,6 +129,28 @@ func TestScanListsWithinABound(t *testing.T) {
 		}
 		if want := fmt.Sprint([]int{0, 2, maxListed}); fmt.Sprint(store.listed) != want {
 			t.Errorf("the store was asked for %v, want %s", store.listed, want)
+		}
+	})
+}
+
+// A result that nobody takes does not hold up the end of a sink.
+func TestStopWithAResultThatNobodyTakes(t *testing.T) {
+	bubble(t, func(t *testing.T, m *memory.Memory) {
+		w := &notingWorker{}
+		w.store = &actStore{m.Open(), func(context.Context, papyra.CompactOptions) (*papyra.CompactReport, error) {
+			return &papyra.CompactReport{Mistake: strings.Repeat("x", (firstCredits+2)*maxFrame)}, nil
+		}}
+		s, stop := serveWorker(w)
+		x := talkTo(t, s, &request{Verb: VerbCompact, Job: "job1", Args: json.RawMessage(compactArguments)})
+		defer x.close()
+		for range firstCredits {
+			hear(t, x, framePart)
+		}
+		time.Sleep(heartbeat)
+		began := time.Now()
+		stop()
+		if took := time.Since(began); took > heartbeat {
+			t.Errorf("the sink ended after %v", took)
 		}
 	})
 }

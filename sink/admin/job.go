@@ -265,8 +265,9 @@ func (j *job) end(result []byte, err error) {
 	}
 	last, taken := result, true
 	if len(result) > 0 {
-		// A result that nobody takes is not waited for long.
-		waiting, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), patience)
+		// A result that nobody takes is not waited for long, and by a sink that stops not
+		// at all.
+		waiting, cancel := context.WithTimeout(j.server.ctx, patience)
 		var perr error
 		last, perr = j.allButLast(waiting, result)
 		if perr == nil && err != nil {
