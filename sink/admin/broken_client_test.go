@@ -113,7 +113,11 @@ type scanStore struct {
 
 func (s *scanStore) Scan(_ context.Context, o papyra.ScanOptions) (*papyra.ScanReport, error) {
 	s.listed = append(s.listed, o.MaxListed)
-	return &papyra.ScanReport{}, nil
+	counts := map[papyra.Class]int64{papyra.ClassCorrupted: 1}
+	if o.Full {
+		counts[papyra.ClassDuplicateKey] = 1
+	}
+	return &papyra.ScanReport{AnomalyCounts: counts}, nil
 }
 
 // Nobody makes a sink list damage without bound.
@@ -151,6 +155,27 @@ func TestStopWithAResultThatNobodyTakes(t *testing.T) {
 		stop()
 		if took := time.Since(began); took > heartbeat {
 			t.Errorf("the sink ended after %v", took)
+		}
+	})
+}
+
+// Whoever only looks cannot make a store grow: damage is written down once for each way
+// to look.
+func TestDamageIsWrittenDownOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, m *memory.Memory) {
+		store := &scanStore{Store: m.Open()}
+		s, stop := serveWorker(&notingWorker{fakeWorker: fakeWorker{store}})
+		defer stop()
+		for range 4 {
+			for _, full := range []bool{false, true} {
+				if _, err := storeOf(t, s).Scan(t.Context(), papyra.ScanOptions{Full: full}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		n := 0
+		if _, err := store.Read(t.Context(), papyra.Query{Types: []string{papyra.ReportCorruptionDetected}}, func(*papyra.Record, papyra.Place) error { n++; return nil }); err != nil || n != 2 {
+			t.Errorf("written down %d times, %v; want once for each way", n, err)
 		}
 	})
 }

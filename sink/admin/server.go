@@ -62,9 +62,10 @@ type Server struct {
 
 	running sync.WaitGroup // jobs
 
-	loading sync.Mutex             // taken before mu
-	gone    map[string]*job        // acts of earlier processes, by id; nil before they are read
-	damage  map[papyra.Class]int64 // as the store was told last
+	loading sync.Mutex      // taken before mu
+	gone    map[string]*job // acts of earlier processes, by id; nil before they are read
+	// damage is as the store was told last, of full scans and of others.
+	damage map[bool]map[papyra.Class]int64
 
 	mu      sync.Mutex
 	ctx     context.Context // of the jobs; nil before Serve
@@ -82,7 +83,8 @@ func NewServer(store papyra.Store, c Config) *Server {
 	}
 	return &Server{
 		config: c, store: store, log: c.Logger, id: newID(),
-		reads: ring{limit: keptReads}, acts: ring{limit: keptActs},
+		damage: map[bool]map[papyra.Class]int64{},
+		reads:  ring{limit: keptReads}, acts: ring{limit: keptActs},
 	}
 }
 

@@ -52,7 +52,7 @@ func (w *work) scan(ctx context.Context) (any, error) {
 	}
 	r, err := w.sink.Maintainer().Scan(ctx, papyra.ScanOptions{Full: a.Full, MaxListed: min(a.MaxListed, maxListed), Now: a.Now, Progress: w.job.progress})
 	if err == nil {
-		w.noteDamage(ctx, r)
+		w.noteDamage(ctx, a.Full, r)
 	}
 	return orNil(r, err)
 }
@@ -64,11 +64,11 @@ const maxListed = 10_000
 const maxReported = 16
 
 // noteDamage writes into the store that a scan found damage, unless the last one found
-// as much.
-func (w *work) noteDamage(ctx context.Context, r *papyra.ScanReport) {
+// as much, of those that looked as closely.
+func (w *work) noteDamage(ctx context.Context, full bool, r *papyra.ScanReport) {
 	w.loading.Lock()
 	defer w.loading.Unlock()
-	if maps.Equal(w.damage, r.AnomalyCounts) {
+	if maps.Equal(w.damage[full], r.AnomalyCounts) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, announceWithin)
@@ -82,7 +82,7 @@ func (w *work) noteDamage(ctx context.Context, r *papyra.ScanReport) {
 			return
 		}
 	}
-	w.damage = r.AnomalyCounts
+	w.damage[full] = r.AnomalyCounts
 }
 
 func (w *work) recover(ctx context.Context) (any, error) {
