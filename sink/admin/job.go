@@ -270,8 +270,7 @@ func (j *job) end(result []byte, err error) {
 		waiting, cancel := context.WithTimeout(j.server.ctx, patience)
 		var perr error
 		last, perr = j.allButLast(waiting, result)
-		if perr == nil && err != nil {
-			// Beside the text of an error there may be too little room.
+		if perr == nil && err != nil && !j.fits(last, err) {
 			last, perr = nil, j.part(waiting, last)
 		}
 		taken = perr == nil
@@ -294,6 +293,13 @@ func (j *job) end(result []byte, err error) {
 		j.sendFrame(f)
 	}
 	j.mu.Unlock()
+}
+
+// fits reports whether there is room for the end of a body beside an error.
+func (j *job) fits(last []byte, err error) bool {
+	const numbers = 64
+	f := &frame{Job: j.id, From: j.server.id, Kind: frameError, Error: faultOf(err), body: last}
+	return len(f.encode())+numbers <= j.room()+headRoom
 }
 
 // forgetResult gives back the memory of a result.

@@ -367,10 +367,10 @@ func (d *lossyDoor) open(ctx context.Context, verb string) (exchange, error) {
 // A lost answer never becomes a result that lacks something: a read fails, and an act is
 // asked for again without running again.
 func TestLostAnswers(t *testing.T) {
-	for lose := uint64(1); lose <= 12; lose++ {
-		verb, lose := VerbCompact, lose
-		if lose > 10 {
-			verb, lose = VerbHealth, lose-10 // who asks for an act asks first who is there
+	for n := uint64(1); n <= 12; n++ {
+		verb, lose := VerbCompact, n
+		if n > 10 {
+			verb, lose = VerbHealth, n-10 // who asks for an act asks first who is there
 		}
 		t.Run(fmt.Sprint("frame ", lose, " of ", verb), func(t *testing.T) {
 			bubble(t, func(t *testing.T, m *memory.Memory) {
