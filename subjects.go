@@ -129,6 +129,18 @@ func AdminSubject(group, instance, verb string) string {
 // service.
 func IsAdminSubject(subject string) bool { return strings.HasPrefix(subject, adminPrefix) }
 
+// MayAnswerOn reports whether a sink may send what it was asked for to a reply subject:
+// whoever asks may not make it say something to publishers, sinks or the server, which
+// he himself is perhaps not allowed to.
+func MayAnswerOn(reply string) bool {
+	for _, prefix := range []string{"papyra.", SinkInbox + ".", "$"} {
+		if strings.HasPrefix(reply, prefix) {
+			return false
+		}
+	}
+	return reply != ""
+}
+
 // StoppedSubject returns the subject on which a sink that stops as it was told to
 // says so to the others of its group.
 func StoppedSubject(group string) string { return SinkInbox + ".stopped." + group }

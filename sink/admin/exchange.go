@@ -113,7 +113,7 @@ type asking struct {
 	parts    func(body []byte) error // takes the parts of a read; nil: they begin a body
 	plan     func(body []byte) error // looks at a plan
 
-	from     string // the sink that answered
+	from     string // the sink that answers; to an act no other one may
 	lastPart uint64
 	body     []byte // the parts of a body so far
 	accepted bool
@@ -127,6 +127,12 @@ var errLost = errors.New("answers were lost on the way")
 // it. When ctx ends a read ends at once, and an act at the end of its step.
 func (a *asking) do(ctx context.Context) (body []byte, err error) {
 	a.job = newID()
+	if a.act {
+		// By mistake two sinks may have one name: one of them acts.
+		if a.from, err = a.whoAnswers(ctx); err != nil {
+			return nil, err
+		}
+	}
 	var again time.Time
 	for {
 		body, err = a.talk(ctx)
@@ -145,7 +151,20 @@ func (a *asking) do(ctx context.Context) (body []byte, err error) {
 			return nil, fmt.Errorf("%w: nothing has been heard of the job %s for %v: %w", ErrGone, a.job, askAgainFor, papyra.ErrIncomplete)
 		}
 		time.Sleep(askPause)
+		if from, err := a.whoAnswers(context.WithoutCancel(ctx)); err == nil && from != a.from {
+			return nil, fmt.Errorf("%w: another process answers in its place: what the act had done by then stands in the reports of the store, and the next act on the store ends it", ErrGone)
+		}
 	}
+}
+
+// whoAnswers returns the sink that the door leads to.
+func (a *asking) whoAnswers(ctx context.Context) (from string, err error) {
+	q := &asking{door: a.door, verb: VerbHealth, by: a.by}
+	_, err = q.do(ctx)
+	if q.from != "" && ctx.Err() == nil {
+		return q.from, nil // an answer was lost at most
+	}
+	return "", err
 }
 
 // mayAskAgain reports whether an error says only that answers stay away.
@@ -161,7 +180,7 @@ func (a *asking) talk(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	defer x.close()
-	if err := x.send(&request{Op: opStart, Verb: a.verb, Job: a.job, By: a.by, Args: a.args}); err != nil {
+	if err := x.send(&request{Op: opStart, Verb: a.verb, Job: a.job, By: a.by, Args: a.args, To: a.from}); err != nil {
 		return nil, err
 	}
 	listening := ctx
@@ -184,7 +203,6 @@ func (a *asking) talk(ctx context.Context) ([]byte, error) {
 	}()
 	endRenewals := a.renew(x)
 	defer endRenewals()
-	resumed := a.accepted
 	for within := answerWithin; ; within = silence {
 		waiting, cancel := context.WithTimeoutCause(listening, within, ErrSilent)
 		f, err := x.receive(waiting)
@@ -193,9 +211,6 @@ func (a *asking) talk(ctx context.Context) ([]byte, error) {
 			return nil, err
 		}
 		if a.from != "" && f.From != "" && f.From != a.from {
-			if resumed && f.last() {
-				return nil, f.Error.err() // another process of the sink, which says so
-			}
 			continue // another sink of the same name
 		}
 		if f.Job != a.job && f.Job != "" {
@@ -264,7 +279,7 @@ func (a *asking) take(x exchange, f *frame) (done bool, err error) {
 		}
 		return false, err
 	case frameResult:
-		a.body = append(a.body, f.body...)
+		a.from, a.body = f.From, append(a.body, f.body...)
 		return true, nil
 	case frameError:
 		a.body = append(a.body, f.body...)

@@ -89,7 +89,7 @@ const (
 // papyra.ErrDenied. Where nobody answers and nobody is expected:
 // papyra.ErrUnavailable.
 func (f *Fleet) Find(ctx context.Context, want Find) ([]Member, error) {
-	s := &finding{fleet: f, want: want, found: map[memberName]*Member{}, healths: make(chan *Member)}
+	s := &finding{fleet: f, want: want, found: map[memberName]*Member{}, ids: map[memberName]string{}, healths: make(chan *Member)}
 	for _, name := range want.Expect {
 		group, instance, both := strings.Cut(name, "/")
 		if !both {
@@ -140,9 +140,11 @@ type finding struct {
 	expect  []memberName // a group is "" where that is not known yet
 	groups  []string     // of the sinks that answered
 	found   map[memberName]*Member
-	nobody  bool         // the server says that no sink listens
-	asked   int          // of those whose health is asked for and not known yet
-	healths chan *Member // whose health is known
+	ids     map[memberName]string // of its announcement
+	doubled []memberName          // names that several sinks give themselves
+	nobody  bool                  // the server says that no sink listens
+	asked   int                   // of those whose health is asked for and not known yet
+	healths chan *Member          // whose health is known
 }
 
 // memberName names a sink.
@@ -251,7 +253,17 @@ func (s *finding) hearPing(ctx context.Context, m *nats.Msg) {
 	if !slices.Contains(s.groups, group) && len(s.groups) < 64 {
 		s.groups = append(s.groups, group)
 	}
-	if name := (memberName{group, instance}); s.wants(group, instance) && s.found[name] == nil {
+	if !s.wants(group, instance) {
+		return
+	}
+	name := memberName{group, instance}
+	switch id := s.ids[name]; {
+	case id != "" && id != p.ID:
+		s.doubled = append(s.doubled, name)
+	case id == "" && len(s.ids) < 4096:
+		s.ids[name] = p.ID
+	}
+	if s.found[name] == nil {
 		s.found[name] = &Member{Group: group, Instance: instance}
 		s.askHealth(ctx, name, true)
 	}
@@ -339,6 +351,11 @@ func (s *finding) conclude(ctx context.Context) error {
 			}
 		}
 		s.waitForHealths()
+	}
+	for _, name := range s.doubled {
+		// Which of them would answer is chance, and the others' stores nobody would see.
+		err := fmt.Errorf("several sinks of group %s are called %s: give each a name of its own with --instance: %w", name.group, name.instance, papyra.ErrIncomplete)
+		s.found[name] = &Member{Group: name.group, Instance: name.instance, Store: absentStore(fmt.Sprintf("sink %s of group %s", name.instance, name.group), err), Err: err}
 	}
 	return nil
 }

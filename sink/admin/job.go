@@ -148,7 +148,8 @@ func (j *job) renew(credits int, answer string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.renewed = time.Now()
-	j.credits = min(j.credits+max(credits, 0), 16*firstCredits)
+	const most = 16 * firstCredits
+	j.credits = min(j.credits+min(max(credits, 0), most), most)
 	if answer != "" {
 		j.answer = answer
 	}
@@ -264,10 +265,14 @@ func (j *job) end(result []byte, err error) {
 	}
 	last, taken := result, true
 	if len(result) > 0 {
-		// A result that nobody takes is not waited for long.
-		waiting, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), patience)
+		// A result that nobody takes is not waited for long, and by a sink that stops not
+		// at all.
+		waiting, cancel := context.WithTimeout(j.server.ctx, patience)
 		var perr error
 		last, perr = j.allButLast(waiting, result)
+		if perr == nil && err != nil && !j.fits(last, err) {
+			last, perr = nil, j.part(waiting, last)
+		}
 		taken = perr == nil
 		cancel()
 	}
@@ -288,6 +293,13 @@ func (j *job) end(result []byte, err error) {
 		j.sendFrame(f)
 	}
 	j.mu.Unlock()
+}
+
+// fits reports whether there is room for the end of a body beside an error.
+func (j *job) fits(last []byte, err error) bool {
+	const numbers = 64
+	f := &frame{Job: j.id, From: j.server.id, Kind: frameError, Error: faultOf(err), body: last}
+	return len(f.encode())+numbers <= j.room()+headRoom
 }
 
 // forgetResult gives back the memory of a result.
@@ -353,10 +365,10 @@ func (j *job) hasEnded() bool {
 	}
 }
 
-// countRunning returns how many jobs run.
-func (r *ring) countRunning() (n int) {
+// countRunning returns how many jobs run, of those that are questions or of the others.
+func (r *ring) countRunning(questions bool) (n int) {
 	for _, j := range r.order {
-		if !j.hasEnded() {
+		if isQuestion(j.verb) == questions && !j.hasEnded() {
 			n++
 		}
 	}

@@ -54,10 +54,10 @@ func (s *Server) Register(announced micro.Service, nc *nats.Conn) error {
 }
 
 // handleMessage takes a request for a verb. Without a reply subject nobody could hear
-// of it, and nothing is done.
+// of it, and nothing is done; nor where an answer could be taken for something else.
 func (s *Server) handleMessage(verb string, r micro.Request, nc *nats.Conn) {
 	reply, h := r.Reply(), r.Headers()
-	if reply == "" {
+	if !papyra.MayAnswerOn(reply) {
 		return
 	}
 	from := &asker{verb: verb, room: int(min(nc.MaxPayload(), maxFrame))}

@@ -45,6 +45,15 @@ func isAct(verb string) bool { return worksOnStore(verb) || verb == VerbForget }
 // these runs at a time.
 func worksOnStore(verb string) bool { return verb == VerbRecover || verb == VerbCompact }
 
+// isQuestion reports whether a verb is answered without reading the store.
+func isQuestion(verb string) bool {
+	switch verb {
+	case VerbHealth, VerbStats, VerbJobs, VerbResult, VerbCancel:
+		return true
+	}
+	return false
+}
+
 // The times and bounds of the protocol.
 const (
 	heartbeat = time.Second // between two frames of a job, at most
@@ -75,7 +84,7 @@ type request struct {
 
 	Credits int    `json:"credits,omitempty"` // with opMore: so many more parts
 	Answer  string `json:"answer,omitempty"`  // with opMore: to a plan, answerYes or answerNo
-	To      string `json:"to,omitempty"`      // beyond the start: the sink that accepted the job
+	To      string `json:"to,omitempty"`      // the sink that is meant, as its frames name it; "" with a start: whichever hears it
 }
 
 // What a request wants.

@@ -26,8 +26,11 @@ type Config struct {
 }
 
 const (
-	// maxReads bounds the reads that run at a time; further ones are refused.
-	maxReads = 16
+	// maxReads bounds the jobs that read the store at a time, and maxQuestions those
+	// that do not: who asks how the sink is or ends a job never waits for a reader.
+	// Further ones are refused.
+	maxReads     = 16
+	maxQuestions = 64
 	// keptReads and keptActs are how many jobs that have ended are remembered.
 	keptReads = 32
 	keptActs  = 1024
@@ -62,9 +65,10 @@ type Server struct {
 
 	running sync.WaitGroup // jobs
 
-	loading sync.Mutex             // taken before mu
-	gone    map[string]*job        // acts of earlier processes, by id; nil before they are read
-	damage  map[papyra.Class]int64 // as the store was told last
+	loading sync.Mutex      // taken before mu
+	gone    map[string]*job // acts of earlier processes, by id; nil before they are read
+	// damage is as the store was told last, of full scans and of others.
+	damage map[bool]map[papyra.Class]int64
 
 	mu      sync.Mutex
 	ctx     context.Context // of the jobs; nil before Serve
@@ -82,7 +86,8 @@ func NewServer(store papyra.Store, c Config) *Server {
 	}
 	return &Server{
 		config: c, store: store, log: c.Logger, id: newID(),
-		reads: ring{limit: keptReads}, acts: ring{limit: keptActs},
+		damage: map[bool]map[papyra.Class]int64{},
+		reads:  ring{limit: keptReads}, acts: ring{limit: keptActs},
 	}
 }
 
@@ -193,8 +198,14 @@ func (s *Server) admit(q *request, from *asker) (j *job, news bool, err error) {
 		if other := jobs.runningJob(); other != nil && worksOnStore(q.Verb) {
 			return nil, false, fmt.Errorf("%s, asked for by %s, is at work on the store: %w", other.verb, other.by, papyra.ErrBusy)
 		}
-	} else if jobs.countRunning() >= maxReads {
-		return nil, false, fmt.Errorf("the sink answers %d requests already: ask again later: %w", maxReads, papyra.ErrUnavailable)
+	} else {
+		most := maxReads
+		if isQuestion(q.Verb) {
+			most = maxQuestions
+		}
+		if jobs.countRunning(isQuestion(q.Verb)) >= most {
+			return nil, false, fmt.Errorf("the sink answers %d requests already: ask again later: %w", most, papyra.ErrUnavailable)
+		}
 	}
 	j = newJob(s, q, from)
 	jobs.addJob(j)
@@ -266,7 +277,9 @@ func (s *Server) run(j *job) {
 func (s *Server) work(j *job, w worker) ([]byte, error) {
 	ctx := j.ctx
 	if j.act {
-		if gone := s.goneJob(ctx, j.id); gone != nil {
+		if gone, err := s.goneJob(ctx, j.id); err != nil {
+			return nil, err
+		} else if gone != nil {
 			return nil, gone.fault.err()
 		}
 		if err := s.announce(ctx, j, w); err != nil {
@@ -303,12 +316,14 @@ func (s *Server) announce(ctx context.Context, j *job, w worker) error {
 
 // goneJob returns the job of an act that an earlier process of the sink had, nil for
 // another id. What the store tells of them is read when it is first asked for: that may
-// take as long as reading the whole store, which an act does too.
-func (s *Server) goneJob(ctx context.Context, id string) *job {
+// take as long as reading the whole store, which an act does too. A store that cannot be
+// read at all may know of the job, which then must not run.
+func (s *Server) goneJob(ctx context.Context, id string) (*job, error) {
 	s.loading.Lock()
 	defer s.loading.Unlock()
-	if s.gone == nil {
-		gone := map[string]*job{}
+	gone := s.gone
+	if gone == nil {
+		gone = map[string]*job{}
 		_, err := s.store.Read(ctx, papyra.Query{
 			Kinds: []papyra.Kind{papyra.KindReport}, Systems: []string{papyra.SystemReserved}, Types: []string{papyra.ReportActRequested},
 			Limit: 2 * keptActs,
@@ -320,12 +335,14 @@ func (s *Server) goneJob(ctx context.Context, id string) *job {
 			return nil
 		})
 		switch {
-		case ctx.Err() != nil:
-			return nil // whoever asks ends too
-		case err != nil && !errors.Is(err, papyra.ErrNotFound):
+		case err == nil, errors.Is(err, papyra.ErrNotFound):
+			s.gone = gone
+		case errors.Is(err, papyra.ErrIncomplete) && ctx.Err() == nil:
+			// A recovery is perhaps what makes it whole.
 			s.log.Warn("the acts that were asked for before cannot all be read: one of them that is asked for again would run again", "error", err)
+		default:
+			return nil, fmt.Errorf("look for acts that were asked for before: %w", err)
 		}
-		s.gone = gone
 	}
-	return s.gone[id]
+	return gone[id], nil
 }

@@ -1,19 +1,28 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/papyra/papyra"
 )
 
-// maxConnections bounds the connections to a sink's socket. Further ones wait.
-const maxConnections = 64
+const (
+	// maxConnections bounds the connections to a sink's socket. Further ones wait.
+	maxConnections = 64
+	// silentFor is how long a connection may bring no whole request. Who asks shows a
+	// sign of life every few seconds.
+	silentFor = patience + renewal
+)
 
 // listener is a store in files, beside which a sink listens.
 type listener interface {
@@ -36,7 +45,7 @@ func (s *Server) serveSocket() (end func()) {
 			"socket", files.Socket(), "error", err)
 		return func() {}
 	}
-	serving := &socketServer{Server: s, files: files, open: map[net.Conn]bool{}}
+	serving := &socketServer{Server: s, files: files, silentFor: silentFor, open: map[net.Conn]bool{}}
 	serving.done.Add(1)
 	go serving.accept(l)
 	return func() {
@@ -48,7 +57,7 @@ func (s *Server) serveSocket() (end func()) {
 }
 
 // listenBeside binds the socket. release is called when it is closed.
-func listenBeside(files listener) (l *net.UnixListener, release func(), err error) {
+func listenBeside(files listener) (l net.Listener, release func(), err error) {
 	path, release, err := shortPath(files.Socket())
 	if err != nil {
 		return nil, nil, err
@@ -57,13 +66,7 @@ func listenBeside(files listener) (l *net.UnixListener, release func(), err erro
 		err = os.Remove(path)
 	}
 	if err == nil {
-		l, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	}
-	if err == nil {
-		// Whoever connects before is looked at all the same.
-		if err = os.Chmod(path, 0o600); err != nil {
-			_ = l.Close()
-		}
+		l, err = listenPrivate(path)
 	}
 	if err != nil {
 		release()
@@ -73,18 +76,30 @@ func listenBeside(files listener) (l *net.UnixListener, release func(), err erro
 	return l, release, nil
 }
 
+// listenPrivate binds a socket of mode 0600. The socket has the mode before it gets a
+// name: what somebody else puts in the place of that name is never touched.
+func listenPrivate(path string) (net.Listener, error) {
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var merr error
+		err := raw.Control(func(fd uintptr) { merr = unix.Fchmod(int(fd), 0o600) })
+		return errors.Join(err, merr)
+	}}
+	return config.Listen(context.Background(), "unix", path)
+}
+
 // socketServer serves the connections of one socket.
 type socketServer struct {
 	*Server
-	files listener
-	done  sync.WaitGroup
+	files     listener
+	silentFor time.Duration
+	done      sync.WaitGroup
 
 	mu     sync.Mutex
 	closed bool
 	open   map[net.Conn]bool
 }
 
-func (s *socketServer) accept(l *net.UnixListener) {
+func (s *socketServer) accept(l net.Listener) {
 	defer s.done.Done()
 	free := make(chan struct{}, maxConnections)
 	for {
@@ -141,7 +156,7 @@ func (s *socketServer) closeAll() {
 	}
 }
 
-// serve takes requests until the other end closes the connection.
+// serve takes requests until the other end closes the connection, or is silent.
 func (s *socketServer) serve(c net.Conn) {
 	from := &asker{proven: papyra.ProvenSocket, room: maxFrame, gone: make(chan struct{})}
 	var mu sync.Mutex
@@ -163,7 +178,11 @@ func (s *socketServer) serve(c net.Conn) {
 	}
 	from.by = userName(uid)
 	for {
-		raw, err := readFramed(c, maxRequest)
+		var raw []byte
+		err := c.SetReadDeadline(time.Now().Add(s.silentFor))
+		if err == nil {
+			raw, err = readFramed(c, maxRequest)
+		}
 		if err != nil {
 			return
 		}

@@ -50,22 +50,25 @@ func (w *work) scan(ctx context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := w.sink.Maintainer().Scan(ctx, papyra.ScanOptions{Full: a.Full, MaxListed: a.MaxListed, Now: a.Now, Progress: w.job.progress})
+	r, err := w.sink.Maintainer().Scan(ctx, papyra.ScanOptions{Full: a.Full, MaxListed: min(a.MaxListed, maxListed), Now: a.Now, Progress: w.job.progress})
 	if err == nil {
-		w.noteDamage(ctx, r)
+		w.noteDamage(ctx, a.Full, r)
 	}
 	return orNil(r, err)
 }
+
+// maxListed bounds the anomalies that a scan lists for somebody, in the sink's memory.
+const maxListed = 10_000
 
 // maxReported bounds the places that a CorruptionDetected names.
 const maxReported = 16
 
 // noteDamage writes into the store that a scan found damage, unless the last one found
-// as much.
-func (w *work) noteDamage(ctx context.Context, r *papyra.ScanReport) {
+// as much, of those that looked as closely.
+func (w *work) noteDamage(ctx context.Context, full bool, r *papyra.ScanReport) {
 	w.loading.Lock()
 	defer w.loading.Unlock()
-	if maps.Equal(w.damage, r.AnomalyCounts) {
+	if maps.Equal(w.damage[full], r.AnomalyCounts) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, announceWithin)
@@ -79,7 +82,7 @@ func (w *work) noteDamage(ctx context.Context, r *papyra.ScanReport) {
 			return
 		}
 	}
-	w.damage = r.AnomalyCounts
+	w.damage[full] = r.AnomalyCounts
 }
 
 func (w *work) recover(ctx context.Context) (any, error) {
@@ -300,7 +303,9 @@ func (w *work) namedJob() (*job, error) {
 	j := w.findJob(a.Job)
 	w.mu.Unlock()
 	if j == nil {
-		j = w.goneJob(w.job.ctx, a.Job)
+		if j, err = w.goneJob(w.job.ctx, a.Job); err != nil {
+			return nil, err
+		}
 	}
 	if j != nil && j != w.job {
 		return j, nil
