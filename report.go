@@ -53,6 +53,9 @@ type PublisherCategory struct {
 	Buffered    uint64                `json:"buffered"`
 	Unconfirmed uint64                `json:"unconfirmed,omitempty"` // handed over, fate unknown; only in a final report
 	Dropped     map[DropReason]*Drops `json:"dropped,omitempty"`
+	// Held is why records wait although there is a connection, at the moment of the
+	// report: "unheard", "unanswered" or "denied". Empty: nothing holds them.
+	Held string `json:"held,omitempty"`
 	// PayloadReplaced counts the records that were taken into the buffer with a
 	// PayloadError in the place of their payload.
 	PayloadReplaced uint64 `json:"payload_replaced,omitempty"`
@@ -351,7 +354,7 @@ type RestorePerformed struct {
 // It is there also of an act that then found nothing to do, and not of a dry run.
 type ActRequested struct {
 	Job       string          `json:"job"`       // made by who asked; the same job never runs twice
-	Verb      string          `json:"verb"`      // "recover" or "compact"
+	Verb      string          `json:"verb"`      // "recover", "compact" or "forget"
 	Arguments json.RawMessage `json:"arguments"` // as they were asked for
 	By        string          `json:"by"`        // who asked
 	// Proven says who vouches for By: ProvenSocket or ProvenBroker. Empty means that

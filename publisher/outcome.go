@@ -18,7 +18,10 @@ import (
 //	in a window                         │
 //	    │ publishWindow, proveWindow    │
 //	    ▼                               │
-//	judged by settleWindow ─────────────┘
+//	judged by settleWindow ─────────────┤
+//	    │ delivered                     │
+//	    ▼                               │
+//	waiting for answers (waiting.go) ───┘ a group does not answer
 //	    │ confirmed
 //	    ▼
 //	forgotten
@@ -35,7 +38,7 @@ import (
 //	           the lane's subject were refused                                 than handed over: nothing says which
 //	unheard    the window is proven, and a 503 came for  unheard    goes back  as before; or there are messages of it
 //	           a message of it: nobody listens                                 without a 503
-//	confirmed  the window is proven, and all of the      confirmed  forgotten  -
+//	delivered  the window is proven, and all of the      -          waits      yes
 //	           chunk was handed over
 //	unproven   some of it was handed over                -          goes back  yes
 //	unsent     nothing of it was handed over             -          goes back  as before

@@ -142,6 +142,7 @@ func (l *lane) categoryReport(known *groups) papyra.PublisherCategory {
 	room := make([]papyra.Range, 0, (dropReasons+len(known.list))*maxRanges)
 	l.mu.Lock()
 	count, confirmedBy = l.count, l.confirmedBy
+	held := l.hold.reason
 	for i := range known.list {
 		unheard[i], room = l.unheardBy[i].forReport(room)
 	}
@@ -155,6 +156,7 @@ func (l *lane) categoryReport(known *groups) papyra.PublisherCategory {
 		Resent:      count.resent,
 		Buffered:    count.buffered,
 		Unconfirmed: count.unconfirmed,
+		Held:        string(held),
 
 		PayloadReplaced: count.replaced,
 	}

@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -111,4 +112,14 @@ func (s *Sink) StoreID() string {
 
 // Expects returns the other sinks of the group, by instance, that the sink has heard
 // of since its start and that have not said since that they stop.
-func (s *Sink) Expects() []papyra.Peer { return s.peers.expectedSinks() }
+func (s *Sink) Expects() []Expected { return s.peers.expectedSinks() }
+
+// Forget ends that another sink of the group is expected, until it says again that it is
+// there, and reports whether it was. Its store is not forgotten: it holds records.
+func (s *Sink) Forget(instance string) bool { return s.peers.forgetSink(instance) }
+
+// Expected is another sink of the group that ought to be there.
+type Expected struct {
+	papyra.Peer
+	Heard time.Time // when it last said that it is there; about once in Config.PeersEvery
+}

@@ -66,10 +66,36 @@ type health struct {
 	askedAt      time.Time     // when the call to the store began that has not returned; zero without one
 	workedAt     time.Time     // when the store last took records, or synced
 	patience     time.Duration // for so long after workedAt the store counts as one that works
+	now          func() time.Time
+	trouble      error // what last went wrong
+	troubleAt    time.Time
 }
 
-func newHealth() *health {
-	return &health{state: stateStarting, appendErrors: map[papyra.Cause]uint64{}}
+func newHealth(now func() time.Time) *health {
+	return &health{state: stateStarting, appendErrors: map[papyra.Cause]uint64{}, now: now}
+}
+
+// noteTrouble remembers what last went wrong. The caller holds the lock.
+func (h *health) noteTrouble(err error) { h.trouble, h.troubleAt = err, h.now() }
+
+// lastTrouble returns what last went wrong, and when; "" if nothing ever did.
+func (h *health) lastTrouble() (text string, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.trouble == nil {
+		return "", time.Time{}
+	}
+	return h.trouble.Error(), h.troubleAt
+}
+
+// appendTrouble says in an error of its own what a failed append means.
+func appendTrouble(err error) error {
+	return fmt.Errorf("the store takes no records (%s): %w", CauseOf(err), err)
+}
+
+// syncTrouble is likewise of a failed sync.
+func syncTrouble(err error) error {
+	return fmt.Errorf("the store cannot make records durable (%s): %w", CauseOf(err), err)
 }
 
 func (h *health) setState(state string) {
@@ -89,7 +115,9 @@ func (h *health) setConnected(yes bool) {
 func (h *health) setRefused(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.refused = err
+	if h.refused = err; err != nil {
+		h.noteTrouble(err)
+	}
 }
 
 // connectionLost records that the connection was lost. It returns false, and
@@ -102,6 +130,7 @@ func (h *health) connectionLost() (news bool) {
 		return false
 	}
 	h.disconnects++
+	h.noteTrouble(errors.New("the connection to the NATS server was lost"))
 	return true
 }
 
@@ -141,6 +170,9 @@ func (h *health) appendEnded(stored int, err error) (took time.Duration, recover
 	if errors.Is(err, context.Canceled) && stored == 0 {
 		return took, false // the sink broke it off: that says nothing of the store
 	}
+	if err != nil {
+		h.noteTrouble(appendTrouble(err))
+	}
 	recovered = err == nil && h.appendErr != nil
 	h.appendErr = err
 	return took, recovered
@@ -151,7 +183,9 @@ func (h *health) appendEnded(stored int, err error) (took time.Duration, recover
 func (h *health) setStreamsRefused(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.streamsErr = err
+	if h.streamsErr = err; err != nil {
+		h.noteTrouble(err)
+	}
 }
 
 // syncEnded records the end of a sync and returns how long it took.
@@ -161,6 +195,7 @@ func (h *health) syncEnded(err error) (took time.Duration) {
 	took = h.storeAnswered(err == nil)
 	if h.syncErr = err; err != nil {
 		h.syncErrors++
+		h.noteTrouble(syncTrouble(err))
 	}
 	return took
 }
@@ -216,11 +251,11 @@ func (h *health) notReady() error {
 	case h.refused != nil:
 		return h.refused
 	case h.appendErr != nil:
-		return fmt.Errorf("the store takes no records (%s): %w", CauseOf(h.appendErr), h.appendErr)
+		return appendTrouble(h.appendErr)
 	case h.streamsErr != nil:
 		return h.streamsErr
 	case h.syncErr != nil:
-		return fmt.Errorf("the store cannot make records durable (%s): %w", CauseOf(h.syncErr), h.syncErr)
+		return syncTrouble(h.syncErr)
 	}
 	if silent := time.Since(h.askedAt); !h.askedAt.IsZero() && silent > storeSilence {
 		return fmt.Errorf("the store has not answered for %v", silent.Round(time.Second))

@@ -18,6 +18,7 @@ type intake struct {
 	buffer   *buffer
 	rejects  *rejectFile
 	answers  *answers
+	runs     *runList
 	now      func() time.Time
 	check    linecheck.Checker
 	subjects subjectCache
@@ -32,9 +33,9 @@ type intake struct {
 // buffer is told of it.
 const maxJoined = 256
 
-func newIntake(c *Config, b *buffer, r *rejectFile, a *answers) *intake {
+func newIntake(c *Config, b *buffer, r *rejectFile, a *answers, runs *runList) *intake {
 	return &intake{
-		buffer: b, rejects: r, answers: a, now: c.Now,
+		buffer: b, rejects: r, answers: a, runs: runs, now: c.Now,
 		check: linecheck.Checker{TrustSeals: c.Validate == ValidateSeal},
 	}
 }
@@ -58,6 +59,9 @@ func (in *intake) takeMessage(m *nats.Msg) {
 		if reason == "" {
 			rec := in.check.Record()
 			in.good = append(in.good, acceptedLine{b, rec.Run, rec.Seq})
+			if sub.Stream.Kind == papyra.KindReport {
+				in.runs.note(sub.Stream.System, rec, b, in.now())
+			}
 			continue
 		}
 		in.rejectLine(&sub.Subject, b, reason)

@@ -9,7 +9,7 @@ import (
 )
 
 // testIntake returns an intake of s.
-func testIntake(s *Sink) *intake { return newIntake(&s.config, s.buffer, s.rejects, s.answers) }
+func testIntake(s *Sink) *intake { return newIntake(&s.config, s.buffer, s.rejects, s.answers, s.runs) }
 
 // intakeMessage returns a message of about 16 KiB and its number of lines.
 func intakeMessage(tb testing.TB) (*nats.Msg, int) {

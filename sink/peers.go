@@ -44,7 +44,7 @@ type peerList struct {
 	instances map[string]papyra.Peer // by the store's id: the instance that named it first
 	// expected are the group's other sinks by instance, several of which may fill one
 	// store: those that were heard of and have not said since that they stop.
-	expected map[string]papyra.Peer
+	expected map[string]Expected
 }
 
 // parsePeer reads the answer of a sink. It returns false for a sink of another
@@ -102,16 +102,16 @@ func (ps *peerList) addPeer(p papyra.Peer) bool {
 }
 
 // expectSink remembers that a sink is there.
-func (ps *peerList) expectSink(p papyra.Peer) {
+func (ps *peerList) expectSink(p papyra.Peer, now time.Time) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if _, known := ps.expected[p.Instance]; !known && len(ps.expected) >= maxPeers {
 		return
 	}
 	if ps.expected == nil {
-		ps.expected = map[string]papyra.Peer{}
+		ps.expected = map[string]Expected{}
 	}
-	ps.expected[p.Instance] = p
+	ps.expected[p.Instance] = Expected{p, now}
 }
 
 // sinkStopped notes that a sink stops as it was told to: nobody is to miss it.
@@ -123,12 +123,21 @@ func (ps *peerList) sinkStopped(p papyra.Peer) {
 	}
 }
 
+// forgetSink lets a sink be expected no more, and reports whether it was.
+func (ps *peerList) forgetSink(instance string) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	_, was := ps.expected[instance]
+	delete(ps.expected, instance)
+	return was
+}
+
 // expectedSinks returns the sinks that ought to be there, by instance.
-func (ps *peerList) expectedSinks() []papyra.Peer {
+func (ps *peerList) expectedSinks() []Expected {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	list := slices.Collect(maps.Values(ps.expected))
-	slices.SortFunc(list, func(a, b papyra.Peer) int { return cmp.Compare(a.Instance, b.Instance) })
+	slices.SortFunc(list, func(a, b Expected) int { return cmp.Compare(a.Instance, b.Instance) })
 	return list
 }
 

@@ -29,7 +29,7 @@ func BenchmarkRefusedLines(b *testing.B) {
 		}
 		b.Run(name, func(b *testing.B) {
 			s := testSink(b, Config{RejectFile: filepath.Join(b.TempDir(), "rejects")})
-			in := newIntake(&s.config, s.buffer, s.rejects, s.answers)
+			in := newIntake(&s.config, s.buffer, s.rejects, s.answers, s.runs)
 			stop, done := make(chan struct{}), make(chan struct{})
 			go func() {
 				defer close(done)

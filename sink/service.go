@@ -244,7 +244,7 @@ func (v *service) hear(answer []byte) {
 		return
 	}
 	if p.Instance != v.config.Instance {
-		v.peers.expectSink(p)
+		v.peers.expectSink(p, v.config.Now())
 	}
 	if p.Store == v.store {
 		return

@@ -44,6 +44,9 @@ type Sink struct {
 	acts     *actCounts    // what was done to the store beside appending
 	reporter *reporter     // the sink's own reports
 	service  *service      // the announcement of the sink
+	lag      *lagMeter     // how long records take to the store
+	vitals   *vitals       // how the numbers change
+	runs     *runList      // what was heard of publishers
 
 	spool    atomic.Pointer[spool.Spool] // nil without one, and until Run has opened it
 	ran      atomic.Bool
@@ -62,9 +65,12 @@ func New(c Config, b Backend) (*Sink, error) {
 		config: c, backend: b,
 		log:      c.Logger.With("group", c.Group, "instance", c.Instance),
 		drops:    &dropLedger{},
-		health:   newHealth(),
+		health:   newHealth(c.Now),
 		peers:    &peerList{},
 		acts:     &actCounts{},
+		lag:      newLagMeter(),
+		vitals:   &vitals{},
+		runs:     &runList{},
 		receives: make(chan struct{}),
 	}
 	s.buffer = newBuffer(c.BufferBytes, s.drops)
@@ -162,14 +168,19 @@ func (s *Sink) Run(ctx context.Context) error {
 	defer endAdmin()
 
 	serving, endService := context.WithCancel(ctx)
-	served := make(chan struct{})
+	served, watched := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(served)
 		s.service.run(serving, w.identified)
 	}()
+	go func() {
+		defer close(watched)
+		s.keepVitals(serving)
+	}()
 	defer func() {
 		endService()
 		<-served
+		<-watched
 	}()
 
 	defer s.startAnswers(c)()
@@ -219,7 +230,9 @@ func (s *Sink) startAnswers(c *conn) (finish func()) {
 }
 
 // newIntake returns what takes the messages of one subject.
-func (s *Sink) newIntake() *intake { return newIntake(&s.config, s.buffer, s.rejects, s.answers) }
+func (s *Sink) newIntake() *intake {
+	return newIntake(&s.config, s.buffer, s.rejects, s.answers, s.runs)
+}
 
 // storeGrace is how long a store may take to come back after its time is over
 // and its context is cancelled.

@@ -110,6 +110,7 @@ func (h *health) storeFailed(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.appendErrors[CauseOf(err)]++
+	h.noteTrouble(appendTrouble(err))
 }
 
 // spoolMarks are the numbers of the spool that a SinkReport tells.

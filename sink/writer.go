@@ -50,6 +50,7 @@ type writer struct {
 	service  *service
 	spool    *spool.Spool // the appender, if it is one; otherwise nil
 	appender Appender
+	lag      lagProbe
 
 	announcing chan *announcement
 	stop       chan struct{} // closed when nothing more comes in
@@ -87,6 +88,7 @@ func newWriter(s *Sink, a Appender) *writer {
 		config: &s.config, log: s.log, buffer: s.buffer, drops: s.drops, health: s.health, reporter: s.reporter, events: s.events,
 		service: s.service, spool: s.spool.Load(), appender: a, announcing: make(chan *announcement),
 		stop: make(chan struct{}), lost: make(chan struct{}), identified: make(chan struct{}), done: make(chan struct{}),
+		lag:   lagProbe{meter: s.lag},
 		retry: time.NewTimer(time.Hour), asideRetry: time.NewTimer(time.Hour),
 		troubleLog: throttle.Single{Every: logEvery}, dropLog: throttle.Single{Every: logEvery}, asideLog: throttle.Single{Every: logEvery},
 	}
@@ -182,11 +184,15 @@ func (w *writer) nextBlock() bool {
 
 // appendBlock hands out to the store and takes away what it stored.
 func (w *writer) appendBlock(ctx context.Context) error {
+	w.lag.take(&w.out.batch)
 	w.health.storeAsked(w.appendTook)
 	n, err := w.appender.Append(ctx, &w.out.batch)
 	n = min(max(n, 0), w.out.batch.Len())
 	if err == nil && n < w.out.batch.Len() {
 		err = fmt.Errorf("the store took %d of %d lines and names no reason", n, w.out.batch.Len())
+	}
+	if refusedOf(err) == nil {
+		w.lag.count(n, w.config.Now())
 	}
 	before := w.out.counts()
 	gone := w.out.dropStored(n, err)

@@ -27,12 +27,11 @@ store can be written to (startup-check, doctor).
 
 accept-start says once that a store may begin late.
 
-Of a living fleet it asks the runtimes for their counts (audit) and publishes a
-record by hand (emit). check says what a sink would say of the lines in a file.
 Where a sink holds a store in files, scan, inspect, account, doctor, recover and compact
 go through that sink; with --server URL they ask running sinks over NATS.
-Of a living fleet it shows the records as they come (tail), asks the runtimes for
-their counts (audit) and publishes a record by hand (emit). check says what a sink would say of the lines in a file.
+Of a living fleet it shows the sinks (fleet) and the records as they come (tail),
+asks the runtimes for their counts (audit) and publishes a record by hand (emit).
+check says what a sink would say of the lines in a file.
 
 scan, inspect, account, doctor, check and every --dry-run change nothing.
 
@@ -58,6 +57,7 @@ func (t *tool) app() *urfave.App {
 			t.startupCheckCommand(),
 			t.doctorCommand(),
 			t.checkCommand(),
+			t.fleetCommand(),
 			t.emitCommand(),
 			t.auditCommand(),
 			t.jobsCommand(),

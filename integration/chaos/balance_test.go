@@ -159,15 +159,17 @@ func (b *books) publisher(s *source, kind papyra.Kind) {
 		problem("%d filtered and %d stored of what the group takes: %v", c.Filtered, len(held.lines), takes)
 	}
 	kept := c.Stored + c.RemovedTotal() // the account's Stored is what the stores hold
-	sunk := c.Dropped[papyra.DropSinkFull] + c.Dropped[papyra.DropSinkStopped]
+	sunk := c.Dropped[papyra.DropSinkFull] + c.Dropped[papyra.DropSinkStopped] + c.Dropped[papyra.DropUnheardBy]
 	if kept+sunk > truth.Confirmed+truth.Unconfirmed {
 		problem("%d stored or removed and %d dropped by sinks, more than were handed over", kept, sunk)
 	}
 	if b.destructive || !takes {
 		return
 	}
-	// Nothing was killed: what was confirmed is there.
-	if kept+sunk+b.silent < truth.Confirmed && c.Highest == truth.Accepted {
+	// Nothing was killed: what was confirmed is there, or unheard; of that a report may be
+	// gone.
+	unheard := s.unheardBy(b.group.name)
+	if kept+sunk+b.silent+unheard-min(unheard, c.Dropped[papyra.DropUnheardBy]) < truth.Confirmed && c.Highest == truth.Accepted {
 		problem("%d stored or removed and %d dropped by sinks, but %d were confirmed", kept, sunk, truth.Confirmed)
 	}
 	unsaid := truth.Dropped() - min(c.DroppedTotal()-sunk, truth.Dropped())
@@ -178,8 +180,8 @@ func (b *books) publisher(s *source, kind papyra.Kind) {
 		unsaid = 0
 	}
 	// Before are the missing ones of a publisher that was there before any sink.
-	if lost := c.Missing + c.Before; lost > truth.Unconfirmed+unsaid+b.silent || c.Before > 0 && b.world.plan.sinks {
-		problem("%d missing and %d before, want at most %d: nothing was killed", c.Missing, c.Before, truth.Unconfirmed+unsaid+b.silent)
+	if lost := c.Missing + c.Before; lost > truth.Unconfirmed+unsaid+b.silent+unheard || c.Before > 0 && b.world.plan.sinks {
+		problem("%d missing and %d before, want at most %d: nothing was killed", c.Missing, c.Before, truth.Unconfirmed+unsaid+b.silent+unheard)
 	}
 	if s.patient && !final && !muted && s.stats.Reports.Accepted > 0 { // an empty run says nothing
 		problem("the final report is lost: nothing was killed")
@@ -296,7 +298,7 @@ func (b *books) reason(s *source, kind papyra.Kind, g *account.Gap) {
 	reach := of(&s.reach[b.index], kind).Accepted
 	c := b.find(s, kind)
 	truth := of(&s.stats, kind)
-	sunk := c.Dropped[papyra.DropSinkFull] + c.Dropped[papyra.DropSinkStopped]
+	sunk := c.Dropped[papyra.DropSinkFull] + c.Dropped[papyra.DropSinkStopped] + c.Dropped[papyra.DropUnheardBy]
 	// Where a report that named drops is gone, nobody can tell which of all holes
 	// they were.
 	if g.Last > reach && b.silent == 0 && c.Unnamed == 0 && c.DroppedTotal()-sunk == truth.Dropped() {

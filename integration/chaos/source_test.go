@@ -40,6 +40,7 @@ type source struct {
 	patient bool              // it was closed with all the time it needed
 	reach   []publisher.Stats // by group: of the last moment at which a fault took records away
 	stats   publisher.Stats   // after Close
+	groups  []publisher.GroupStats
 }
 
 // gigantic is longer than a publisher's line may be.
@@ -177,7 +178,7 @@ func (s *source) close(within time.Duration) error {
 	defer cancel()
 	err := s.p.Close(ctx)
 	s.end()
-	s.stats = s.p.Stats()
+	s.stats, s.groups = s.p.Stats(), s.p.Groups()
 	return err
 }
 
@@ -191,7 +192,7 @@ func (s *source) abandon() {
 	defer cancel()
 	_ = s.p.Close(ctx)
 	s.end()
-	s.stats = s.p.Stats()
+	s.stats, s.groups = s.p.Stats(), s.p.Groups()
 }
 
 // of returns the numbers of a kind.
@@ -289,4 +290,15 @@ func (s *slot) harm(f fault) {
 		now.flood.Store(false)
 	}
 	s.done(f.kind)
+}
+
+// unheardBy returns how many records of all kinds the publisher gave up without an answer
+// of a group.
+func (s *source) unheardBy(group string) uint64 {
+	for _, g := range s.groups {
+		if g.Group == group {
+			return g.Unheard
+		}
+	}
+	return 0
 }

@@ -107,13 +107,14 @@ type seen struct {
 type holding struct {
 	series  map[seriesKey]*seen
 	named   map[seriesKey]map[papyra.DropReason][]papyra.Range // what PublisherReports call dropped
+	unheard map[string]map[seriesKey][]papyra.Range            // and what they call unheard, by group
 	told    told
 	damaged int
 }
 
 // hold reads the stores of a group.
 func hold(workers []*worker) (*holding, error) {
-	h := &holding{series: map[seriesKey]*seen{}, named: map[seriesKey]map[papyra.DropReason][]papyra.Range{}, told: newTold()}
+	h := &holding{series: map[seriesKey]*seen{}, named: map[seriesKey]map[papyra.DropReason][]papyra.Range{}, unheard: map[string]map[seriesKey][]papyra.Range{}, told: newTold(workers[0].group.name)}
 	for _, w := range workers {
 		lines, err := w.lines()
 		if err != nil {
@@ -169,6 +170,12 @@ func (h *holding) report(rec *papyra.Record, s *seen) {
 				h.named[key] = map[papyra.DropReason][]papyra.Range{}
 			}
 			h.named[key][reason] = append(h.named[key][reason], d.Ranges...)
+		}
+		for group, d := range c.UnheardBy {
+			if h.unheard[group] == nil {
+				h.unheard[group] = map[seriesKey][]papyra.Range{}
+			}
+			h.unheard[group][key] = append(h.unheard[group][key], d.Ranges...)
 		}
 	}
 }

@@ -11,13 +11,15 @@ import (
 // told is what the pipeline's own reports in the stores of a group say, read
 // without the code that accounts for it.
 type told struct {
+	group   string
 	dropped map[seriesKey]map[papyra.DropReason][]papyra.Range // by sinks, with numbers
 	counts  map[string]map[papyra.DropReason]uint64            // by instance, with and without
 	removed map[string]map[papyra.Kind][]papyra.Range          // by run
 }
 
-func newTold() told {
+func newTold(group string) told {
 	return told{
+		group:   group,
 		dropped: map[seriesKey]map[papyra.DropReason][]papyra.Range{},
 		counts:  map[string]map[papyra.DropReason]uint64{},
 		removed: map[string]map[papyra.Kind][]papyra.Range{},
@@ -51,6 +53,9 @@ func (t *told) add(rec *papyra.Record) bool {
 			return false
 		}
 		for _, d := range r.Dropped { // named by reports that a rotation removed
+			if d.Group != "" && d.Group != t.group {
+				continue
+			}
 			key := seriesKey{d.System, d.Run, papyra.ParseCategory(d.Category)}
 			if t.dropped[key] == nil {
 				t.dropped[key] = map[papyra.DropReason][]papyra.Range{}
@@ -101,17 +106,19 @@ func (b *books) explained(run *account.Run) {
 			claim(string(reason), b.h.named[key][reason])
 			claim(string(reason), b.h.told.dropped[key][reason])
 		}
+		claim("removed", b.h.told.removed[key.run][key.kind])
 		for _, reason := range sinkReasons {
 			claim(string(reason), b.h.told.dropped[key][reason])
 		}
-		claim("removed", b.h.told.removed[key.run][key.kind])
+		claim(string(papyra.DropUnheardBy), b.h.unheard[b.group.name][key])
+		claim(string(papyra.DropUnheardBy), b.h.told.dropped[key][papyra.DropUnheardBy])
 		n := map[string]uint64{}
 		for _, what := range at[1:] {
 			n[what]++
 		}
 		open := c.Unnamed + c.Missing + c.Pending + c.Filtered + c.Before
 		unnamed := c.RemovedTotal() - min(n["removed"], c.RemovedTotal())
-		for _, reason := range slices.Concat(publisherReasons, sinkReasons) {
+		for _, reason := range slices.Concat(publisherReasons, sinkReasons, []papyra.DropReason{papyra.DropUnheardBy}) {
 			if c.Dropped[reason] < n[string(reason)] {
 				b.problem("%s %s %s: %d dropped as %s, and %d of them have names", run.System, run.Run, c.Category, c.Dropped[reason], reason, n[string(reason)])
 			}

@@ -70,6 +70,7 @@ var layers = []struct {
 	{"sink/audits", []string{".", "sink/linecheck", "nats.go"}},
 	{"sink/broker", []string{".", "internal/throttle", "nats.go", "nats-server"}},
 	{"sink/admin", []string{".", "sink", "internal/escape", "internal/natswire", "internal/redact", "internal/version", "nats.go"}},
+	{"sink/fleet", []string{".", "sink/admin"}},
 	{"sink/metrics", []string{".", "sink", "internal/terminal"}},
 
 	// What is put together.

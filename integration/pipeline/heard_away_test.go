@@ -3,6 +3,7 @@ package pipeline
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -126,14 +127,13 @@ func TestRollingNodes(t *testing.T) {
 // cluster starts nodes that know each other.
 func cluster(t *testing.T, n int) (nodes []*natstest.Server) {
 	t.Helper()
-	ports := make([]int, n)
-	routes := ""
+	ports, routes := make([]int, n), make([]string, n)
 	for i := range ports {
 		ports[i] = testkit.FreePort(t)
-		routes += fmt.Sprintf("\"nats://127.0.0.1:%d\",", ports[i])
+		routes[i] = fmt.Sprintf("%q", fmt.Sprintf("nats://127.0.0.1:%d", ports[i]))
 	}
 	for _, port := range ports {
-		nodes = append(nodes, natstest.Start(t, fmt.Sprintf("cluster { name: papyra, listen: \"127.0.0.1:%d\", routes: [%s] }", port, routes)))
+		nodes = append(nodes, natstest.Start(t, fmt.Sprintf("cluster { name: papyra, listen: \"127.0.0.1:%d\", routes: [%s] }", port, strings.Join(routes, ", "))))
 	}
 	return nodes
 }

@@ -84,9 +84,15 @@ func balance(s *series, removed []*removedKind, v verdictBounds) tally {
 	if s.unverified != nil {
 		c.Unverified = s.unverified.CountBetween(s.base, s.highest)
 	}
-	for _, reason := range ordered(s.drops, reasonOrder) {
-		c.addDropped(reason, claim(&s.drops[reason].named))
+	reasons := ordered(s.drops, reasonOrder)
+	drop := func(late bool) {
+		for _, reason := range reasons {
+			if mayComeLater(reason) == late {
+				c.addDropped(reason, claim(&s.drops[reason].named))
+			}
+		}
 	}
+	drop(false)
 	var budgets []budget
 	for _, rm := range removed {
 		for _, act := range rm.ordered() {
@@ -100,10 +106,18 @@ func balance(s *series, removed []*removedKind, v verdictBounds) tally {
 		c.addSpooled(claim(&s.spooled.named))
 		budgets = append(budgets, s.spooled.budgets(s.highest)...)
 	}
+	drop(true)
 	t.known = known
 	budgets = append(budgets, unnamedDrops(s)...)
 	t.assignHoles(s, budgets, v)
 	return t
+}
+
+// mayComeLater reports whether a record that was dropped for a reason may have come to the
+// store all the same, since its publisher sends it again. If such a number is named as
+// removed or as spooled, it has come.
+func mayComeLater(reason papyra.DropReason) bool {
+	return reason == papyra.DropUnheardBy || slices.Contains(sinkReasons[:], reason)
 }
 
 // unnamedDrops returns how many numbers were dropped that no range names, and

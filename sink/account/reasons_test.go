@@ -133,6 +133,22 @@ func TestReasons(t *testing.T) {
 			state:   account.RunClosed,
 			verdict: account.Balanced,
 		}, {
+			// Its publisher sends it again, and what was removed had been stored.
+			name: "removed wins over what a sink dropped and a group did not answer",
+			write: func(w *world) {
+				w.sink(0, "archive", 1, late, papyra.SinkReport{State: "started", Dropped: []papyra.SinkDrops{
+					{Reason: papyra.DropSinkFull, System: p.system, Category: "events", Run: p.run, N: 3, Ranges: ranges(papyra.Range{2, 4})},
+				}})
+				w.events(0, p, 1, 2)
+				w.published(0, p, 1, late, true, papyra.PublisherCategory{Accepted: 7, Confirmed: 7, UnheardBy: map[string]*papyra.Drops{
+					"archive": {N: 4, Ranges: ranges(papyra.Range{4, 7})},
+				}})
+				w.removal(0, "act", papyra.ActCompact, removed(papyra.Range{3, 3}, papyra.Range{5, 6}))
+			},
+			want:    account.Counts{Accepted: 7, Stored: 2, Dropped: m{"sink_full": 1, "unheard_by": 1}, Removed: acts{"compact": 3}},
+			state:   account.RunClosed,
+			verdict: account.Balanced,
+		}, {
 			name: "removed by each act",
 			write: func(w *world) {
 				w.events(0, p, 9, 10)

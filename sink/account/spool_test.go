@@ -69,12 +69,12 @@ func TestSpooledNumbersArePending(t *testing.T) {
 		{"ranges that are wider than the count", func(w *world) {
 			w.sink(0, "archive", 2, at(10), papyra.SinkReport{Spool: spool("a", waiting(3, none, papyra.Range{11, 25}))})
 		}, 0, 20, 0},
-		{"dropped by another sink", func(w *world) {
+		{"dropped by a sink, and sent again", func(w *world) {
 			w.sink(0, "archive", 2, at(10), papyra.SinkReport{
 				Spool:   spool("a", waiting(20, none, papyra.Range{11, 30})),
 				Dropped: []papyra.SinkDrops{{Reason: papyra.DropSpoolFull, System: "orders", Category: "events", Run: p.run, N: 4, Ranges: []papyra.Range{{27, 30}}}},
 			})
-		}, 16, 0, 1},
+		}, 20, 0, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, 2)

@@ -28,7 +28,10 @@ const (
 
 // Member is one sink of a group that ought to be there.
 type Member struct {
+	Group    string
 	Instance string
+	// Known is what another sink of the group remembers of it; zero where none does.
+	Known Expected
 	// Store is the sink's store. That of a sink which does not answer fails with
 	// papyra.ErrIncomplete, and of one that refuses with papyra.ErrDenied.
 	Store papyra.Store
@@ -64,8 +67,9 @@ func (m *Member) Problem() error {
 // Find says which sinks are wanted.
 type Find struct {
 	Group    string   // "": the only one there is
+	Every    bool     // with Group "": every group that there is
 	Instance string   // "": every one of the group
-	Expect   []string // instances that ought to be there, whoever answers
+	Expect   []string // instances that ought to be there, whoever answers; with Every also GROUP/INSTANCE
 	Verb     string   // as which records are read
 }
 
@@ -75,19 +79,32 @@ const (
 	findAtLeast = 700 * time.Millisecond
 	// findAtMost is how long those are waited for who do not answer.
 	findAtMost = 2 * time.Second
+	// maxFound bounds the sinks that are looked for.
+	maxFound = 4096
 )
 
-// Find returns the sinks that ought to be there, by instance: those that answer, those
+// Find returns the sinks that ought to be there, by group and instance: those that answer, those
 // that one of them remembers and that has not said that it stops, and those that are
 // expected. Where a server allows one of the questions to nobody of this login:
 // papyra.ErrDenied. Where nobody answers and nobody is expected:
 // papyra.ErrUnavailable.
 func (f *Fleet) Find(ctx context.Context, want Find) ([]Member, error) {
-	s := &finding{fleet: f, want: want, found: map[string]*Member{}, ids: map[string]string{}, healths: make(chan *Member)}
-	for _, instance := range want.Expect {
-		if err := papyra.CheckName("instance", instance); err != nil {
+	s := &finding{fleet: f, want: want, found: map[memberName]*Member{}, ids: map[memberName]string{}, healths: make(chan *Member)}
+	for _, name := range want.Expect {
+		group, instance, both := strings.Cut(name, "/")
+		if !both {
+			group, instance = want.Group, name
+		}
+		err := papyra.CheckName("instance", instance)
+		if both && err == nil {
+			if err = papyra.CheckName("group", group); err == nil && want.Group != "" && group != want.Group {
+				err = fmt.Errorf("sink %s is of another group than %s", name, want.Group)
+			}
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%w: %w", papyra.ErrUsage, err)
 		}
+		s.expect = append(s.expect, memberName{group, instance})
 	}
 	if err := s.run(ctx); err != nil {
 		return nil, err
@@ -96,7 +113,9 @@ func (f *Fleet) Find(ctx context.Context, want Find) ([]Member, error) {
 	for _, m := range s.found {
 		list = append(list, *m)
 	}
-	slices.SortFunc(list, func(a, b Member) int { return cmp.Compare(a.Instance, b.Instance) })
+	slices.SortFunc(list, func(a, b Member) int {
+		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Instance, b.Instance))
+	})
 	if len(list) == 0 {
 		group := ""
 		if want.Group != "" {
@@ -118,14 +137,18 @@ func (f *Fleet) Find(ctx context.Context, want Find) ([]Member, error) {
 type finding struct {
 	fleet   *Fleet
 	want    Find
-	groups  []string // of the sinks that answered
-	found   map[string]*Member
-	ids     map[string]string // by group and instance, of its announcement
-	doubled []string          // instances that several sinks call themselves
-	nobody  bool              // the server says that no sink listens
-	asked   int               // of those whose health is asked for and not known yet
-	healths chan *Member      // whose health is known
+	expect  []memberName // a group is "" where that is not known yet
+	groups  []string     // of the sinks that answered
+	found   map[memberName]*Member
+	ids     map[memberName]string // of their announcements
+	doubled []memberName          // names that several sinks have
+	nobody  bool                  // the server says that no sink listens
+	asked   int                   // of those whose health is asked for and not known yet
+	healths chan *Member          // whose health is known
 }
+
+// memberName names a sink.
+type memberName struct{ group, instance string }
 
 func (s *finding) run(ctx context.Context) error {
 	subject, err := micro.ControlSubject(micro.PingVerb, papyra.SinkService, "")
@@ -184,20 +207,28 @@ func (s *finding) complete() bool {
 			return false
 		}
 	}
-	for _, instance := range s.expected() {
-		if s.found[instance] == nil {
-			return false
+	return !slices.ContainsFunc(s.expected(), func(name memberName) bool { return !s.has(name) })
+}
+
+// has reports whether a sink is known of, in any group where its own is not known.
+func (s *finding) has(name memberName) bool {
+	if name.group != "" {
+		return s.found[name] != nil
+	}
+	for other := range s.found {
+		if other.instance == name.instance {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // expected returns who is to answer whatever the others say.
-func (s *finding) expected() []string {
+func (s *finding) expected() []memberName {
 	if s.want.Instance != "" {
-		return []string{s.want.Instance}
+		return []memberName{{s.want.Group, s.want.Instance}}
 	}
-	return s.want.Expect
+	return s.expect
 }
 
 // wants reports whether a sink is one of those that are wanted.
@@ -225,30 +256,30 @@ func (s *finding) hearPing(ctx context.Context, m *nats.Msg) {
 	if !s.wants(group, instance) {
 		return
 	}
-	key := group + "." + instance
-	switch id := s.ids[key]; {
+	name := memberName{group, instance}
+	switch id := s.ids[name]; {
 	case id != "" && id != p.ID:
-		s.doubled = append(s.doubled, instance)
+		s.doubled = append(s.doubled, name)
 	case id == "" && len(s.ids) < 4096:
-		s.ids[key] = p.ID
+		s.ids[name] = p.ID
 	}
-	if s.found[instance] == nil {
-		s.found[instance] = &Member{Instance: instance}
-		s.askHealth(ctx, group, instance, true)
+	if s.found[name] == nil {
+		s.found[name] = &Member{Group: group, Instance: instance}
+		s.askHealth(ctx, name, true)
 	}
 }
 
 // askHealth asks a sink how it is, meanwhile.
-func (s *finding) askHealth(ctx context.Context, group, instance string, announced bool) {
+func (s *finding) askHealth(ctx context.Context, name memberName, announced bool) {
 	s.asked++
-	door := &natsDoor{fleet: s.fleet, group: group, instance: instance, announced: announced}
+	door := &natsDoor{fleet: s.fleet, group: name.group, instance: name.instance, announced: announced}
 	go func() {
-		m := &Member{Instance: instance}
+		m := &Member{Group: name.group, Instance: name.instance}
 		store, err := openThrough(ctx, door, s.want.Verb, s.fleet.by, "", false)
 		if m.Err = err; err == nil {
 			m.Store = store
 		} else {
-			m.Store = absentStore(fmt.Sprintf("sink %s of group %s", instance, group), err)
+			m.Store = absentStore(fmt.Sprintf("sink %s of group %s", name.instance, name.group), err)
 		}
 		s.healths <- m
 	}()
@@ -256,14 +287,25 @@ func (s *finding) askHealth(ctx context.Context, group, instance string, announc
 
 // hearHealth takes what a sink said of itself, and of the others that it remembers.
 func (s *finding) hearHealth(m *Member) {
-	s.found[m.Instance] = m
+	name := memberName{m.Group, m.Instance}
+	if old := s.found[name]; old != nil {
+		m.Known = old.Known
+	}
+	s.found[name] = m
 	through, ok := m.Store.(*Store)
 	if !ok {
 		return
 	}
 	for _, other := range through.health.Expects {
-		if papyra.CheckName("instance", other.Instance) == nil && s.wants(through.health.Group, other.Instance) && s.found[other.Instance] == nil && len(s.found) < 4096 {
-			s.found[other.Instance] = &Member{Instance: other.Instance}
+		name := memberName{m.Group, other.Instance}
+		if papyra.CheckName("instance", other.Instance) != nil || !s.wants(name.group, name.instance) {
+			continue
+		}
+		if s.found[name] == nil && len(s.found) < maxFound {
+			s.found[name] = &Member{Group: name.group, Instance: name.instance}
+		}
+		if known := s.found[name]; known != nil && other.Heard >= known.Known.Heard {
+			known.Known = other
 		}
 	}
 }
@@ -279,8 +321,8 @@ func (s *finding) waitForHealths() {
 // not.
 func (s *finding) conclude(ctx context.Context) error {
 	s.waitForHealths()
-	if s.want.Group == "" && len(s.groups) > 1 {
-		slices.Sort(s.groups)
+	slices.Sort(s.groups)
+	if s.want.Group == "" && len(s.groups) > 1 && !s.want.Every {
 		return fmt.Errorf("%w: there are sinks of several groups: give --group, one of %s", papyra.ErrUsage, strings.Join(s.groups, ", "))
 	}
 	group := s.want.Group
@@ -290,24 +332,30 @@ func (s *finding) conclude(ctx context.Context) error {
 	if group == "" {
 		group = "default"
 	}
-	for _, instance := range s.expected() {
-		if s.found[instance] == nil {
-			s.found[instance] = &Member{Instance: instance}
+	for _, name := range s.expected() {
+		switch {
+		case s.has(name):
+			continue
+		case name.group == "" && len(s.groups) > 1:
+			return fmt.Errorf("%w: there are sinks of several groups: say of which %s is, like %s/%s", papyra.ErrUsage, name.instance, s.groups[0], name.instance)
+		case name.group == "":
+			name.group = group
 		}
+		s.found[name] = &Member{Group: name.group, Instance: name.instance}
 	}
 	for !s.complete() {
-		for _, m := range s.found {
+		for name, m := range s.found {
 			if m.Store == nil {
 				// The answer to the first question may have been lost.
-				s.askHealth(ctx, group, m.Instance, false)
+				s.askHealth(ctx, name, false)
 			}
 		}
 		s.waitForHealths()
 	}
-	for _, instance := range s.doubled {
+	for _, name := range s.doubled {
 		// Which of them would answer is chance, and the others' stores nobody would see.
-		err := fmt.Errorf("several sinks of group %s are called %s: give each a name of its own with --instance: %w", group, instance, papyra.ErrIncomplete)
-		s.found[instance] = &Member{Instance: instance, Store: absentStore(fmt.Sprintf("sink %s of group %s", instance, group), err), Err: err}
+		err := fmt.Errorf("several sinks of group %s are called %s: give each a name of its own with --instance: %w", name.group, name.instance, papyra.ErrIncomplete)
+		s.found[name] = &Member{Group: name.group, Instance: name.instance, Store: absentStore(fmt.Sprintf("sink %s of group %s", name.instance, name.group), err), Err: err}
 	}
 	return nil
 }

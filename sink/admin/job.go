@@ -375,10 +375,10 @@ func (r *ring) countRunning(questions bool) (n int) {
 	return n
 }
 
-// runningJob returns a job that runs, nil if none does.
+// runningJob returns an act that runs and works on the store, nil if none does.
 func (r *ring) runningJob() *job {
 	for _, j := range r.order {
-		if !j.hasEnded() {
+		if !j.hasEnded() && worksOnStore(j.verb) {
 			return j
 		}
 	}

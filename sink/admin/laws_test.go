@@ -30,7 +30,10 @@ func (w fakeWorker) Config() sink.Config                            { return sin
 func (w fakeWorker) Stats() sink.Stats                              { return sink.Stats{State: "running"} }
 func (w fakeWorker) Ready() error                                   { return nil }
 func (w fakeWorker) StoreID() string                                { return "s" }
-func (w fakeWorker) Expects() []papyra.Peer                         { return nil }
+func (w fakeWorker) Vitals() sink.Vitals                            { return sink.Vitals{} }
+func (w fakeWorker) PublisherRuns() ([]sink.PublisherRun, uint64)   { return nil, 0 }
+func (w fakeWorker) Forget(string) bool                             { return false }
+func (w fakeWorker) Expects() []sink.Expected                       { return nil }
 func (w fakeWorker) Maintainer() papyra.Maintainer                  { return w.store }
 func (w fakeWorker) Announce(context.Context, *papyra.Report) error { return nil }
 

@@ -25,6 +25,7 @@ const (
 
 	VerbRecover = "recover"
 	VerbCompact = "compact"
+	VerbForget  = "forget" // another sink of the group is not expected any more
 	VerbCancel  = "cancel" // ends the job of somebody else
 )
 
@@ -32,12 +33,17 @@ const (
 func verbs() []string {
 	return []string{
 		VerbHealth, VerbStats, VerbInspect, VerbSummary, VerbAccount, VerbScan, VerbRejects, VerbJobs, VerbResult,
-		VerbRecover, VerbCompact, VerbCancel,
+		VerbRecover, VerbCompact, VerbForget, VerbCancel,
 	}
 }
 
-// isAct reports whether a verb may change the store.
-func isAct(verb string) bool { return verb == VerbRecover || verb == VerbCompact }
+// isAct reports whether a verb changes something, so that who asked is written down in
+// the store.
+func isAct(verb string) bool { return worksOnStore(verb) || verb == VerbForget }
+
+// worksOnStore reports whether a verb may change more of the store than that: one of
+// these runs at a time.
+func worksOnStore(verb string) bool { return verb == VerbRecover || verb == VerbCompact }
 
 // isQuestion reports whether a verb is answered without reading the store.
 func isQuestion(verb string) bool {

@@ -48,7 +48,10 @@ type worker interface {
 	Stats() sink.Stats
 	Ready() error
 	StoreID() string
-	Expects() []papyra.Peer
+	Vitals() sink.Vitals
+	PublisherRuns() (runs []sink.PublisherRun, forgotten uint64)
+	Expects() []sink.Expected
+	Forget(instance string) bool
 	Maintainer() papyra.Maintainer
 	Announce(ctx context.Context, r *papyra.Report) error
 }
@@ -192,7 +195,7 @@ func (s *Server) admit(q *request, from *asker) (j *job, news bool, err error) {
 	jobs := &s.reads
 	if isAct(q.Verb) && !isDryRun(q.Args) {
 		jobs = &s.acts
-		if other := jobs.runningJob(); other != nil {
+		if other := jobs.runningJob(); other != nil && worksOnStore(q.Verb) {
 			return nil, false, fmt.Errorf("%s, asked for by %s, is at work on the store: %w", other.verb, other.by, papyra.ErrBusy)
 		}
 	} else {

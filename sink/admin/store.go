@@ -299,6 +299,11 @@ func (s *Store) Examine(ctx context.Context) []papyra.Check {
 	return h.Checks
 }
 
+// Stats asks for the sink's numbers, with the runs of publishers that it has heard of.
+func (s *Store) Stats(ctx context.Context) (*Stats, error) {
+	return askFor[Stats](ctx, s, &asking{}, VerbStats, &statsArgs{Publishers: true})
+}
+
 // Jobs returns the jobs that the sink has and had.
 func (s *Store) Jobs(ctx context.Context) ([]JobStatus, error) {
 	list, err := askFor[jobList](ctx, s, &asking{}, VerbJobs, struct{}{})

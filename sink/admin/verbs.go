@@ -30,7 +30,7 @@ func verbTable() map[string]func(*work, context.Context) (any, error) {
 		VerbHealth: (*work).health, VerbStats: (*work).stats, VerbScan: (*work).scan, VerbRejects: (*work).rejects,
 		VerbInspect: (*work).read, VerbSummary: (*work).read, VerbAccount: (*work).read,
 		VerbJobs: (*work).listJobs, VerbResult: (*work).showResult, VerbCancel: (*work).cancelJob,
-		VerbRecover: (*work).recover, VerbCompact: (*work).compact,
+		VerbRecover: (*work).recover, VerbCompact: (*work).compact, VerbForget: (*work).forget,
 	}
 }
 
@@ -233,7 +233,7 @@ type Health struct {
 	State      string        `json:"state"`
 	NotReady   string        `json:"not_ready,omitempty"` // why the sink cannot do its work
 	// Expects are the other sinks of the group that ought to be there.
-	Expects []papyra.Peer `json:"expects"`
+	Expects []Expected `json:"expects"`
 
 	Checks      []papyra.Check         `json:"checks,omitempty"`
 	Groups      []papyra.ConsumerGroup `json:"groups,omitempty"`
@@ -252,7 +252,7 @@ func (w *work) health(ctx context.Context) (any, error) {
 	h := &Health{
 		Group: c.Group, Instance: c.Instance, Store: w.sink.StoreID(), Host: host, Version: version.Get().String(),
 		URL: w.store.URL(), Traits: w.store.Traits(), RejectFile: c.RejectFile, State: w.sink.Stats().State,
-		Expects: w.sink.Expects(),
+		Expects: expectedOf(w.sink.Expects()),
 	}
 	if err := w.sink.Ready(); err != nil {
 		h.NotReady = err.Error()
@@ -273,39 +273,6 @@ func (w *work) health(ctx context.Context) (any, error) {
 		h.Warnings, h.WarningsErr = warnings, faultOf(err)
 	}
 	return h, nil
-}
-
-// Stats are the numbers of a sink.
-type Stats struct {
-	State        string            `json:"state"`
-	Messages     uint64            `json:"messages"`
-	Received     uint64            `json:"received"`
-	Stored       uint64            `json:"stored"`
-	StoredBytes  uint64            `json:"stored_bytes"`
-	Rejected     map[string]uint64 `json:"rejected"`
-	Dropped      map[string]uint64 `json:"dropped"`
-	Pending      int               `json:"pending"`
-	PendingBytes int               `json:"pending_bytes"`
-	LostMessages uint64            `json:"lost_messages"`
-	Disconnects  uint64            `json:"disconnects"`
-	AppendErrors uint64            `json:"append_errors"`
-	SyncErrors   uint64            `json:"sync_errors"`
-}
-
-func (w *work) stats(context.Context) (any, error) {
-	st := w.sink.Stats()
-	s := &Stats{
-		State: st.State, Messages: st.Messages, Received: st.Received, Stored: st.Stored, StoredBytes: st.StoredBytes,
-		Rejected: map[string]uint64{}, Dropped: map[string]uint64{}, Pending: st.Pending, PendingBytes: st.PendingBytes,
-		LostMessages: st.LostMessages, Disconnects: st.Disconnects, AppendErrors: st.AppendErrorsTotal(), SyncErrors: st.SyncErrors,
-	}
-	for reason, n := range st.Rejected {
-		s.Rejected[string(reason)] = n
-	}
-	for reason, n := range st.Dropped {
-		s.Dropped[string(reason)] = n
-	}
-	return s, nil
 }
 
 // jobList is the result of VerbJobs.

@@ -11,7 +11,8 @@ import (
 	"github.com/papyra/papyra/sink"
 )
 
-// Source has the numbers that a collector tells. A *sink.Sink is one.
+// Source has the numbers that a collector tells. A *sink.Sink is one. Where a source has
+// the method Lag of a sink, that is told too.
 type Source interface {
 	Stats() sink.Stats
 	Ready() error
@@ -31,6 +32,10 @@ func Collector(s Source, version string) prometheus.Collector {
 		dropped:  newDesc("records_dropped_total", "Good records that were dropped, by reason: the buffer was full, the time to stop was over, or the spool was full too.", "reason"),
 		failed:   newDesc("write_errors_total", "Failed appends to the store, by cause. What was not stored is kept and tried again.", "cause"),
 	}
+	if s, ok := s.(lagSource); ok {
+		c.lag = s
+		c.lagDesc = newDesc("lag_seconds", "How long records took from their timestamp until the store had them, or the spool; a few of each append speak for the others.", "group", "instance")
+	}
 	for _, n := range numbers() {
 		c.numbers = append(c.numbers, described{n, newDesc(n.name, n.help)})
 	}
@@ -49,6 +54,22 @@ type collector struct {
 	numbers []described
 
 	ready, state, rejected, dropped, failed *prometheus.Desc
+
+	lag     lagSource // nil where the source has no lag
+	lagDesc *prometheus.Desc
+}
+
+type lagSource interface{ Lag() sink.Lag }
+
+// lagMetric returns the histogram of the lag.
+func (c *collector) lagMetric(config *sink.Config) prometheus.Metric {
+	l := c.lag.Lag()
+	below, n := make(map[float64]uint64, len(l.Bounds)), uint64(0)
+	for i, bound := range l.Bounds {
+		n += l.Counts[i]
+		below[bound] = n
+	}
+	return prometheus.MustNewConstHistogram(c.lagDesc, l.Count(), l.Sum, below, config.Group, config.Instance)
 }
 
 // described is a number with its description.
@@ -64,6 +85,9 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	}
 	for _, n := range c.numbers {
 		to <- n.desc
+	}
+	if c.lag != nil {
+		to <- c.lagDesc
 	}
 }
 
@@ -83,6 +107,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 			kind = prometheus.GaugeValue
 		}
 		send(n.desc, kind, n.value(&st, &config))
+	}
+	if c.lag != nil {
+		to <- c.lagMetric(&config)
 	}
 	eachLabel(st.Rejected, papyra.RejectReasons(), func(reason string, n float64) { send(c.rejected, prometheus.CounterValue, n, reason) })
 	eachLabel(st.Dropped, dropReasons(), func(reason string, n float64) { send(c.dropped, prometheus.CounterValue, n, reason) })

@@ -1,6 +1,6 @@
 // Package metrics serves the numbers of a sink and its readiness over HTTP.
 //
-//	GET /metrics   everything in sink.Stats, as Prometheus reads it
+//	GET /metrics   everything in sink.Stats and the lag of records, as Prometheus reads it
 //	GET /livez     200: the process runs
 //	GET /readyz    200: NATS and the store work; 503 with the reason when not
 //
