@@ -140,8 +140,8 @@ type finding struct {
 	expect  []memberName // a group is "" where that is not known yet
 	groups  []string     // of the sinks that answered
 	found   map[memberName]*Member
-	ids     map[memberName]string // of its announcement
-	doubled []memberName          // names that several sinks give themselves
+	ids     map[memberName]string // of their announcements
+	doubled []memberName          // names that several sinks have
 	nobody  bool                  // the server says that no sink listens
 	asked   int                   // of those whose health is asked for and not known yet
 	healths chan *Member          // whose health is known
