@@ -85,8 +85,9 @@ func (s *sender) hear() {
 		}
 		g, changed, ok := s.groups.note(&a.HeardAnswer, a.at)
 		if !ok {
+			name := a.Group // the memory of a is used again
 			s.p.notices.log(slog.LevelWarn, "a sink of one more group answers: this publisher waits for the first groups only", func() []any {
-				return []any{"group", a.Group, "groups", maxGroups}
+				return []any{"group", name, "groups", maxGroups}
 			})
 			continue
 		}

@@ -370,13 +370,14 @@ func TestServerThatDoesNotReadHoldsUpNothing(t *testing.T) {
 	t.Parallel()
 	for try := 0; !takesAllFromDeafServer(t); try++ {
 		if try == 5 { // a machine that is busy may take longer than the client waits
-			t.Fatal("the connection was cut each time before everything was stored")
+			t.Fatal("the connection was cut each time before everything was stored, or the server held up nobody")
 		}
 	}
 }
 
 // takesAllFromDeafServer sends messages to a sink whose server reads no answer. It
-// returns false if the client has given that server up before all were stored.
+// returns false if the client has given that server up before all were stored, or if the
+// server held up nobody.
 func takesAllFromDeafServer(t *testing.T) bool {
 	t.Helper()
 	b := startBroker(t)
@@ -423,7 +424,7 @@ func takesAllFromDeafServer(t *testing.T) bool {
 	w := runSink(t, sink.Config{URL: l.Addr().String(), NATS: []nats.Option{nats.SetCustomDialer(smallDialer{})}}, &fakeStore{})
 	a := newAsker(t, b.URL())
 	close(deaf)
-	const messages = 5000
+	const messages = 15000
 	for range messages {
 		a.n += 2 // so that the answers do not join
 		a.sendData("orders", papyra.HeardSubject("orders", runA, a.n), []byte(plainEvent("orders", 1)))
@@ -431,10 +432,8 @@ func takesAllFromDeafServer(t *testing.T) bool {
 	flush(t, a.nc)
 	eventually(t, "everything is stored", func() bool { st := w.Stats(); return st.Stored == messages || st.Disconnects > 0 })
 	st := w.Stats()
-	if st.Answered == messages {
-		t.Error("the server has read all answers: it held up nobody")
-	}
-	return st.Stored == messages
+	// Where all answers fit between the two, the server held up nobody.
+	return st.Stored == messages && st.Answered < messages
 }
 
 // What a sink that stops cannot store it does not answer.

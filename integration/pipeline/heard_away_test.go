@@ -16,12 +16,13 @@ import (
 // A group is away for longer than the buffer can hold its copies. The other group has
 // everything, no record is refused, and what the first one misses is named.
 func TestGroupThatIsAwayCostsTheOtherNothing(t *testing.T) {
+	t.Parallel()
 	b := natstest.Start(t, "")
 	l := newLine(t, b.URL(), false, 5000, publisher.Config{Buffers: publisher.Buffers{Events: 2 << 20}, ReportEvery: time.Second})
 	l.flows()
 	atStart := confirmed(l.p)
 	l.sinks["live"].kill()
-	away := 15 * time.Second
+	away := 6 * time.Second
 	if testkit.Long() {
 		away = 10 * time.Minute
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -226,8 +227,8 @@ func TestFloodOfRequests(t *testing.T) {
 	awaitSink(t, path, server)
 	nc := client(t, server)
 	inbox := nats.NewInbox()
-	answered := 0
-	sub, err := nc.Subscribe(inbox, func(*nats.Msg) { answered++ })
+	var answered atomic.Int64
+	sub, err := nc.Subscribe(inbox, func(*nats.Msg) { answered.Add(1) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +274,7 @@ func TestFloodOfRequests(t *testing.T) {
 	})
 	w.terminate()
 	ctl(t, 0, "scan", "--full", "--backend", "json:"+path)
-	if answered == 0 {
+	if answered.Load() == 0 {
 		t.Error("nothing was answered")
 	}
 }
