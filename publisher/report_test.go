@@ -82,7 +82,10 @@ func TestReportsAreRareWhileNothingChanges(t *testing.T) {
 
 // A report that finds no room keeps its ranges for the next one.
 func TestRangesSurviveAReportThatWasDropped(t *testing.T) {
-	p := connect(t, "nats://127.0.0.1:1", Config{})
+	p, err := newPublisher("nats://127.0.0.1:1", Config{System: "orders"}) // no feeder makes room meanwhile
+	if err != nil {
+		t.Fatal(err)
+	}
 	r := &reporter{p: p, every: time.Second}
 	p.Event(unkeepable)
 	reports := p.lanes[papyra.KindReport]
