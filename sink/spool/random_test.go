@@ -2,6 +2,7 @@ package spool
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -145,8 +146,16 @@ func (w *world) kill(s *Spool, c Config) *Spool {
 	w.t.Helper()
 	copied := filepath.Join(testkit.FastDir(w.t), "spool")
 	w.change(func() { // the store takes nothing of the old one from here on
-		if err := os.CopyFS(copied, os.DirFS(w.dir)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			w.t.Error(err)
+		// A copy takes time. It is a state of one moment if nothing changed meanwhile.
+		for {
+			before := w.files()
+			_ = os.RemoveAll(copied)
+			if err := os.CopyFS(copied, os.DirFS(w.dir)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				w.t.Error(err)
+			}
+			if w.files() == before {
+				break
+			}
 		}
 		w.err = errDown
 	})
@@ -156,4 +165,16 @@ func (w *world) kill(s *Spool, c Config) *Spool {
 	w.dir = copied
 	c.Dir = copied
 	return w.openWith(c)
+}
+
+// files describes the files of the spool.
+func (w *world) files() string {
+	var b strings.Builder
+	entries, _ := os.ReadDir(w.dir)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			fmt.Fprintln(&b, e.Name(), info.Size(), info.ModTime())
+		}
+	}
+	return b.String()
 }
