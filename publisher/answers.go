@@ -42,8 +42,8 @@ type ears struct {
 
 	mu      sync.Mutex
 	nobody  []string // subjects of the 503 answers since they were taken
+	lost    int      // 503 answers that had no room
 	answers []answer
-	lost    uint64 // answers thrown away
 }
 
 func newEars() *ears {
@@ -79,13 +79,29 @@ func (e *ears) take(m *nats.Msg) {
 		e.passed <- struct{}{}
 	case len(m.Data) == 0:
 		if m.Header.Get("Status") == "503" {
-			e.mu.Lock()
-			e.nobody = append(e.nobody, m.Subject)
-			e.mu.Unlock()
+			e.takeNoResponders(m.Subject)
 		}
 	default:
 		e.takeAnswer(m)
 	}
+}
+
+// takeNoResponders keeps the subject of a 503 answer.
+func (e *ears) takeNoResponders(subject string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.nobody) < replyRoom {
+		e.nobody = append(e.nobody, subject)
+	} else {
+		e.lost++
+	}
+}
+
+// lostReplies returns how many 503 answers had no room.
+func (e *ears) lostReplies() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.lost
 }
 
 // takeAnswer keeps the answer of a sink for the sender.
@@ -102,8 +118,6 @@ func (e *ears) takeAnswer(m *nats.Msg) {
 	e.mu.Lock()
 	if len(e.answers) < maxAnswers {
 		e.answers = append(e.answers, a)
-	} else {
-		e.lost++
 	}
 	e.mu.Unlock()
 	wake(e.news)

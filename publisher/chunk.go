@@ -70,6 +70,18 @@ func seqOf(line []byte) uint64 {
 	return rec.Seq
 }
 
+// firstSeq and lastSeq return the numbers of the first and the last record of c, which
+// has one.
+func (c *chunk) firstSeq() uint64 { return seqOf(c.buf[:bytes.IndexByte(c.buf, '\n')+1]) }
+func (c *chunk) lastSeq() uint64 {
+	return seqOf(c.buf[bytes.LastIndexByte(c.buf[:len(c.buf)-1], '\n')+1:])
+}
+
+// hasMessage reports whether message n is of c.
+func (c *chunk) hasMessage(n uint64) bool {
+	return c.id != 0 && n >= c.id && n-c.id < uint64(c.messages)
+}
+
 // eachSeqRange calls f with the numbers of the chunk's records as ranges, in
 // their order. If the chunk has no gap, f is called once, and only the first and
 // the last line are parsed.
@@ -77,8 +89,7 @@ func (c *chunk) eachSeqRange(f func(first, last uint64)) {
 	if len(c.buf) == 0 {
 		return
 	}
-	first := seqOf(c.buf[:bytes.IndexByte(c.buf, '\n')+1])
-	last := seqOf(c.buf[bytes.LastIndexByte(c.buf[:len(c.buf)-1], '\n')+1:])
+	first, last := c.firstSeq(), c.lastSeq()
 	if last-first+1 == uint64(c.records) { // numbers only grow
 		f(first, last)
 		return

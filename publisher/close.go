@@ -115,6 +115,16 @@ func (p *Publisher) beginClose(ctx context.Context) {
 	close(p.closing)
 }
 
+// isClosing reports whether Close has begun.
+func (p *Publisher) isClosing() bool {
+	select {
+	case <-p.closing:
+		return true
+	default:
+		return false
+	}
+}
+
 // cutConnection ends whatever the sender waits for. What the connection was like
 // is noted before, because the cut itself makes errors.
 func (p *Publisher) cutConnection() {

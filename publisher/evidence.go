@@ -141,6 +141,7 @@ func (l *link) markWindow() windowMark {
 		lost, _ := l.fallbackSub.Dropped()
 		m.lostReplies += lost
 	}
+	m.lostReplies += l.ears.lostReplies()
 	l.mu.Lock()
 	m.inboxRefused = l.inboxRefused
 	l.mu.Unlock()

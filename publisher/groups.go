@@ -87,6 +87,9 @@ func (g *group) silent(now time.Time) time.Duration {
 	return now.Sub(g.owes)
 }
 
+// hasLeft reports whether the group has left.
+func (g *group) hasLeft(now time.Time) bool { return g.silent(now) >= leftAfter }
+
 // groups are the groups that a publisher knows. Only the sender changes them.
 type groups struct {
 	mu   sync.Mutex // for readers of Stats
@@ -162,7 +165,7 @@ func (gs *groups) forget(now time.Time) (gone groupSet) {
 			continue
 		}
 		for _, other := range gs.list {
-			if other != g && !other.forgotten && other.silent(now) < leftAfter && other.heard.After(g.owes) {
+			if other != g && !other.forgotten && !other.hasLeft(now) && other.heard.After(g.owes) {
 				g.forgotten = true
 				gone |= 1 << i
 			}
@@ -188,7 +191,7 @@ func (gs *groups) expectationOf(kind papyra.Kind, now time.Time) (e expectation)
 			continue
 		}
 		e.known |= 1 << i
-		if g.silent(now) >= leftAfter {
+		if g.hasLeft(now) {
 			e.left |= 1 << i
 		}
 	}
@@ -202,7 +205,7 @@ func (gs *groups) stats(now time.Time) (list []GroupStats) {
 	for _, g := range gs.list {
 		list = append(list, GroupStats{
 			Group: g.name, Configured: g.configured, Forgotten: g.forgotten, Answered: g.heard,
-			Silent: g.silent(now), Left: g.forgotten || g.silent(now) >= leftAfter,
+			Silent: g.silent(now), Left: g.forgotten || g.hasLeft(now),
 		})
 	}
 	return list

@@ -316,17 +316,15 @@ func (l *lane) abandon() (closed, unconfirmed uint64) {
 		left.push(l.open)
 	}
 	l.queue, l.open = chunkList{}, nil
-	for _, r := range l.rings() {
-		for c := r.head; c != nil; c = r.head {
-			if l.expect.free(c) {
-				l.giveUp(c)
-				continue
-			}
-			l.leave(c)
-			c.unknown = true
-			left.push(c)
+	l.eachWaiting(func(c *chunk) {
+		if l.expect.free(c) {
+			l.giveUp(c)
+			return
 		}
-	}
+		l.leave(c)
+		c.unknown = true
+		left.push(c)
+	})
 	l.mu.Unlock()
 
 	drops := newDropLog()

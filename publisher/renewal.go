@@ -223,33 +223,29 @@ func (l *link) needsFallback() bool {
 // until the broker has taken or refused it. It returns false when the connection does
 // not answer.
 func (l *link) openFallback(ctx context.Context) bool {
-	inbox := l.nc.NewInbox() + "."
 	l.mu.Lock()
-	l.fallback, l.noFallback, l.renewal.trying = inbox, false, inbox+"*"
+	l.fallback = l.nc.NewInbox() + "."
 	l.mu.Unlock()
-	sub, err := l.nc.ChanSubscribe(inbox+"*", l.ears.replies)
-	answered := err == nil && l.roundTrip(ctx) && l.awaitErrors(ctx)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.renewal.trying = ""
-	if !answered {
-		if err == nil {
-			_ = sub.Unsubscribe() // fails only on a connection that is closed
-		}
-		l.fallback = ""
-		return false
+	if l.subscribeAgain(ctx, l.fallback+"*", &l.noFallback, l.subscribeFallback) {
+		l.replyOn = l.fallback
+		return true
 	}
-	l.fallbackSub, l.replyOn = sub, inbox
-	return true
+	l.closeFallback()
+	return false
+}
+
+func (l *link) subscribeFallback() bool {
+	var err error
+	l.fallbackSub, err = l.nc.ChanSubscribe(l.fallback+"*", l.ears.replies)
+	return err == nil
 }
 
 // closeFallback goes back to the inbox that sinks answer.
 func (l *link) closeFallback() {
 	l.replyOn = l.inbox
-	if l.fallbackSub == nil {
-		return
+	if l.fallbackSub != nil {
+		_ = l.fallbackSub.Unsubscribe() // fails only on a connection that is closed
 	}
-	_ = l.fallbackSub.Unsubscribe() // fails only on a connection that is closed
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fallback, l.fallbackSub, l.noFallback = "", nil, false

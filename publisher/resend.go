@@ -185,7 +185,7 @@ func (s *sender) tend(now time.Time) {
 		case !nobody && hold == HoldUnanswered:
 			l.endHold()
 		}
-		if s.closing == nil { // Close has begun
+		if s.p.isClosing() {
 			l.giveUpLeft()
 		}
 	}

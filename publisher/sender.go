@@ -81,12 +81,7 @@ func (s *sender) sendUntilClosed() {
 // timeToEnd reports whether it is time for the final report: after Close, when
 // nothing is buffered or nearly all the time is used.
 func (s *sender) timeToEnd() bool {
-	select {
-	case <-s.p.closing:
-	default:
-		return false
-	}
-	return s.p.soft.Err() != nil || s.buffered() == 0
+	return s.p.isClosing() && (s.p.soft.Err() != nil || s.buffered() == 0)
 }
 
 func (s *sender) buffered() (n uint64) {
@@ -135,7 +130,7 @@ func (s *sender) awaitWork(sent bool, report time.Time) {
 		select {
 		case <-s.link.ears.news:
 			// What flows is not cut into smaller messages for an answer.
-			if s.hear(); s.closing == nil {
+			if s.hear(); s.p.isClosing() {
 				return // it may have been the last one
 			}
 			continue
@@ -216,7 +211,6 @@ func (s *sender) pauseBetweenTries() {
 	select {
 	case <-s.timer.C:
 	case <-s.link.ears.news:
-		s.hear()
 	case <-s.p.hard.Done():
 	}
 }

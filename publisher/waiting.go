@@ -1,9 +1,6 @@
 package publisher
 
-import (
-	"bytes"
-	"time"
-)
+import "time"
 
 // What a server has, and what not every group of sinks has answered yet, waits in its
 // lane. The lists belong to the lane's mutex: a record call that finds no room takes
@@ -66,6 +63,18 @@ const lookAt = 16
 
 // rings returns the lists of chunks that wait for answers, the older ones first.
 func (l *lane) rings() [2]*chunkRing { return [2]*chunkRing{&l.packed, &l.waiting} }
+
+// eachWaiting calls f with each chunk that waits for answers; f may take it out of its
+// list. The caller holds the mutex.
+func (l *lane) eachWaiting(f func(c *chunk)) {
+	for _, r := range l.rings() {
+		for c := r.head; c != nil; {
+			next := c.next // f can put c into another list
+			f(c)
+			c = next
+		}
+	}
+}
 
 // awaitAnswers lets c wait for answers. The caller holds the mutex.
 func (l *lane) awaitAnswers(c *chunk) {
@@ -133,7 +142,7 @@ func (l *lane) giveUpOldest() bool {
 func (l *lane) noteHeard(c *chunk, n uint64, i int, at time.Time) (known bool, took time.Duration) {
 	l.lock()
 	defer l.mu.Unlock()
-	if c.id == 0 || n < c.id || n-c.id >= uint64(c.messages) {
+	if !c.hasMessage(n) {
 		return false, 0
 	}
 	took = -1
@@ -167,14 +176,14 @@ func (l *lane) noteHeard(c *chunk, n uint64, i int, at time.Time) (known bool, t
 func (l *lane) keeps(c *chunk, n uint64) bool {
 	l.lock()
 	defer l.mu.Unlock()
-	return c.id != 0 && n >= c.id && n-c.id < uint64(c.messages)
+	return c.hasMessage(n)
 }
 
 // lacks reports whether message n of c still waits for group i.
 func (l *lane) lacks(c *chunk, n uint64, i int) bool {
 	l.lock()
 	defer l.mu.Unlock()
-	return c.id != 0 && n >= c.id && n-c.id < uint64(c.messages) && !c.heard.has(i)
+	return c.hasMessage(n) && !c.heard.has(i)
 }
 
 // setExpectation says for whom the lane waits from now on. What waits for nobody any
@@ -189,19 +198,15 @@ func (l *lane) setExpectation(e expectation, gone groupSet) {
 	})
 	before := l.expect
 	l.expect = e
-	for _, r := range l.rings() {
-		for c := r.head; c != nil; {
-			next := c.next
-			if gone != 0 {
-				l.nameUnheard(c, before.missing(c)&gone)
-			}
-			if e.done(c) {
-				l.leave(c)
-				l.confirm(c)
-			}
-			c = next
+	l.eachWaiting(func(c *chunk) {
+		if gone != 0 {
+			l.nameUnheard(c, before.missing(c)&gone)
 		}
-	}
+		if e.done(c) {
+			l.leave(c)
+			l.confirm(c)
+		}
+	})
 }
 
 // giveUpLeft gives up everything that waits only for groups that have left.
@@ -211,15 +216,11 @@ func (l *lane) giveUpLeft() {
 	if l.expect.probing {
 		return
 	}
-	for _, r := range l.rings() {
-		for c := r.head; c != nil; {
-			next := c.next
-			if l.expect.missing(c)&^l.expect.left == 0 {
-				l.giveUp(c)
-			}
-			c = next
+	l.eachWaiting(func(c *chunk) {
+		if l.expect.missing(c)&^l.expect.left == 0 {
+			l.giveUp(c)
 		}
-	}
+	})
 }
 
 // takeDue moves up to n chunks that wait for group i and were handed over before a time
@@ -295,7 +296,7 @@ func (l *lane) packCopies(away groupSet, now time.Time) (more bool) {
 func (l *lane) joins(t, c *chunk) bool {
 	n := len(t.buf) + len(c.buf)
 	return t.heard == c.heard && t.named == c.named && n <= cap(t.buf) && n <= l.limit && len(t.buf) > 0 && len(c.buf) > 0 &&
-		seqOf(t.buf[bytes.LastIndexByte(t.buf[:len(t.buf)-1], '\n')+1:]) < seqOf(c.buf[:bytes.IndexByte(c.buf, '\n')+1])
+		t.lastSeq() < c.firstSeq()
 }
 
 // unsent reports whether there is anything to hand over, and whether a full chunk is.

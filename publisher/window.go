@@ -26,9 +26,9 @@ const (
 // laneOrder is the order in which lanes are served.
 var laneOrder = [...]papyra.Kind{papyra.KindReport, papyra.KindDeadLetter, papyra.KindAudit, papyra.KindEvent}
 
-// sendWindow looks after what waits for answers of sinks. Then it takes what is
-// buffered now, hands it over, waits for the broker's answer and settles. It reports whether the window was proven; it reports false
-// if there was nothing to take.
+// sendWindow looks after what waits for answers of sinks. Then it takes what is buffered
+// now, hands it over, waits for the broker's answer and settles. It reports whether the
+// window was proven; it reports false if there was nothing to take.
 //
 // A window is proven if all of this holds:
 //
@@ -246,10 +246,8 @@ func (s *sender) adjustWindow(took time.Duration) {
 // longestHold returns d, or less while the publisher closes: what can still be
 // sent then should be.
 func (s *sender) longestHold(d time.Duration) time.Duration {
-	select {
-	case <-s.p.closing:
+	if s.p.isClosing() {
 		return 200 * time.Millisecond
-	default:
-		return d
 	}
+	return d
 }
