@@ -101,7 +101,10 @@ func (c *call) emit(kind papyra.Kind) error {
 	if err != nil {
 		return err
 	}
-	p, err := publisher.Connect(to.URL, publisher.Config{System: system, Node: c.flags.String("node"), NATS: to.Options})
+	p, err := publisher.Connect(to.URL, publisher.Config{
+		System: system, Node: c.flags.String("node"), NATS: to.Options,
+		Logger: slog.New(slog.DiscardHandler), // what keeps the record from its way is said below
+	})
 	if err != nil {
 		return err
 	}
