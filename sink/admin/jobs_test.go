@@ -106,6 +106,9 @@ func talkTo(t *testing.T, s *Server, q *request) *directExchange {
 	return direct
 }
 
+// last reports whether nothing comes behind the frame.
+func (f *frame) last() bool { return f.Kind == frameResult || f.Kind == frameError }
+
 // hear returns the next frame of a kind.
 func hear(t *testing.T, x exchange, kind string) *frame {
 	t.Helper()

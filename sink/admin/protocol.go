@@ -160,9 +160,6 @@ func decodeFrame(b []byte) (*frame, error) {
 	return f, nil
 }
 
-// last reports whether nothing comes behind the frame.
-func (f *frame) last() bool { return f.Kind == frameResult || f.Kind == frameError }
-
 // newID returns a random id.
 func newID() string { return rand.Text() }
 
