@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -144,15 +143,11 @@ func TestLawsThroughTheProtocol(t *testing.T) {
 				},
 				Plant: func(t testing.TB, line []byte) { plantLine(t, path, line) },
 				Quarantined: func(t testing.TB, r *papyra.RecoverReport) [][]byte {
-					saved, err := testrecord.ReadAct(r.Quarantine)
+					saved, err := testrecord.SavedLines(r.Quarantine)
 					if err != nil {
 						t.Fatal(err)
 					}
-					var out [][]byte
-					for _, s := range saved {
-						out = append(out, bytes.TrimSuffix(s.Bytes, []byte("\n")))
-					}
-					return out
+					return saved
 				},
 			}
 		})
