@@ -36,21 +36,15 @@ func doubled(t *testing.T, n int) string {
 }
 
 // reportsOf returns the payloads of the reports of a name in a file, the oldest first.
-func reportsOf[T any](t *testing.T, path, name string) (list []T) {
+func reportsOf[T any](t *testing.T, path, name string) []T {
 	t.Helper()
 	store, err := backend.Open("json:" + path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	if _, err := store.Read(t.Context(), papyra.Query{Types: []string{name}}, func(rec *papyra.Record, _ papyra.Place) error {
-		var r T
-		if err := json.Unmarshal(rec.Payload, &r); err != nil {
-			return err
-		}
-		list = append(list, r)
-		return nil
-	}); err != nil {
+	list, err := testrecord.Reports[T](t.Context(), store, name)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return list
