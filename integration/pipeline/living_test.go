@@ -77,9 +77,7 @@ func TestActWhenWhoAskedIsKilled(t *testing.T) {
 	for name := range doors("", "") {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			path, server := doubled(t, 20_000), broker(t)
-			w := startSink(t, t.TempDir(), "--server", server, "--group", "archive", "--instance", "eu-1", "--backend", "json:"+path)
-			awaitSink(t, path, server)
+			path, server, w := startDoubled(t, 20_000)
 			cmd, _ := startCtl(t, w, append([]string{"compact", "--dedupe"}, doors(path, server)[name]...)...)
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
@@ -106,6 +104,16 @@ func awaitSink(t *testing.T, path, server string) {
 		_, serr := os.Lstat(filepath.Join(filepath.Dir(path), ".records.ndjson.sock"))
 		return err == nil && serr == nil
 	})
+}
+
+// startDoubled starts a sink on a store of n events, each of them twice, and returns when
+// it answers through both doors.
+func startDoubled(t *testing.T, n int) (path, server string, w *worker) {
+	t.Helper()
+	path, server = doubled(t, n), broker(t)
+	w = startSink(t, t.TempDir(), "--server", server, "--group", "archive", "--instance", "eu-1", "--backend", "json:"+path)
+	awaitSink(t, path, server)
+	return path, server, w
 }
 
 // A broker that restarts in the middle costs an act nothing, and who asked hears of its
@@ -216,9 +224,7 @@ func TestSinkKilledInACompaction(t *testing.T) {
 // the sink answers afterwards.
 func TestFloodOfRequests(t *testing.T) {
 	t.Parallel()
-	path, server := doubled(t, 1000), broker(t)
-	w := startSink(t, t.TempDir(), "--server", server, "--group", "archive", "--instance", "eu-1", "--backend", "json:"+path)
-	awaitSink(t, path, server)
+	path, server, w := startDoubled(t, 1000)
 	nc := client(t, server)
 	inbox := nats.NewInbox()
 	var answered atomic.Int64
@@ -277,9 +283,7 @@ func TestFloodOfRequests(t *testing.T) {
 // at the files.
 func TestSinkThatStandsStill(t *testing.T) {
 	t.Parallel()
-	path, server := doubled(t, 10), broker(t)
-	w := startSink(t, t.TempDir(), "--server", server, "--group", "archive", "--instance", "eu-1", "--backend", "json:"+path)
-	awaitSink(t, path, server)
+	path, server, w := startDoubled(t, 10)
 	if err := w.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -294,9 +298,7 @@ func TestInterruptedActOfASink(t *testing.T) {
 	for name := range doors("", "") {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			path, server := doubled(t, 100_000), broker(t)
-			w := startSink(t, t.TempDir(), "--server", server, "--group", "archive", "--instance", "eu-1", "--backend", "json:"+path)
-			awaitSink(t, path, server)
+			path, server, w := startDoubled(t, 100_000)
 			cmd, out := startCtl(t, w, append([]string{"compact", "--dedupe"}, doors(path, server)[name]...)...)
 			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 				t.Fatal(err)
