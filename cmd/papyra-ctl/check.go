@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -62,7 +63,7 @@ func (c *call) check() error {
 	result := &checkResult{File: name}
 	c.result = result
 	// A line that is waited for does not hinder an interruption.
-	defer closeWhenDone(c, in)()
+	defer context.AfterFunc(c.ctx, func() { in.Close() })()
 
 	g := newGrid(c.out, column{title: "LINE", right: true}, column{title: "A SINK SAYS"})
 	if c.json {
@@ -141,18 +142,4 @@ func openInput(name string) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("%s is a directory: give a file", name)
 	}
 	return f, nil
-}
-
-// closeWhenDone closes an input when the verb is interrupted. The function that it
-// returns ends that.
-func closeWhenDone(c *call, in io.Closer) func() {
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-c.ctx.Done():
-			in.Close()
-		case <-done:
-		}
-	}()
-	return func() { close(done) }
 }

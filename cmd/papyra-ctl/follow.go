@@ -109,15 +109,20 @@ func (c *call) liveRecords(kind papyra.Kind) recordShower {
 
 // writeLine writes a record as a line of JSON, as it was sent.
 func (c *call) writeLine(rec *papyra.Record) error {
-	_, err := c.out.w.Write(append(slices.Clip(c.jsonText(rec.Line)), '\n'))
-	return err
+	return c.writeText(rec.Line)
 }
 
 // writeJSON writes a value as a line of JSON.
 func (c *call) writeJSON(v any) error {
 	text, err := json.Marshal(v)
-	if err == nil {
-		_, err = c.out.w.Write(append(slices.Clip(c.jsonText(text)), '\n'))
+	if err != nil {
+		return err
 	}
+	return c.writeText(text)
+}
+
+// writeText writes a JSON text as a line.
+func (c *call) writeText(text []byte) error {
+	_, err := c.out.w.Write(append(slices.Clip(c.jsonText(text)), '\n'))
 	return err
 }

@@ -60,8 +60,7 @@ func asksSinks(flags *urfave.Context) (bool, error) {
 	if !slices.ContainsFunc(flags.Command.Flags, func(f urfave.Flag) bool { return slices.Contains(f.Names(), "instance") }) {
 		return false, nil // the verb is none of theirs
 	}
-	named := func(name string) bool { return flags.String(name) != "" }
-	given := func(name string) bool { return named(name) && !cli.FromEnvironment(flags, name) }
+	given := func(name string) bool { return flags.String(name) != "" && !cli.FromEnvironment(flags, name) }
 	backend := len(flags.StringSlice("backend")) > 0
 	switch {
 	case (given("server") || given("context")) && backend && !cli.FromEnvironment(flags, "backend"):
@@ -69,7 +68,7 @@ func asksSinks(flags *urfave.Context) (bool, error) {
 	case given("server"), given("context"):
 		return true, nil
 	}
-	return !backend && len(flags.StringSlice("file")) == 0 && (named("server") || named("context")), nil
+	return !backend && len(flags.StringSlice("file")) == 0 && natsflags.Given(flags), nil
 }
 
 // throughHolder returns a store that a sink holds as that sink shows it, for the verbs
@@ -95,11 +94,8 @@ func (c *call) readingVerb() string {
 
 // findSinks connects and returns the stores of the sinks that ought to be there.
 func (c *call) findSinks() ([]papyra.Store, error) {
-	n, err := natsflags.Read(c.flags)
-	if err != nil {
-		return nil, err
-	}
-	if c.living.fleet, err = admin.Connect(admin.FleetConfig{URL: n.URL, NATS: n.Options, By: whoAsks()}); err != nil {
+	var err error
+	if c.living.fleet, err = c.connectFleet(); err != nil {
 		return nil, err
 	}
 	c.living.members, err = c.living.fleet.Find(c.ctx, admin.Find{

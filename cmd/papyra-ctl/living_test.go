@@ -277,18 +277,15 @@ func TestActsThroughEachDoor(t *testing.T) {
 }
 
 // requestsIn returns the ActRequested reports of a file.
-func requestsIn(t *testing.T, path string) (list []papyra.ActRequested) {
+func requestsIn(t *testing.T, path string) []papyra.ActRequested {
 	t.Helper()
 	store, err := backend.Open("json:" + path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	if _, err := store.Read(t.Context(), papyra.Query{Types: []string{papyra.ReportActRequested}}, func(rec *papyra.Record, _ papyra.Place) error {
-		var r papyra.ActRequested
-		list = append(list, r)
-		return json.Unmarshal(rec.Payload, &list[len(list)-1])
-	}); err != nil {
+	list, err := testrecord.Reports[papyra.ActRequested](t.Context(), store, papyra.ReportActRequested)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return list

@@ -106,7 +106,8 @@ func (c *call) rejectFiles() (files []string, err error) {
 		if file == "" {
 			return nil, usagef("%s keeps no reject file beside it: give --file with the FILE of papyra-sink --rejects", store.URL())
 		}
-		if _, _, err := rejects.Find(c.ctx, []string{file}, rejects.Query{Limit: 1}); errors.Is(err, papyra.ErrNotFound) {
+		// One reject tells that there is a file.
+		if _, err := rejects.Read(c.ctx, file, func(*rejects.Reject) error { return errEnough }); errors.Is(err, papyra.ErrNotFound) {
 			_, err := store.Read(c.ctx, papyra.Query{Limit: 1}, func(*papyra.Record, papyra.Place) error { return nil })
 			if errors.Is(err, papyra.ErrNotFound) {
 				return nil, explain(store, err)

@@ -52,7 +52,7 @@ With --output ndjson each record is a line as it was sent, and each gap a line
 	}
 }
 
-// errEnough ends a tail that has shown what was asked for.
+// errEnough ends a reading of which no more is wanted.
 var errEnough = errors.New("enough")
 
 func (c *call) tail() error {

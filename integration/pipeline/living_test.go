@@ -36,21 +36,15 @@ func doubled(t *testing.T, n int) string {
 }
 
 // reportsOf returns the payloads of the reports of a name in a file, the oldest first.
-func reportsOf[T any](t *testing.T, path, name string) (list []T) {
+func reportsOf[T any](t *testing.T, path, name string) []T {
 	t.Helper()
 	store, err := backend.Open("json:" + path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	if _, err := store.Read(t.Context(), papyra.Query{Types: []string{name}}, func(rec *papyra.Record, _ papyra.Place) error {
-		var r T
-		if err := json.Unmarshal(rec.Payload, &r); err != nil {
-			return err
-		}
-		list = append(list, r)
-		return nil
-	}); err != nil {
+	list, err := testrecord.Reports[T](t.Context(), store, name)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return list
@@ -83,9 +77,7 @@ func TestActWhenWhoAskedIsKilled(t *testing.T) {
 	for name := range doors("", "") {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			path, server := doubled(t, 20_000), broker(t)
-			w := startSink(t, t.TempDir(), "--server", server, "--group", "archive", "--instance", "eu-1", "--backend", "json:"+path)
-			awaitSink(t, path, server)
+			path, server, w := startDoubled(t, 20_000)
 			cmd, _ := startCtl(t, w, append([]string{"compact", "--dedupe"}, doors(path, server)[name]...)...)
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
@@ -112,6 +104,16 @@ func awaitSink(t *testing.T, path, server string) {
 		_, serr := os.Lstat(filepath.Join(filepath.Dir(path), ".records.ndjson.sock"))
 		return err == nil && serr == nil
 	})
+}
+
+// startDoubled starts a sink on a store of n events, each of them twice, and returns when
+// it answers through both doors.
+func startDoubled(t *testing.T, n int) (path, server string, w *worker) {
+	t.Helper()
+	path, server = doubled(t, n), broker(t)
+	w = startSink(t, t.TempDir(), "--server", server, "--group", "archive", "--instance", "eu-1", "--backend", "json:"+path)
+	awaitSink(t, path, server)
+	return path, server, w
 }
 
 // A broker that restarts in the middle costs an act nothing, and who asked hears of its
@@ -222,9 +224,7 @@ func TestSinkKilledInACompaction(t *testing.T) {
 // the sink answers afterwards.
 func TestFloodOfRequests(t *testing.T) {
 	t.Parallel()
-	path, server := doubled(t, 1000), broker(t)
-	w := startSink(t, t.TempDir(), "--server", server, "--group", "archive", "--instance", "eu-1", "--backend", "json:"+path)
-	awaitSink(t, path, server)
+	path, server, w := startDoubled(t, 1000)
 	nc := client(t, server)
 	inbox := nats.NewInbox()
 	var answered atomic.Int64
@@ -283,9 +283,7 @@ func TestFloodOfRequests(t *testing.T) {
 // at the files.
 func TestSinkThatStandsStill(t *testing.T) {
 	t.Parallel()
-	path, server := doubled(t, 10), broker(t)
-	w := startSink(t, t.TempDir(), "--server", server, "--group", "archive", "--instance", "eu-1", "--backend", "json:"+path)
-	awaitSink(t, path, server)
+	path, server, w := startDoubled(t, 10)
 	if err := w.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -300,9 +298,7 @@ func TestInterruptedActOfASink(t *testing.T) {
 	for name := range doors("", "") {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			path, server := doubled(t, 100_000), broker(t)
-			w := startSink(t, t.TempDir(), "--server", server, "--group", "archive", "--instance", "eu-1", "--backend", "json:"+path)
-			awaitSink(t, path, server)
+			path, server, w := startDoubled(t, 100_000)
 			cmd, out := startCtl(t, w, append([]string{"compact", "--dedupe"}, doors(path, server)[name]...)...)
 			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 				t.Fatal(err)

@@ -52,6 +52,20 @@ func ReadAct(dir string) ([]Saved, error) {
 	return out, nil
 }
 
+// SavedLines returns what a complete quarantine act has moved away, in the order of its
+// index, each piece without the newline at its end.
+func SavedLines(dir string) ([][]byte, error) {
+	saved, err := ReadAct(dir)
+	if err != nil {
+		return nil, err
+	}
+	var lines [][]byte
+	for _, s := range saved {
+		lines = append(lines, bytes.TrimSuffix(s.Bytes, []byte("\n")))
+	}
+	return lines, nil
+}
+
 // Undo puts the quarantined bytes of one file back where they were, takes the
 // inserted newlines out, and returns the first size bytes of the result: with
 // the original's size it is the original, if the recovery has conserved it.

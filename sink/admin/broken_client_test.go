@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/internal/testrecord"
 	"github.com/papyra/papyra/sink/backend/memory"
 )
 
@@ -21,10 +20,8 @@ import (
 func TestCreditsBeyondAnyNumber(t *testing.T) {
 	bubble(t, func(t *testing.T, m *memory.Memory) {
 		w := &notingWorker{fakeWorker: fakeWorker{m.Open()}}
-		for _, line := range testrecord.New(1).Events(20_000) {
-			m.Plant(line)
-		}
-		s, stop := serveWorker(w)
+		plantEvents(m, 20_000)
+		s, stop := serveWorker(t, w)
 		defer stop()
 		x := talkTo(t, s, &request{Verb: VerbInspect, Job: "job1"})
 		defer x.close()
@@ -41,17 +38,7 @@ func TestCreditsBeyondAnyNumber(t *testing.T) {
 // Whoever holds all reads holds up neither questions about the sink nor the end of a job.
 func TestReadsHoldUpNoQuestions(t *testing.T) {
 	bubble(t, func(t *testing.T, m *memory.Memory) {
-		w := &notingWorker{fakeWorker: fakeWorker{m.Open()}}
-		for _, line := range testrecord.New(1).Events(20_000) {
-			m.Plant(line)
-		}
-		s, stop := serveWorker(w)
-		defer stop()
-		for i := range maxReads {
-			x := talkTo(t, s, &request{Verb: VerbInspect, Job: fmt.Sprint("job", i)})
-			defer x.close()
-			hear(t, x, frameAccepted)
-		}
+		s := serveReads(t, m)
 		through := storeOf(t, s)
 		if list, err := through.Jobs(t.Context()); err != nil || len(list) <= maxReads {
 			t.Errorf("%d jobs, %v; want those that read and the first question", len(list), err)
@@ -77,7 +64,7 @@ func TestLargeReportBesideAnError(t *testing.T) {
 		w.store = &actStore{m.Open(), func(context.Context, papyra.CompactOptions) (*papyra.CompactReport, error) {
 			return report, &papyra.StoreError{Op: "write", Path: long, Offset: -1, Hint: long, Err: errors.New(long)}
 		}}
-		s, stop := serveWorker(w)
+		s, stop := serveWorker(t, w)
 		defer stop()
 		x, err := (&directDoor{s, maxFrame}).open(t.Context(), VerbCompact)
 		if err != nil {
@@ -124,7 +111,7 @@ func (s *scanStore) Scan(_ context.Context, o papyra.ScanOptions) (*papyra.ScanR
 func TestScanListsWithinABound(t *testing.T) {
 	bubble(t, func(t *testing.T, m *memory.Memory) {
 		store := &scanStore{Store: m.Open()}
-		s, stop := serveWorker(&notingWorker{fakeWorker: fakeWorker{store}})
+		s, stop := serveWorker(t, &notingWorker{fakeWorker: fakeWorker{store}})
 		defer stop()
 		for _, n := range []int{0, 2, math.MaxInt} {
 			if _, err := storeOf(t, s).Scan(t.Context(), papyra.ScanOptions{MaxListed: n}); err != nil {
@@ -144,7 +131,7 @@ func TestStopWithAResultThatNobodyTakes(t *testing.T) {
 		w.store = &actStore{m.Open(), func(context.Context, papyra.CompactOptions) (*papyra.CompactReport, error) {
 			return &papyra.CompactReport{Mistake: strings.Repeat("x", (firstCredits+2)*maxFrame)}, nil
 		}}
-		s, stop := serveWorker(w)
+		s, stop := serveWorker(t, w)
 		x := talkTo(t, s, &request{Verb: VerbCompact, Job: "job1", Args: json.RawMessage(compactArguments)})
 		defer x.close()
 		for range firstCredits {
@@ -164,7 +151,7 @@ func TestStopWithAResultThatNobodyTakes(t *testing.T) {
 func TestDamageIsWrittenDownOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, m *memory.Memory) {
 		store := &scanStore{Store: m.Open()}
-		s, stop := serveWorker(&notingWorker{fakeWorker: fakeWorker{store}})
+		s, stop := serveWorker(t, &notingWorker{fakeWorker: fakeWorker{store}})
 		defer stop()
 		for range 4 {
 			for _, full := range []bool{false, true} {

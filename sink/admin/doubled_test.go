@@ -103,7 +103,7 @@ func TestActOfASinkThatWasReplaced(t *testing.T) {
 				runs <- name
 				return &papyra.CompactReport{}, nil
 			}}
-			s, stop := serveWorker(w)
+			s, stop := serveWorker(t, w)
 			defer stop()
 			servers = append(servers, s)
 		}

@@ -217,12 +217,12 @@ func (a *asking) talk(ctx context.Context) ([]byte, error) {
 			continue
 		}
 		done, err := a.take(x, f)
-		if err != nil || done {
-			body := a.body
-			if a.refusal != nil {
-				return nil, a.refusal
-			}
-			return body, err
+		switch {
+		case err == nil && !done:
+		case a.refusal != nil:
+			return nil, a.refusal
+		default:
+			return a.body, err
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/papyra/papyra"
-	"github.com/papyra/papyra/internal/testkit"
 	"github.com/papyra/papyra/sink"
 	"github.com/papyra/papyra/sink/backend/memory"
 )
@@ -55,18 +54,8 @@ func TestForgetIsWrittenDown(t *testing.T) {
 	s := NewServer(store, Config{NoSocket: true})
 	var requests []papyra.ActRequested
 	w := forgetful{fakeWorker{store}, &sync.Mutex{}, map[string]bool{"gone": true}, &requests}
-	ctx, cancel := context.WithCancel(t.Context())
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		s.serve(ctx, w)
-	}()
-	defer func() { cancel(); <-served }()
-	testkit.Await(t, "the server", func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.sink != nil
-	})
+	defer serveAs(t, s, w)()
+	ctx := t.Context()
 	through, err := openThrough(ctx, &directDoor{s, maxFrame}, VerbInspect, "tester", "", false)
 	if err != nil {
 		t.Fatal(err)

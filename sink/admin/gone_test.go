@@ -45,10 +45,10 @@ func TestRepeatedActWhenTheStoreCannotBeRead(t *testing.T) {
 			defer x.close()
 			return hear(t, x, kind)
 		}
-		s, stop := serveWorker(w)
+		s, stop := serveWorker(t, w)
 		ask(s, "job1", frameResult)
 		stop()
-		s, stop = serveWorker(w)
+		s, stop = serveWorker(t, w)
 		store.down.Store(true)
 		if err := ask(s, "job1", frameError).Error.err(); !errors.Is(err, papyra.ErrUnavailable) {
 			t.Errorf("asked for again: %v, want ErrUnavailable", err)
@@ -57,7 +57,7 @@ func TestRepeatedActWhenTheStoreCannotBeRead(t *testing.T) {
 			t.Errorf("what became of another: %v, want ErrUnavailable", err)
 		}
 		stop()
-		s, stop = serveWorker(w)
+		s, stop = serveWorker(t, w)
 		defer stop()
 		ask(s, "job2", frameError)
 		store.down.Store(false)

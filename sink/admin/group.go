@@ -150,6 +150,11 @@ type finding struct {
 // memberName names a sink.
 type memberName struct{ group, instance string }
 
+// absent returns the sink of that name as one that cannot be asked.
+func (n memberName) absent(err error) *Member {
+	return &Member{Group: n.group, Instance: n.instance, Store: absentStore(fmt.Sprintf("sink %s of group %s", n.instance, n.group), err), Err: err}
+}
+
 func (s *finding) run(ctx context.Context) error {
 	subject, err := micro.ControlSubject(micro.PingVerb, papyra.SinkService, "")
 	if err != nil {
@@ -274,14 +279,12 @@ func (s *finding) askHealth(ctx context.Context, name memberName, announced bool
 	s.asked++
 	door := &natsDoor{fleet: s.fleet, group: name.group, instance: name.instance, announced: announced}
 	go func() {
-		m := &Member{Group: name.group, Instance: name.instance}
 		store, err := openThrough(ctx, door, s.want.Verb, s.fleet.by, "", false)
-		if m.Err = err; err == nil {
-			m.Store = store
-		} else {
-			m.Store = absentStore(fmt.Sprintf("sink %s of group %s", name.instance, name.group), err)
+		if err != nil {
+			s.healths <- name.absent(err)
+			return
 		}
-		s.healths <- m
+		s.healths <- &Member{Group: name.group, Instance: name.instance, Store: store}
 	}()
 }
 
@@ -354,8 +357,8 @@ func (s *finding) conclude(ctx context.Context) error {
 	}
 	for _, name := range s.doubled {
 		// Which of them would answer is chance, and the others' stores nobody would see.
-		err := fmt.Errorf("several sinks of group %s are called %s: give each a name of its own with --instance: %w", name.group, name.instance, papyra.ErrIncomplete)
-		s.found[name] = &Member{Group: name.group, Instance: name.instance, Store: absentStore(fmt.Sprintf("sink %s of group %s", name.instance, name.group), err), Err: err}
+		s.found[name] = name.absent(fmt.Errorf("several sinks of group %s are called %s: give each a name of its own with --instance: %w",
+			name.group, name.instance, papyra.ErrIncomplete))
 	}
 	return nil
 }

@@ -153,11 +153,9 @@ func (j *job) renew(credits int, answer string) {
 	if answer != "" {
 		j.answer = answer
 	}
-	if j.more != nil {
-		select {
-		case j.more <- struct{}{}:
-		default:
-		}
+	select {
+	case j.more <- struct{}{}:
+	default:
 	}
 }
 

@@ -60,26 +60,38 @@ func (w *notingWorker) count() int {
 }
 
 // serveWorker runs a server until the returned function is called.
-func serveWorker(w *notingWorker) (s *Server, end func()) {
+func serveWorker(t *testing.T, w *notingWorker) (s *Server, end func()) {
+	t.Helper()
 	s = NewServer(w.store, Config{NoSocket: true})
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		s.serve(ctx, w)
-	}()
-	for ready := false; !ready; time.Sleep(time.Millisecond) {
-		s.mu.Lock()
-		ready = s.sink != nil
-		s.mu.Unlock()
-	}
-	return s, func() { cancel(); <-served }
+	return s, serveAs(t, s, w)
 }
 
 // bubble runs a test on a clock that jumps.
 func bubble(t *testing.T, do func(t *testing.T, m *memory.Memory)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { do(t, memory.New(nil)) })
+}
+
+// plantEvents puts so many events into a store.
+func plantEvents(m *memory.Memory, n int) {
+	for _, line := range testrecord.New(1).Events(n) {
+		m.Plant(line)
+	}
+}
+
+// serveReads runs a server until the test ends, with as many reads, job0 and so on, as
+// run at a time.
+func serveReads(t *testing.T, m *memory.Memory) *Server {
+	t.Helper()
+	plantEvents(m, 20_000)
+	s, stop := serveWorker(t, &notingWorker{fakeWorker: fakeWorker{m.Open()}})
+	t.Cleanup(stop)
+	for i := range maxReads {
+		x := talkTo(t, s, &request{Verb: VerbInspect, Job: fmt.Sprint("job", i)})
+		t.Cleanup(x.close)
+		hear(t, x, frameAccepted)
+	}
+	return s
 }
 
 func storeOf(t *testing.T, s *Server) *Store {
@@ -105,6 +117,9 @@ func talkTo(t *testing.T, s *Server, q *request) *directExchange {
 	direct, _ := x.(*directExchange)
 	return direct
 }
+
+// last reports whether nothing comes behind the frame.
+func (f *frame) last() bool { return f.Kind == frameResult || f.Kind == frameError }
 
 // hear returns the next frame of a kind.
 func hear(t *testing.T, x exchange, kind string) *frame {
@@ -140,7 +155,7 @@ func TestActOutlivesWhoAsked(t *testing.T) {
 			<-end
 			return &papyra.CompactReport{RecordsBefore: 7}, nil
 		}}
-		s, stop := serveWorker(w)
+		s, stop := serveWorker(t, w)
 		defer stop()
 		x := talkTo(t, s, &request{Verb: VerbCompact, Job: "job1", Args: json.RawMessage(compactArguments), By: "me"})
 		first := hear(t, x, frameAccepted)
@@ -192,7 +207,7 @@ func TestInterruptedAct(t *testing.T) {
 			stepped = true
 			return nil, fmt.Errorf("withdrawn: %w", context.Cause(ctx))
 		}}
-		s, stop := serveWorker(w)
+		s, stop := serveWorker(t, w)
 		defer stop()
 		ctx, cancel := context.WithCancelCause(t.Context())
 		why := errors.New("interrupted")
@@ -225,7 +240,7 @@ func TestRepeatedJob(t *testing.T) {
 			<-end
 			return &papyra.CompactReport{RecordsBefore: 3}, nil
 		}}
-		s, stop := serveWorker(w)
+		s, stop := serveWorker(t, w)
 		ask := func(s *Server) *directExchange {
 			return talkTo(t, s, &request{Verb: VerbCompact, Job: "job1", Args: json.RawMessage(compactArguments)})
 		}
@@ -249,7 +264,7 @@ func TestRepeatedJob(t *testing.T) {
 			wrong.close()
 		}
 		stop()
-		again, stopAgain := serveWorker(w)
+		again, stopAgain := serveWorker(t, w)
 		defer stopAgain()
 		last := ask(again)
 		if f := hear(t, last, frameError); !errors.Is(f.Error.err(), ErrGone) {
@@ -271,10 +286,8 @@ func TestRepeatedJob(t *testing.T) {
 func TestReadWithoutSignsOfLife(t *testing.T) {
 	bubble(t, func(t *testing.T, m *memory.Memory) {
 		w := &notingWorker{fakeWorker: fakeWorker{m.Open()}}
-		for _, line := range testrecord.New(1).Events(20_000) {
-			m.Plant(line)
-		}
-		s, stop := serveWorker(w)
+		plantEvents(m, 20_000)
+		s, stop := serveWorker(t, w)
 		defer stop()
 		x := talkTo(t, s, &request{Verb: VerbInspect, Job: "job1"})
 		defer x.close()
@@ -311,7 +324,7 @@ func TestPlanWithoutAnswer(t *testing.T) {
 			}
 			return &papyra.CompactReport{}, nil
 		}}
-		s, stop := serveWorker(w)
+		s, stop := serveWorker(t, w)
 		defer stop()
 		args := json.RawMessage(`{"dedupe":true,"ask":true}`)
 		x := talkTo(t, s, &request{Verb: VerbCompact, Job: "job1", Args: args})
@@ -380,10 +393,8 @@ func TestLostAnswers(t *testing.T) {
 					runs++
 					return &papyra.CompactReport{RecordsBefore: 5}, nil
 				}}
-				for _, line := range testrecord.New(1).Events(6000) {
-					m.Plant(line)
-				}
-				s, stop := serveWorker(w)
+				plantEvents(m, 6000)
+				s, stop := serveWorker(t, w)
 				defer stop()
 				through := storeOf(t, s)
 				through.door = &lossyDoor{directDoor{s, maxFrame}, VerbInspect, lose}
@@ -408,17 +419,7 @@ func TestLostAnswers(t *testing.T) {
 // Only so many reads run at a time.
 func TestManyReads(t *testing.T) {
 	bubble(t, func(t *testing.T, m *memory.Memory) {
-		w := &notingWorker{fakeWorker: fakeWorker{m.Open()}}
-		for _, line := range testrecord.New(1).Events(20_000) {
-			m.Plant(line)
-		}
-		s, stop := serveWorker(w)
-		defer stop()
-		for i := range maxReads {
-			x := talkTo(t, s, &request{Verb: VerbInspect, Job: fmt.Sprint("job", i)})
-			defer x.close()
-			hear(t, x, frameAccepted)
-		}
+		s := serveReads(t, m)
 		x := talkTo(t, s, &request{Verb: VerbInspect, Job: "more"})
 		defer x.close()
 		if err := hear(t, x, frameError).Error.err(); !errors.Is(err, papyra.ErrUnavailable) {

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -88,26 +87,33 @@ func (r *reached) Close() error {
 	return err
 }
 
-func reach(t testing.TB, direct papyra.Store, room int) papyra.Store {
+// serveAs runs a server for a sink until the returned function is called.
+func serveAs(t testing.TB, s *Server, w worker) (end func()) {
 	t.Helper()
-	s := NewServer(direct, Config{NoSocket: true})
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		s.serve(ctx, fakeWorker{direct})
+		s.serve(ctx, w)
 	}()
 	testkit.Await(t, "the server", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.sink != nil
 	})
+	return func() { cancel(); <-served }
+}
+
+func reach(t testing.TB, direct papyra.Store, room int) papyra.Store {
+	t.Helper()
+	s := NewServer(direct, Config{NoSocket: true})
+	end := serveAs(t, s, fakeWorker{direct})
 	through, err := openThrough(context.Background(), &directDoor{s, room}, VerbInspect, "tester", "", true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	quarantine, _ := direct.(papyra.QuarantineReader)
-	return &reached{Store: through, QuarantineReader: quarantine, direct: direct, end: func() { cancel(); <-served }}
+	return &reached{Store: through, QuarantineReader: quarantine, direct: direct, end: end}
 }
 
 // What a sink does for somebody keeps every law that the store keeps, however small
@@ -144,15 +150,11 @@ func TestLawsThroughTheProtocol(t *testing.T) {
 				},
 				Plant: func(t testing.TB, line []byte) { plantLine(t, path, line) },
 				Quarantined: func(t testing.TB, r *papyra.RecoverReport) [][]byte {
-					saved, err := testrecord.ReadAct(r.Quarantine)
+					saved, err := testrecord.SavedLines(r.Quarantine)
 					if err != nil {
 						t.Fatal(err)
 					}
-					var out [][]byte
-					for _, s := range saved {
-						out = append(out, bytes.TrimSuffix(s.Bytes, []byte("\n")))
-					}
-					return out
+					return saved
 				},
 			}
 		})

@@ -156,6 +156,9 @@ func (d *natsDoor) notThere(verb string) error {
 var errNotOffered = fmt.Errorf("refused or not offered: %w", papyra.ErrDenied)
 
 func (x *natsExchange) send(q *request) error {
+	if err := checkLength(len(q.Args)); err != nil {
+		return err
+	}
 	m := nats.NewMsg(x.subject)
 	m.Reply = x.inbox
 	m.Data = q.Args
@@ -173,9 +176,6 @@ func (x *natsExchange) send(q *request) error {
 	}
 	if q.Credits > 0 {
 		put(headerCredits, strconv.Itoa(q.Credits))
-	}
-	if len(q.Args) > maxRequest {
-		return fmt.Errorf("%w: the request has %d bytes, at most %d are allowed: give fewer names", papyra.ErrUsage, len(q.Args), maxRequest)
 	}
 	if err := x.fleet.nc.PublishMsg(m); err != nil {
 		return fmt.Errorf("%w: ask the sink: %w", papyra.ErrUnavailable, err)

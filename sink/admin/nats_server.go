@@ -75,9 +75,9 @@ func (s *Server) handleMessage(verb string, r micro.Request, nc *nats.Conn) {
 	q.Credits, _ = strconv.Atoi(h.Get(headerCredits)) // what is no number is none
 	switch {
 	case len(r.Data()) > maxRequest:
-		refuse(from, s.id, q.Job, fmt.Errorf("%w: the request has more than %d bytes", papyra.ErrUsage, maxRequest))
+		s.refuse(from, q.Job, fmt.Errorf("%w: the request has more than %d bytes", papyra.ErrUsage, maxRequest))
 	case len(q.Args) > 0 && !json.Valid(q.Args):
-		refuse(from, s.id, q.Job, fmt.Errorf("%w: the arguments are no JSON", papyra.ErrUsage))
+		s.refuse(from, q.Job, fmt.Errorf("%w: the arguments are no JSON", papyra.ErrUsage))
 	default:
 		s.handle(q, from)
 	}

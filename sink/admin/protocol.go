@@ -87,6 +87,14 @@ type request struct {
 	To      string `json:"to,omitempty"`      // the sink that is meant, as its frames name it; "" with a start: whichever hears it
 }
 
+// checkLength returns an error for a request that has more bytes than a sink takes.
+func checkLength(n int) error {
+	if n > maxRequest {
+		return fmt.Errorf("%w: the request has %d bytes, at most %d are allowed: give fewer names", papyra.ErrUsage, n, maxRequest)
+	}
+	return nil
+}
+
 // What a request wants.
 const (
 	opStart  = "start"
@@ -151,9 +159,6 @@ func decodeFrame(b []byte) (*frame, error) {
 	}
 	return f, nil
 }
-
-// last reports whether nothing comes behind the frame.
-func (f *frame) last() bool { return f.Kind == frameResult || f.Kind == frameError }
 
 // newID returns a random id.
 func newID() string { return rand.Text() }

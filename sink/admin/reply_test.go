@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"context"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -22,21 +21,10 @@ func announceServer(t *testing.T, url, instance string, w *notingWorker) *Server
 		t.Fatal(err)
 	}
 	s := NewServer(w.store, Config{NoSocket: true})
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		s.serve(ctx, w)
-	}()
+	end := serveAs(t, s, w)
 	t.Cleanup(func() {
-		cancel()
-		<-served
+		end()
 		nc.Close()
-	})
-	testkit.Await(t, "the server", func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.sink != nil
 	})
 	announced, err := micro.AddService(nc, micro.Config{
 		Name: papyra.SinkService, Version: "1.0.0", Metadata: map[string]string{metaGroup: "archive", metaInstance: instance},

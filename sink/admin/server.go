@@ -138,12 +138,12 @@ func (a *asker) isGone() bool {
 // handle takes one request. It never waits for work.
 func (s *Server) handle(q *request, from *asker) {
 	if !checkID(q.Job) || q.Op == opStart && from.verb != "" && q.Verb != from.verb {
-		refuse(from, s.id, "", fmt.Errorf("%w: this is no request", papyra.ErrUsage))
+		s.refuse(from, "", fmt.Errorf("%w: this is no request", papyra.ErrUsage))
 		return
 	}
 	if q.To != "" && q.To != s.id {
 		if q.Op != opStart {
-			refuse(from, s.id, q.Job, ErrGone)
+			s.refuse(from, q.Job, ErrGone)
 		}
 		return
 	}
@@ -157,7 +157,7 @@ func (s *Server) handle(q *request, from *asker) {
 	j, news, err := s.admit(q, from)
 	switch {
 	case err != nil:
-		refuse(from, s.id, q.Job, err)
+		s.refuse(from, q.Job, err)
 	case news:
 		go func() {
 			defer s.running.Done()
@@ -169,8 +169,8 @@ func (s *Server) handle(q *request, from *asker) {
 }
 
 // refuse answers with an error and nothing else.
-func refuse(to *asker, id, job string, err error) {
-	f := &frame{Job: job, From: id, N: 1, Kind: frameError, Error: faultOf(err)}
+func (s *Server) refuse(to *asker, job string, err error) {
+	f := &frame{Job: job, From: s.id, N: 1, Kind: frameError, Error: faultOf(err)}
 	to.send(f.encode())
 }
 
@@ -236,9 +236,9 @@ func (s *Server) steer(q *request, from *asker) {
 	s.mu.Unlock()
 	switch {
 	case j == nil:
-		refuse(from, s.id, q.Job, ErrGone)
+		s.refuse(from, q.Job, ErrGone)
 	case from.verb != "" && from.verb != j.verb:
-		refuse(from, s.id, q.Job, fmt.Errorf("%w: the job is one of %s", papyra.ErrDenied, j.verb))
+		s.refuse(from, q.Job, fmt.Errorf("%w: the job is one of %s", papyra.ErrDenied, j.verb))
 	case q.Op == opMore:
 		j.renew(q.Credits, q.Answer)
 	case q.Op == opEnd && !j.act:

@@ -153,14 +153,12 @@ func (x *socketExchange) send(q *request) error {
 	if err != nil {
 		return err
 	}
-	if len(raw) > maxRequest {
-		return fmt.Errorf("%w: the request has %d bytes, at most %d are allowed: give fewer names", papyra.ErrUsage, len(raw), maxRequest)
+	if err := checkLength(len(raw)); err != nil {
+		return err
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if writeFramed(x.conn, raw) != nil {
-		return nil // what reads says why, behind the frames that are there
-	}
+	_ = writeFramed(x.conn, raw) // what reads says why, behind the frames that are there
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -93,13 +92,7 @@ func TestSilentConnections(t *testing.T) {
 	}
 	defer store.Close()
 	s := NewServer(store, Config{NoSocket: true})
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		s.serve(ctx, fakeWorker{store})
-	}()
-	defer func() { cancel(); <-served }()
+	defer serveAs(t, s, fakeWorker{store})()
 	files, ok := store.(listener)
 	if !ok {
 		t.Fatal("the store has no place for a socket")

@@ -173,7 +173,7 @@ func (s *socketServer) serve(c net.Conn) {
 		err = fmt.Errorf("%w: %s does not own the store", papyra.ErrDenied, userName(uid))
 	}
 	if err != nil {
-		refuse(from, s.id, "", err)
+		s.refuse(from, "", err)
 		return
 	}
 	from.by = userName(uid)
@@ -188,7 +188,7 @@ func (s *socketServer) serve(c net.Conn) {
 		}
 		var q request
 		if json.Unmarshal(raw, &q) != nil {
-			refuse(from, s.id, "", fmt.Errorf("%w: this is no request", papyra.ErrUsage))
+			s.refuse(from, "", fmt.Errorf("%w: this is no request", papyra.ErrUsage))
 			return
 		}
 		s.handle(&q, from)

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"context"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,15 +21,9 @@ func serveBeside(t *testing.T, path string) (end func()) {
 		t.Fatal(err)
 	}
 	s := NewServer(store, Config{})
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		s.serve(ctx, fakeWorker{store})
-	}()
+	stop := serveAs(t, s, fakeWorker{store})
 	return func() {
-		cancel()
-		<-served
+		stop()
 		_ = store.Close()
 	}
 }

@@ -138,13 +138,11 @@ func (s *Store) askHealth(ctx context.Context, args *healthArgs) (*Health, error
 // Scan lets the sink scan.
 func (s *Store) Scan(ctx context.Context, o papyra.ScanOptions) (*papyra.ScanReport, error) {
 	r, err := askFor[papyra.ScanReport](ctx, s, &asking{progress: o.Progress}, VerbScan, &scanArgs{o.Full, o.MaxListed, o.Now})
-	if r != nil {
-		s.nameScan(r)
-	}
+	s.nameScan(r)
 	return r, err
 }
 
-// nameScan gives a report the name by which the store was asked for.
+// nameScan gives a report, if there is one, the name by which the store was asked for.
 func (s *Store) nameScan(r *papyra.ScanReport) {
 	if r != nil && r.Backend != "" {
 		r.Backend = s.url

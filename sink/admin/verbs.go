@@ -326,8 +326,7 @@ func (w *work) cancelJob(ctx context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	by := w.job.by
-	j.stop(fmt.Errorf("cancelled by %s: %w", by, context.Canceled))
+	j.stop(fmt.Errorf("cancelled by %s: %w", w.job.by, context.Canceled))
 	w.job.mu.Lock()
 	w.job.sendFrame(&frame{Kind: frameProgress, State: stateStopping})
 	w.job.mu.Unlock()

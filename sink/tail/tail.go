@@ -76,6 +76,8 @@ type Summary struct {
 
 // New returns a Tail.
 func New(c Config) *Tail {
+	q := &c.Query
+	c.Query = papyra.Query{Kinds: q.Kinds, Systems: q.Systems, Types: q.Types, Actors: q.Actors, Nodes: q.Nodes}
 	if c.Settle <= 0 {
 		c.Settle = 2 * time.Second
 	}
@@ -218,8 +220,7 @@ func (t *Tail) takeRecord(rec *papyra.Record, now time.Time) {
 	if string(rec.Type) == papyra.ReportPublisher && rec.Kind == papyra.KindReport && rec.Sealed {
 		t.explainDrops(rec)
 	}
-	q := papyra.Query{Kinds: t.c.Query.Kinds, Systems: t.c.Query.Systems, Types: t.c.Query.Types, Actors: t.c.Query.Actors, Nodes: t.c.Query.Nodes}
-	if !q.Match(rec) {
+	if !t.c.Query.Match(rec) {
 		t.sum.Filtered++
 		return
 	}

@@ -50,15 +50,11 @@ func medium(t testing.TB, dir, sync string) backendtest.Medium {
 			}
 		},
 		Quarantined: func(t testing.TB, r *papyra.RecoverReport) [][]byte {
-			saved, err := testrecord.ReadAct(r.Quarantine)
+			saved, err := testrecord.SavedLines(r.Quarantine)
 			if err != nil {
 				t.Fatal(err)
 			}
-			var out [][]byte
-			for _, s := range saved {
-				out = append(out, bytes.TrimSuffix(s.Bytes, []byte("\n")))
-			}
-			return out
+			return saved
 		},
 	}
 }
