@@ -275,7 +275,7 @@ func TestDamagedSegmentsAreSetAside(t *testing.T) {
 	}
 	for _, seg := range segments[4:5] {
 		for key := range seg.numbers.byRun {
-			for _, r := range seg.numbers.byRun[key].ranges {
+			for _, r := range seg.numbers.byRun[key].Ranges {
 				for n := r[0]; n <= r[1]; n++ {
 					lose(lines[n-1])
 				}
