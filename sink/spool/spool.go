@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,9 +122,7 @@ func Open(ctx context.Context, c Config) (*Spool, error) {
 }
 
 func open(ctx context.Context, c Config, d disk.Disk, size int) (*Spool, error) {
-	if c.MaxBytes == 0 {
-		c.MaxBytes = DefaultMaxBytes
-	}
+	c.MaxBytes = cmp.Or(c.MaxBytes, DefaultMaxBytes)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -216,6 +215,15 @@ func (s *Spool) openStore(ctx context.Context) error {
 	s.appender = a
 	s.mu.Unlock()
 	return s.control.bindStore(ctx, &s.config, s.waits())
+}
+
+// holdTurn takes turn, unless the caller holds it already.
+func (s *Spool) holdTurn(holding bool) (release func()) {
+	if holding {
+		return func() {}
+	}
+	s.turn.Lock()
+	return s.turn.Unlock
 }
 
 // closeStore closes the store's appender, if it is open.
@@ -326,6 +334,13 @@ func (s *Spool) noteDown(err error) {
 	if n, ok := s.logs.Allow("down"); ok || news {
 		s.log.Error("the store takes no records: they wait in the spool", "error", err, "suppressed", n)
 	}
+}
+
+// setLost notes that the store is not ours any more.
+func (s *Spool) setLost(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost, s.direct = err, false
 }
 
 // Sync makes durable what was appended: in the store, or in the spool.
