@@ -183,7 +183,10 @@ type below struct {
 }
 
 func newBook(a *Account) *book {
-	return &book{a: a, chosen: true, accepted: math.MinInt64, systems: map[string]map[string]*run{}, sinks: map[string]*sinkRun{}, removals: map[string]map[string]*removals{}}
+	return &book{
+		a: a, chosen: true, accepted: math.MinInt64,
+		systems: map[string]map[string]*run{}, sinks: map[string]*sinkRun{}, removals: map[string]map[string]*removals{}, spools: map[string]*spoolFacts{},
+	}
 }
 
 func (b *book) addRecord(rec *papyra.Record) {

@@ -63,9 +63,6 @@ func (b *book) noteSpool(rec *papyra.Record, p *papyra.SinkReport) {
 			return
 		}
 	}
-	if b.spools == nil {
-		b.spools = map[string]*spoolFacts{}
-	}
 	b.spools[f.spool.ID] = f
 }
 
@@ -73,9 +70,6 @@ func (b *book) noteSpool(rec *papyra.Record, p *papyra.SinkReport) {
 func (b *book) absorbSpools(other *book) {
 	for id, f := range other.spools {
 		if f.isNewer(b.spools[id]) {
-			if b.spools == nil {
-				b.spools = map[string]*spoolFacts{}
-			}
 			b.spools[id] = f
 		}
 	}
