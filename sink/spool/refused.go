@@ -121,8 +121,7 @@ func (s *Spool) keepRefused(ctx context.Context, h *heldSegment, holding bool, w
 		s.blocked[stream] += n
 	}
 	h.streams = maps.Clone(h.all)
-	s.queues[from] = slices.DeleteFunc(s.queues[from], func(other *segment) bool { return other == h.segment })
-	s.bytes[from] -= h.size
+	s.leaveQueueLocked(h.segment)
 	h.of = to
 	s.queues[to] = append(s.queues[to], h.segment)
 	s.bytes[to] += h.size

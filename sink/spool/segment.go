@@ -443,7 +443,12 @@ func (s *Spool) remove(seg *segment) error {
 	if seg.damaged {
 		s.aside++
 	}
+	s.leaveQueueLocked(seg)
+	return nil
+}
+
+// leaveQueueLocked takes a segment out of its queue. The caller holds mu.
+func (s *Spool) leaveQueueLocked(seg *segment) {
 	s.queues[seg.of] = slices.DeleteFunc(s.queues[seg.of], func(other *segment) bool { return other == seg })
 	s.bytes[seg.of] -= seg.size
-	return nil
 }

@@ -202,18 +202,15 @@ func refusedOf(err error) *papyra.RefusedError {
 // openStore opens the store if it is not open, and makes sure that it is the one for
 // which the spool holds records.
 func (s *Spool) openStore(ctx context.Context) error {
-	s.mu.Lock()
-	a := s.appender
-	s.mu.Unlock()
-	if a == nil {
-		var err error
-		if a, err = s.config.Open(ctx); err != nil {
+	if s.opened() == nil {
+		a, err := s.config.Open(ctx)
+		if err != nil {
 			return fmt.Errorf("open the store: %w", err)
 		}
+		s.mu.Lock()
+		s.appender = a
+		s.mu.Unlock()
 	}
-	s.mu.Lock()
-	s.appender = a
-	s.mu.Unlock()
 	return s.control.bindStore(ctx, &s.config, s.waits())
 }
 
@@ -226,11 +223,23 @@ func (s *Spool) holdTurn(holding bool) (release func()) {
 	return s.turn.Unlock
 }
 
+// opened returns the store's appender, nil until the store could be opened.
+func (s *Spool) opened() papyra.Appender {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.appender
+}
+
+// isDirect reports whether the store takes the records.
+func (s *Spool) isDirect() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.direct
+}
+
 // closeStore closes the store's appender, if it is open.
 func (s *Spool) closeStore() error {
-	s.mu.Lock()
-	a := s.appender
-	s.mu.Unlock()
+	a := s.opened()
 	if a == nil {
 		return nil
 	}
@@ -351,10 +360,7 @@ func (s *Spool) Sync(ctx context.Context) error {
 		return fmt.Errorf("sync the spool: %w", papyra.ErrClosed)
 	}
 	errs := []error{s.syncSegments()}
-	s.mu.Lock()
-	direct := s.direct
-	s.mu.Unlock()
-	if direct {
+	if s.isDirect() {
 		errs = append(errs, s.syncStore(ctx))
 	}
 	return errors.Join(errs...)
@@ -407,10 +413,7 @@ func (s *Spool) Close() error {
 		}
 		s.turn.Unlock()
 		err := s.closeStore()
-		s.mu.Lock()
-		direct := s.direct
-		s.mu.Unlock()
-		if direct { // otherwise the store is down, and the error is no news
+		if s.isDirect() { // otherwise the store is down, and the error is no news
 			errs = append(errs, err)
 		}
 	} else {
@@ -430,9 +433,7 @@ func (s *Spool) syncWithout() error {
 
 // Stats returns what the store's appender had to survive.
 func (s *Spool) Stats() papyra.AppendStats {
-	s.mu.Lock()
-	a := s.appender
-	s.mu.Unlock()
+	a := s.opened()
 	if a == nil {
 		return papyra.AppendStats{}
 	}
