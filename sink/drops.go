@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/numset"
 )
 
 const (
@@ -38,10 +39,9 @@ type dropKey struct {
 }
 
 type dropEntry struct {
-	n      uint64
-	known  bool // the records are of one run, so that their numbers mean something
-	ranges []papyra.Range
-	others papyra.Range // the lowest and highest number that found no place in ranges
+	n     uint64
+	known bool // the records are of one run, so that their numbers mean something
+	named numset.Named
 }
 
 // addDrops remembers lines of one stream that were dropped for one reason.
@@ -95,18 +95,8 @@ func (l *dropLedger) entryFor(reason papyra.DropReason, stream papyra.Stream, ru
 // addNumbers counts drops and joins their numbers to a range.
 func (e *dropEntry) addNumbers(seqs papyra.Range) {
 	e.n += seqs[1] - seqs[0] + 1
-	if !e.known {
-		return
-	}
-	if last := len(e.ranges) - 1; last >= 0 && e.ranges[last][1]+1 == seqs[0] {
-		e.ranges[last][1] = seqs[1]
-	} else if len(e.ranges) < maxDropRanges {
-		e.ranges = append(e.ranges, seqs)
-	} else {
-		if e.others[0] == 0 {
-			e.others[0] = seqs[0]
-		}
-		e.others = papyra.Range{min(e.others[0], seqs[0]), max(e.others[1], seqs[1])}
+	if e.known {
+		e.named.Add(seqs, maxDropRanges)
 	}
 }
 
@@ -118,7 +108,7 @@ func (l *dropLedger) takeDrops() []papyra.SinkDrops {
 	for k, e := range l.entries {
 		list = append(list, papyra.SinkDrops{
 			Reason: k.reason, System: k.stream.System, Category: k.stream.Kind.Category(),
-			Run: k.run, N: e.n, Ranges: e.ranges, Others: e.others,
+			Run: k.run, N: e.n, Ranges: e.named.Ranges, Others: e.named.Others,
 		})
 	}
 	clear(l.entries)

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"bytes"
 	"container/list"
 	"encoding/json"
 	"sync"
@@ -83,7 +84,7 @@ func (r *runList) all() (runs []PublisherRun, forgotten uint64) {
 	heard := make([]heardRun, 0, r.order.Len())
 	for e := r.order.Front(); e != nil; e = e.Next() {
 		h := *e.Value.(*heardRun)
-		h.line = append([]byte(nil), h.line...)
+		h.line = bytes.Clone(h.line)
 		heard = append(heard, h)
 	}
 	forgotten = r.forgotten

@@ -9,7 +9,7 @@ import (
 	"github.com/papyra/papyra"
 )
 
-// reportOf returns a sealed report of a run, and what a check of it finds.
+// sealedReport returns a sealed report of a run, and what a check of it finds.
 func sealedReport(t *testing.T, id *papyra.Identity, seq uint64, name string, payload any) (*papyra.Record, []byte) {
 	t.Helper()
 	line, err := papyra.SealedReport(id, "orders", seq, &papyra.Report{Name: name, Payload: payload}, time.Unix(1_700_000_000, 0))

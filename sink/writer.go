@@ -184,19 +184,8 @@ func (w *writer) nextBlock() bool {
 
 // appendBlock hands out to the store and takes away what it stored.
 func (w *writer) appendBlock(ctx context.Context) error {
-	w.lag.take(&w.out.batch)
-	w.health.storeAsked(w.appendTook)
-	n, err := w.appender.Append(ctx, &w.out.batch)
-	n = min(max(n, 0), w.out.batch.Len())
-	if err == nil && n < w.out.batch.Len() {
-		err = fmt.Errorf("the store took %d of %d lines and names no reason", n, w.out.batch.Len())
-	}
-	if refusedOf(err) == nil {
-		w.lag.count(n, w.config.Now())
-	}
 	before := w.out.counts()
-	gone := w.out.dropStored(n, err)
-	took := w.noteAppend(before, w.out.counts(), err)
+	gone, took, err := w.appendLines(ctx, w.out)
 	w.buffer.addStored(before.lines-w.out.counts().lines, before.size-w.out.size(), w.out, gone)
 	if refused := refusedOf(err); refused != nil {
 		w.setAside(refused)
@@ -206,6 +195,24 @@ func (w *writer) appendBlock(ctx context.Context) error {
 		w.backoff, w.appendTook = 0, took
 	}
 	return err
+}
+
+// appendLines hands lines to the store and takes away what it stored; gone says which
+// these are.
+func (w *writer) appendLines(ctx context.Context, b *block) (gone linesGone, took time.Duration, err error) {
+	w.lag.take(&b.batch)
+	w.health.storeAsked(w.appendTook)
+	n, err := w.appender.Append(ctx, &b.batch)
+	n = min(max(n, 0), b.batch.Len())
+	if err == nil && n < b.batch.Len() {
+		err = fmt.Errorf("the store took %d of %d lines and names no reason", n, b.batch.Len())
+	}
+	if refusedOf(err) == nil {
+		w.lag.count(n, w.config.Now())
+	}
+	before := b.counts()
+	gone = b.dropStored(n, err)
+	return gone, w.noteAppend(before, b.counts(), err), err
 }
 
 // noteAppend notes the end of an Append of lines, of which some are left. Whoever

@@ -66,15 +66,7 @@ func (w *writer) retryAside(ctx context.Context) {
 // appendTry hands lines that were set aside to the store. It returns how long that
 // took if streams were refused.
 func (w *writer) appendTry(ctx context.Context, tried map[papyra.Stream]int) (failing time.Duration) {
-	w.lag.take(&w.try.batch)
-	w.health.storeAsked(w.appendTook)
-	before := w.try.counts()
-	n, err := w.appender.Append(ctx, &w.try.batch)
-	if refusedOf(err) == nil {
-		w.lag.count(n, w.config.Now())
-	}
-	w.try.dropStored(min(max(n, 0), w.try.batch.Len()), err)
-	took := w.noteAppend(before, w.try.counts(), err)
+	_, took, err := w.appendLines(ctx, &w.try)
 	refused := refusedOf(err)
 	w.buffer.tryEnded(tried, &w.try, refused, w.round)
 	switch {

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"encoding/json"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -13,7 +12,6 @@ import (
 	"github.com/papyra/papyra/internal/natstest"
 	"github.com/papyra/papyra/internal/redistest"
 	"github.com/papyra/papyra/internal/testkit"
-	"github.com/papyra/papyra/sink/backend"
 )
 
 const askedRun = "heard00000000000"
@@ -83,10 +81,7 @@ const early = 250 * time.Millisecond
 // for the store too long; and what it has not answered can be sent again.
 func TestKilledSinkHasStoredWhatItAnswered(t *testing.T) {
 	t.Parallel()
-	kills := 5
-	if testkit.Long() {
-		kills = 100
-	}
+	kills := times(5, 100)
 	dir, url := testkit.FastDir(t), broker(t)
 	path := filepath.Join(dir, "records.ndjson")
 	args := []string{"--server", url, "--backend", "json:" + path}
@@ -198,18 +193,11 @@ func TestSinkWithAFrozenStoreAnswersEarly(t *testing.T) {
 	a.send(10)
 	a.awaitAll()
 	w.terminate()
-	store, err := backend.Open("redis://" + server.Addr())
-	if err != nil {
-		t.Fatal(err)
+	reports := reportsOf[papyra.SinkReport](t, "redis://"+server.Addr(), papyra.ReportSink)
+	if len(reports) == 0 {
+		t.Fatal("no report")
 	}
-	defer store.Close()
-	var report papyra.SinkReport
-	if _, err := store.Read(t.Context(), papyra.Query{Types: []string{papyra.ReportSink}, Limit: 1, Reverse: true}, func(rec *papyra.Record, _ papyra.Place) error {
-		return json.Unmarshal(rec.Payload, &report)
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if report.AnsweredEarly < 50 || report.Answered < 70 || report.Stored < 70 {
+	if report := reports[len(reports)-1]; report.AnsweredEarly < 50 || report.Answered < 70 || report.Stored < 70 {
 		t.Errorf("the last report says: %d answered, %d early, %d stored", report.Answered, report.AnsweredEarly, report.Stored)
 	}
 }

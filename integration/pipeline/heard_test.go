@@ -163,14 +163,6 @@ func (l *line) flows() {
 	testkit.Await(l.t, "records flow", func() bool { return confirmed(l.p) > before+500 })
 }
 
-// times is how often something is broken.
-func times(short, long int) int {
-	if testkit.Long() {
-		return long
-	}
-	return short
-}
-
 // A broker that is killed loses what it had queued. Both groups get it again, also where
 // an operator listens to everything, so that somebody always takes a message.
 func TestBrokerRestartsLoseNothing(t *testing.T) {

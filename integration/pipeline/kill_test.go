@@ -78,10 +78,7 @@ func grows(t *testing.T, path string) {
 // stream, several times. What stands in the file afterwards are whole records
 // and at most one torn fragment for each kill; nothing was merged or changed.
 func TestKilledSinkMergesNothing(t *testing.T) {
-	kills := 5
-	if testkit.Long() {
-		kills = 50
-	}
+	kills := times(5, 50)
 	dir, url := t.TempDir(), broker(t)
 	path := filepath.Join(dir, "records.ndjson")
 	args := []string{"--server", url, "--backend", "json:" + path}
@@ -167,10 +164,7 @@ func playPublisher(url string) int {
 // in order and without a hole; of what had not, the account says that it is not
 // known, unless a report had named it before.
 func TestKilledPublisherLeavesAnUnknownTail(t *testing.T) {
-	kills := 3
-	if testkit.Long() {
-		kills = 50
-	}
+	kills := times(3, 50)
 	dir, url := t.TempDir(), broker(t)
 	path := filepath.Join(dir, "records.ndjson")
 	sink := startSink(t, dir, "--server", url, "--backend", "json:"+path)
@@ -263,10 +257,7 @@ func TestKilledPublisherLeavesAnUnknownTail(t *testing.T) {
 // TestTerminatedSinkLosesNothing ends the sink with SIGTERM in the middle of a
 // stream, several times. Every record is stored exactly once.
 func TestTerminatedSinkLosesNothing(t *testing.T) {
-	stops := 4
-	if testkit.Long() {
-		stops = 40
-	}
+	stops := times(4, 40)
 	dir, url := t.TempDir(), broker(t)
 	path := filepath.Join(dir, "records.ndjson")
 	args := []string{"--server", url, "--backend", "json:" + path}

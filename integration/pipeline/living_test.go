@@ -35,10 +35,10 @@ func doubled(t *testing.T, n int) string {
 	return path
 }
 
-// reportsOf returns the payloads of the reports of a name in a file, the oldest first.
-func reportsOf[T any](t *testing.T, path, name string) []T {
+// reportsOf returns the payloads of the reports of a name in a store, the oldest first.
+func reportsOf[T any](t *testing.T, url, name string) []T {
 	t.Helper()
-	store, err := backend.Open("json:" + path)
+	store, err := backend.Open(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,9 +82,9 @@ func TestActWhenWhoAskedIsKilled(t *testing.T) {
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
 			testkit.Await(t, "the end of the act", func() bool { return strings.Contains(w.text(), "the act on the store has ended") })
-			ends := reportsOf[papyra.CompactionPerformed](t, path, papyra.ReportCompactionPerformed)
+			ends := reportsOf[papyra.CompactionPerformed](t, "json:"+path, papyra.ReportCompactionPerformed)
 			// Killed before it could say yes to the plan, nothing is done; later everything.
-			requests := reportsOf[papyra.ActRequested](t, path, papyra.ReportActRequested)
+			requests := reportsOf[papyra.ActRequested](t, "json:"+path, papyra.ReportActRequested)
 			if len(requests) != 1 || len(ends) > 1 || len(ends) == 1 && ends[0].End != papyra.EndDone {
 				t.Errorf("requests %+v with the ends %+v", requests, ends)
 			}
@@ -141,7 +141,7 @@ func TestActWhileTheBrokerRestarts(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.RecordsBefore-r.RecordsAfter != 100_000 {
 		t.Errorf("the result is %s", out)
 	}
-	if n := len(reportsOf[papyra.ActRequested](t, path, papyra.ReportActRequested)); n != 1 {
+	if n := len(reportsOf[papyra.ActRequested](t, "json:"+path, papyra.ReportActRequested)); n != 1 {
 		t.Errorf("%d requests are written down, want 1", n)
 	}
 }
@@ -170,7 +170,7 @@ func TestSinkKilledInACompaction(t *testing.T) {
 			} else if !errors.As(err, &exit) || exit.ExitCode() != 5 || !strings.Contains(out.String(), "gone") {
 				t.Errorf("who asked hears %v: %s; want exit code 5 and that the job is gone", err, out)
 			}
-			requests := reportsOf[papyra.ActRequested](t, path, papyra.ReportActRequested)
+			requests := reportsOf[papyra.ActRequested](t, "json:"+path, papyra.ReportActRequested)
 			if len(requests) != 1 {
 				t.Fatalf("requests: %+v", requests)
 			}
@@ -350,7 +350,7 @@ func TestSocketOfAnotherUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	stranger("the sink")
-	if n := len(reportsOf[papyra.ActRequested](t, path, papyra.ReportActRequested)); n != 0 {
+	if n := len(reportsOf[papyra.ActRequested](t, "json:"+path, papyra.ReportActRequested)); n != 0 {
 		t.Errorf("%d requests of a stranger are written down", n)
 	}
 	w.terminate()

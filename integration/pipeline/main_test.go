@@ -54,6 +54,14 @@ func testMain(m *testing.M) int {
 	return 0
 }
 
+// times is how often something is broken.
+func times(short, long int) int {
+	if testkit.Long() {
+		return long
+	}
+	return short
+}
+
 // broker starts a broker in the test's own process.
 func broker(t *testing.T) string {
 	t.Helper()

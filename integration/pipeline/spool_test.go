@@ -68,16 +68,8 @@ func (s *spooling) start() {
 // metric returns a number of the sink.
 func (s *spooling) metric(name string) uint64 {
 	s.t.Helper()
-	resp, err := http.Get("http://" + s.web + "/metrics")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for l := range strings.Lines(string(text)) {
+	_, text := s.get("/metrics")
+	for l := range strings.Lines(text) {
 		if value, ok := strings.CutPrefix(l, "papyra_"+name+" "); ok {
 			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
 			if err != nil {
@@ -115,12 +107,21 @@ func (s *spooling) drained() {
 // ready returns what /readyz says.
 func (s *spooling) ready() (code int, text string) {
 	s.t.Helper()
-	resp, err := http.Get("http://" + s.web + "/readyz")
+	return s.get("/readyz")
+}
+
+// get returns what the sink says over HTTP.
+func (s *spooling) get(path string) (code int, text string) {
+	s.t.Helper()
+	resp, err := http.Get("http://" + s.web + path)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(resp.Body)
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	return resp.StatusCode, string(body)
 }
 
@@ -164,16 +165,11 @@ func accounted(t *testing.T, store string) (stored, duplicates uint64) {
 	return stored, duplicates
 }
 
-// recordPaced records so many events a second for some seconds.
-func recordPaced(p *publisher.Publisher, rate int, seconds float64) {
-	ticks := time.NewTicker(10 * time.Millisecond)
-	defer ticks.Stop()
-	for range int(seconds * 100) {
-		<-ticks.C
-		for i := range rate / 100 {
-			record(p, i)
-		}
-	}
+// recordPaced records so many events a second for some time.
+func recordPaced(p *publisher.Publisher, rate int, duration time.Duration) {
+	c := newPace(p, rate)
+	time.Sleep(duration)
+	c.stop()
 }
 
 // A store is down for a while under load. The sink is stopped, killed and started
@@ -205,13 +201,13 @@ func TestRootWhileWithoutAStore(t *testing.T) {
 			confirmAll(t, p, 2000)
 			s.settled()
 			down()
-			rounds, seconds, rate := 3, 0.3, 50_000
+			rounds, duration, rate := 3, 300*time.Millisecond, 50_000
 			if testkit.Long() {
-				rounds, seconds, rate = 10, 60, 20_000
+				rounds, duration, rate = 10, time.Minute, 20_000
 			}
 			waits := uint64(0)
 			for round := range rounds {
-				recordPaced(p, rate, seconds)
+				recordPaced(p, rate, duration)
 				confirmAll(t, p, 100)
 				s.settled()
 				if code, text := s.ready(); code != http.StatusServiceUnavailable || !strings.Contains(text, "wait in the spool") {
@@ -230,7 +226,7 @@ func TestRootWhileWithoutAStore(t *testing.T) {
 				s.start()
 			}
 			up()
-			recordPaced(p, rate, seconds/3)
+			recordPaced(p, rate, duration/3)
 			s.drained()
 			testkit.Await(t, "the sink to be ready", func() bool { code, _ := s.ready(); return code == http.StatusOK })
 			stats := finish(t, p)
@@ -248,10 +244,7 @@ func TestRootWhileWithoutAStore(t *testing.T) {
 // said to have written is stored in the end, and nothing but exact copies comes twice.
 func TestKilledWhileSpoolingAndDraining(t *testing.T) {
 	t.Parallel()
-	kills := 3
-	if testkit.Long() {
-		kills = 50
-	}
+	kills := times(3, 50)
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	url, store := broker(t), "redis://"+server.Addr()
 	s := startSpooling(t, url, store)

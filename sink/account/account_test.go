@@ -222,12 +222,7 @@ func TestResultIsStable(t *testing.T) {
 	w.sink(0, "archive", 1, epoch.Add(9*time.Second), papyra.SinkReport{State: "stopped", Store: "s1"})
 	w.events(0, p, 1, 2)
 	w.put(0, p, papyra.KindEvent, 4, epoch.Add(4*time.Second), "")
-	o := w.options()
-	o.Gaps = true
-	r, err := w.judge(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := judgedWithGaps(t, w)
 	got, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)

@@ -183,7 +183,10 @@ type below struct {
 }
 
 func newBook(a *Account) *book {
-	return &book{a: a, chosen: true, accepted: math.MinInt64, systems: map[string]map[string]*run{}, sinks: map[string]*sinkRun{}, removals: map[string]map[string]*removals{}}
+	return &book{
+		a: a, chosen: true, accepted: math.MinInt64,
+		systems: map[string]map[string]*run{}, sinks: map[string]*sinkRun{}, removals: map[string]map[string]*removals{}, spools: map[string]*spoolFacts{},
+	}
 }
 
 func (b *book) addRecord(rec *papyra.Record) {
@@ -412,7 +415,7 @@ func (b *book) publisherReport(r *run, rec *papyra.Record, p *papyra.PublisherRe
 		for reason, d := range c.Dropped {
 			if d != nil && d.N > 0 && b.knownReason(rec, reason) {
 				to := s.dropsFor(reason)
-				b.a.nameDropped(s, to, r.of, d.Ranges, rec.Time)
+				b.a.nameRanges(s, &to.named, r.of, d.Ranges, rec.Time)
 				to.addMark(mark{c.Accepted, d.N})
 				b.a.charge(r.of, rangeBytes)
 			}
@@ -420,7 +423,7 @@ func (b *book) publisherReport(r *run, rec *papyra.Record, p *papyra.PublisherRe
 		for group, d := range c.UnheardBy {
 			if d != nil && d.N > 0 {
 				to := s.unheardBy(b.a, r.of, group)
-				b.a.nameDropped(s, to, r.of, d.Ranges, rec.Time)
+				b.a.nameRanges(s, &to.named, r.of, d.Ranges, rec.Time)
 				to.addMark(mark{c.Accepted, d.N})
 			}
 		}
@@ -560,17 +563,12 @@ func (b *book) sinkDrops(rec *papyra.Record, list []papyra.SinkDrops) {
 		} else {
 			dropped = to.dropsFor(d.Reason)
 		}
-		named := b.a.nameDropped(to, dropped, run.of, d.Ranges, rec.Time)
+		named := b.a.nameRanges(to, &dropped.named, run.of, d.Ranges, rec.Time)
 		if d.N > named {
 			if dropped.more == nil {
 				dropped.more = map[noteID]others{}
 			}
-			o := others{n: d.N - named, high: maxSeq}
-			if low, high := d.Others[0], d.Others[1]; low >= 1 && high >= low {
-				o.low, o.high = low-1, high
-				b.a.noteTaken(&to.reach, high, rec.Time, true)
-			}
-			dropped.more[noteID{string(rec.Run), rec.Seq}] = o
+			dropped.more[noteID{string(rec.Run), rec.Seq}] = b.a.unnamed(to, d.N-named, d.Others, rec.Time)
 			b.a.charge(run.of, 4*rangeBytes)
 		}
 	}

@@ -87,12 +87,7 @@ func TestGapsOfWhichOnlySomeAreMissing(t *testing.T) {
 	w.events(0, p, 5, 6)
 	w.events(0, p, 9, 10)
 	w.published(0, p, 1, now.Add(-time.Minute*5), true, papyra.PublisherCategory{Accepted: 10, Confirmed: 9, Dropped: map[papyra.DropReason]*papyra.Drops{papyra.DropQueueFull: drops(1)}})
-	o := w.options()
-	o.Gaps = true
-	r, err := w.judge(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := judgedWithGaps(t, w)
 	if len(r.Gaps) != 2 || !r.Gaps[0].Partly || r.Gaps[0].Missing != 3 || r.Gaps[0].Of != 4 || r.Gaps[1].First != 7 {
 		t.Errorf("got %+v, want two gaps of which 3 of 4 numbers are missing", r.Gaps)
 	}
@@ -123,6 +118,18 @@ func TestWeakCauses(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("causes (-want +got):\n%s", diff)
 	}
+}
+
+// judgedWithGaps returns the account of a world with its gaps.
+func judgedWithGaps(t *testing.T, w *world) *account.Result {
+	t.Helper()
+	o := w.options()
+	o.Gaps = true
+	r, err := w.judge(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // Records of a time in which no sink of the group ran are missing for it without
@@ -179,12 +186,7 @@ func TestGapWithoutASink(t *testing.T) {
 			tt.sinks(w)
 			w.events(0, p, 1, 149)
 			w.events(0, p, 160, 170)
-			o := w.options()
-			o.Gaps = true
-			r, err := w.judge(o)
-			if err != nil {
-				t.Fatal(err)
-			}
+			r := judgedWithGaps(t, w)
 			if len(r.Gaps) != 1 || r.Verdict != account.Missing {
 				t.Fatalf("%s with gaps %+v, want one", r.Verdict, r.Gaps)
 			}
@@ -216,12 +218,7 @@ func TestGapOfWhatARecoveryMoved(t *testing.T) {
 	three := act("three", papyra.ActRecover, 200, 3)
 	act("none", papyra.ActRecover, 300, 0)
 	act("rotation", papyra.ActRotate, 300, 9)
-	o := w.options()
-	o.Gaps = true
-	r, err := w.judge(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := judgedWithGaps(t, w)
 	if len(r.Gaps) != 2 || r.Verdict != account.Missing || r.Total.Missing != 4 {
 		t.Fatalf("%s with %d missing in %+v, want two gaps of 1 and 3", r.Verdict, r.Total.Missing, r.Gaps)
 	}

@@ -37,12 +37,7 @@ func TestIncidents(t *testing.T) {
 			Outages: append(outage(1, int64(1201-i)), outage(3001, 3004)[:1-i]...),
 		})
 	}
-	o := w.options()
-	o.Gaps = true
-	r, err := w.judge(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := judgedWithGaps(t, w)
 	run := func(p who) account.IncidentRun {
 		return account.IncidentRun{System: p.system, Node: p.node, Run: p.run}
 	}
@@ -97,12 +92,7 @@ func TestIncidentCountsAStretchOnce(t *testing.T) {
 		w.events(0, a, seq, seq)
 	}
 	w.published(0, a, 1, epoch.Add(time.Minute), true, papyra.PublisherCategory{Accepted: 21, Dropped: map[papyra.DropReason]*papyra.Drops{papyra.DropQueueFull: {N: 7}}})
-	o := w.options()
-	o.Gaps = true
-	r, err := w.judge(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := judgedWithGaps(t, w)
 	var missing, gaps uint64
 	for _, in := range r.Incidents {
 		missing += in.Missing
@@ -121,12 +111,7 @@ func TestIncidentLasts(t *testing.T) {
 	w.sink(0, "archive", 2, now, papyra.SinkReport{})
 	w.events(0, a, 1, 10)
 	w.published(0, a, 1, epoch.Add(time.Minute), false, papyra.PublisherCategory{Accepted: 20})
-	o := w.options()
-	o.Gaps = true
-	r, err := w.judge(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := judgedWithGaps(t, w)
 	if len(r.Incidents) != 1 || r.Incidents[0].From != float64(epoch.Unix()+10) || r.Incidents[0].To != 0 || r.Incidents[0].Missing != 10 {
 		t.Errorf("got %+v, want one of 10 records without an end", r.Incidents)
 	}

@@ -63,9 +63,6 @@ func (b *book) noteSpool(rec *papyra.Record, p *papyra.SinkReport) {
 			return
 		}
 	}
-	if b.spools == nil {
-		b.spools = map[string]*spoolFacts{}
-	}
 	b.spools[f.spool.ID] = f
 }
 
@@ -73,9 +70,6 @@ func (b *book) noteSpool(rec *papyra.Record, p *papyra.SinkReport) {
 func (b *book) absorbSpools(other *book) {
 	for id, f := range other.spools {
 		if f.isNewer(b.spools[id]) {
-			if b.spools == nil {
-				b.spools = map[string]*spoolFacts{}
-			}
 			b.spools[id] = f
 		}
 	}
@@ -106,25 +100,11 @@ func (l *ledger) enterSpooled(f *spoolFacts, w *papyra.SpooledRun) {
 	if s.spooled == nil {
 		s.spooled = &spooled{}
 	}
-	var named uint64
-	for _, g := range w.Ranges {
-		if g[0] < 1 || g[1] < g[0] || g[1] > maxSeq {
-			continue
-		}
-		s.spooled.named.AddRange(g[0], g[1])
-		l.a.noteTaken(&s.reach, g[1], f.at, true)
-		named = sumOf(named, g[1]-g[0]+1)
+	named := l.a.nameRanges(s, &s.spooled.named, run.of, w.Ranges, f.at)
+	l.a.charge(run.of, rangeBytes)
+	if w.N > named {
+		s.spooled.more = append(s.spooled.more, l.a.unnamed(s, w.N-named, w.Others, f.at))
 	}
-	l.a.charge(run.of, rangeBytes*uint64(len(w.Ranges)+1))
-	if w.N <= named {
-		return
-	}
-	o := others{n: w.N - named, high: maxSeq}
-	if low, high := w.Others[0], w.Others[1]; low >= 1 && high >= low {
-		o.low, o.high = low-1, high
-		l.a.noteTaken(&s.reach, high, f.at, true)
-	}
-	s.spooled.more = append(s.spooled.more, o)
 }
 
 // listSpools returns the spools of the group in which something waits.

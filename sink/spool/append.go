@@ -39,7 +39,7 @@ func (s *Spool) appendDirect(ctx context.Context, b *papyra.Batch) (int, error) 
 	rest := &papyra.Batch{}
 	n, err := s.appendToStore(ctx, given)
 	if err != nil {
-		copyLines(rest, given, func(int) bool { return true })
+		copyAll(rest, given)
 		rest.DropStored(n, err)
 	}
 	to := queueOf
@@ -51,9 +51,7 @@ func (s *Spool) appendDirect(ctx context.Context, b *papyra.Batch) (int, error) 
 		to = toRefused
 		s.noteRefused(r)
 	case isLost(err):
-		s.mu.Lock()
-		s.lost, s.direct = err, false
-		s.mu.Unlock()
+		s.setLost(err)
 		lost = err
 	default:
 		s.mu.Lock()
@@ -101,6 +99,20 @@ func copyLines(to, from *papyra.Batch, chosen func(line int) bool) {
 	}
 }
 
+func copyAll(to, from *papyra.Batch) {
+	copyLines(to, from, func(int) bool { return true })
+}
+
+// countLines returns how many lines of each stream there are.
+func countLines(b *papyra.Batch) map[papyra.Stream]int {
+	n := map[papyra.Stream]int{}
+	for i := range b.Len() {
+		_, stream := b.Line(i)
+		n[stream]++
+	}
+	return n
+}
+
 // put appends lines, which are among those of b and the last ones of their streams
 // there, to the queues that to says. The error is a papyra.RefusedError about b. The
 // caller holds turn.
@@ -133,11 +145,7 @@ func (s *Spool) put(b, lines *papyra.Batch, to func(papyra.Stream) queue) error 
 
 // refusedLines says of b that the last lines of some streams are not taken.
 func refusedLines(b *papyra.Batch, left map[papyra.Stream]int, why error) error {
-	all := map[papyra.Stream]int{}
-	for i := range b.Len() {
-		_, stream := b.Line(i)
-		all[stream]++
-	}
+	all := countLines(b)
 	r := &papyra.RefusedError{}
 	for stream, n := range left {
 		r.Streams = append(r.Streams, papyra.RefusedStream{Stream: stream, Stored: all[stream] - n, Err: why})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/fileset"
 )
 
 const (
@@ -117,9 +118,7 @@ func (s *Spool) noteFailed(err error) {
 		s.noteDown(err)
 		return
 	}
-	s.mu.Lock()
-	s.lost, s.direct = err, false
-	s.mu.Unlock()
+	s.setLost(err)
 	s.log.Error("the store is lost", "error", err)
 }
 
@@ -157,14 +156,9 @@ func (s *Spool) unknownLocked() *segment {
 	return nil
 }
 
-// heal ends the last line of a segment, as the store's own files are healed. Where that
-// fails the segment can be read all the same.
-func (s *Spool) heal(ctx context.Context, seg *segment) {
-	store, err := s.store(seg.path)
-	if err != nil {
-		return
-	}
-	defer func() { _ = store.Close() }() // it was read only, or its appender is closed
+// heal ends the last line of a segment, whose file is store, as the store's own files are
+// healed. Where that fails the segment can be read all the same.
+func (s *Spool) heal(ctx context.Context, seg *segment, store *fileset.Store) {
 	a, err := store.Appender(ctx)
 	if err != nil {
 		return
@@ -185,13 +179,8 @@ func (s *Spool) heal(ctx context.Context, seg *segment) {
 // maxReported bounds the places that a CorruptionDetected names.
 const maxReported = 16
 
-// reportDamage says what is damaged in a segment, once.
-func (s *Spool) reportDamage(ctx context.Context, seg *segment) {
-	store, err := s.store(seg.path)
-	if err != nil {
-		return
-	}
-	defer func() { _ = store.Close() }() // it was read only, or its appender is closed
+// reportDamage says what is damaged in a segment, whose file is store, once.
+func (s *Spool) reportDamage(ctx context.Context, seg *segment, store *fileset.Store) {
 	r, err := store.Scan(ctx, papyra.ScanOptions{MaxListed: maxReported})
 	if err != nil || r.Clean() {
 		return
@@ -311,11 +300,7 @@ func (s *Spool) drainSegment(ctx context.Context, seg *segment, holding bool) er
 		if err != nil {
 			return err
 		}
-		*h = heldSegment{seg, b, map[papyra.Stream]int{}}
-		for i := range b.Len() {
-			_, stream := b.Line(i)
-			h.all[stream]++
-		}
+		*h = heldSegment{seg, b, countLines(b)}
 	}
 	for h.batch.Len() > 0 {
 		if err := s.moveBlocked(h, holding); err != nil {
@@ -331,13 +316,9 @@ func (s *Spool) drainSegment(ctx context.Context, seg *segment, holding bool) er
 	if err := s.syncStore(ctx); err != nil {
 		return err
 	}
-	if !holding {
-		s.turn.Lock()
-	}
+	release := s.holdTurn(holding)
 	err := errors.Join(s.syncSegment(refusedReports), s.syncSegment(refusedRecords)) // perhaps lines of this one were moved
-	if !holding {
-		s.turn.Unlock()
-	}
+	release()
 	if err != nil {
 		return segmentError{err}
 	}

@@ -58,10 +58,7 @@ func TestSegmentGoesAfterTheStoreHasSynced(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.watchRemovals()
-	s, src := w.open(), testrecord.New(1)
-	w.fail(errDown)
-	lines := src.Events(100)
-	give(t, s, lines...)
+	s, _, lines := w.openSpooling(100)
 	before := len(w.segments())
 	w.change(func() { w.err, w.syncErr = nil, unix.EIO })
 	testkit.Await(t, "the store to take lines", func() bool { return len(w.stored()) > 0 })
@@ -70,8 +67,7 @@ func TestSegmentGoesAfterTheStoreHasSynced(t *testing.T) {
 		t.Errorf("%d files are left of %d", n, before)
 	}
 	w.change(func() { w.syncErr = nil })
-	awaitEmpty(t, s)
-	wantLines(t, w.stored(), lines)
+	w.wantDrained(s, lines)
 }
 
 // What the store took before it failed is synced before anything else is given to it.
@@ -128,8 +124,7 @@ func TestSpoolWhoseDiskFails(t *testing.T) {
 				t.Fatalf("after the fault: Append() = %d, %v", n, err)
 			}
 			w.fail(nil)
-			awaitEmpty(t, s)
-			wantLines(t, w.stored(), lines)
+			w.wantDrained(s, lines)
 		})
 	}
 }
@@ -167,20 +162,15 @@ func TestSomebodyElseWritesToASegment(t *testing.T) {
 func TestSegmentThatCannotBeTakenAway(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s, src := w.open(), testrecord.New(1)
-	w.fail(errDown)
-	lines := src.Events(10)
-	give(t, s, lines...)
+	s, _, lines := w.openSpooling(10)
 	w.disk.Fail(faultdisk.Fault{Op: faultdisk.Remove, Err: unix.EROFS})
 	w.fail(nil)
-	awaitEmpty(t, s)
-	wantLines(t, w.stored(), lines)
+	w.wantDrained(s, lines)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	w.disk.Heal()
-	awaitEmpty(t, w.open())
-	wantLines(t, w.stored(), slices.Concat(lines, lines))
+	w.wantDrained(w.open(), slices.Concat(lines, lines))
 }
 
 // Reading a segment fails: it is tried again, and what cannot be read does not hold up
@@ -275,7 +265,7 @@ func TestDamagedSegmentsAreSetAside(t *testing.T) {
 	}
 	for _, seg := range segments[4:5] {
 		for key := range seg.numbers.byRun {
-			for _, r := range seg.numbers.byRun[key].ranges {
+			for _, r := range seg.numbers.byRun[key].Ranges {
 				for n := r[0]; n <= r[1]; n++ {
 					lose(lines[n-1])
 				}
@@ -324,10 +314,7 @@ func TestDamagedSegmentsAreSetAside(t *testing.T) {
 func TestSegmentThatAToolHolds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s, src := w.open(), testrecord.New(1)
-	w.fail(errDown)
-	lines := src.Events(5)
-	give(t, s, lines...)
+	s, src, lines := w.openSpooling(5)
 	path := s.queues[records][0].path
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

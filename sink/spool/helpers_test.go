@@ -173,6 +173,35 @@ func awaitEmpty(t *testing.T, s *Spool) {
 	})
 }
 
+// openSpooling opens a spool whose store is down, and gives it n events.
+func (w *world) openSpooling(n int) (s *Spool, src *testrecord.Source, lines [][]byte) {
+	w.t.Helper()
+	s, src = w.open(), testrecord.New(1)
+	w.fail(errDown)
+	lines = src.Events(n)
+	give(w.t, s, lines...)
+	return s, src, lines
+}
+
+// wantDrained waits until nothing waits in the spool, and wants the store to hold the
+// lines, those of a stream in order, each once.
+func (w *world) wantDrained(s *Spool, want [][]byte) {
+	w.t.Helper()
+	awaitEmpty(w.t, s)
+	wantLines(w.t, w.stored(), want)
+}
+
+// awaitTries waits until the store was tried n times more.
+func (w *world) awaitTries(n int) {
+	w.t.Helper()
+	tries := func() (n int) {
+		w.change(func() { n = w.appends })
+		return n
+	}
+	before := tries()
+	testkit.Await(w.t, "more tries", func() bool { return tries() >= before+n })
+}
+
 // segments returns the names in the spool that are not of its own file.
 func (w *world) segments() (names []string) {
 	w.t.Helper()

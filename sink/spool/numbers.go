@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/papyra/papyra"
+	"github.com/papyra/papyra/internal/numset"
 )
 
 const (
@@ -36,9 +37,8 @@ type numbers struct {
 
 // runNumbers are numbers of one run and category.
 type runNumbers struct {
-	n      uint64
-	ranges []papyra.Range
-	others papyra.Range // the lowest and highest that found no place in ranges; 0 for none
+	n uint64
+	numset.Named
 }
 
 // addRecord notes a record, if it has a number.
@@ -62,30 +62,7 @@ func (x *numbers) addRecord(rec *papyra.Record) {
 		x.last, x.key = of, key
 	}
 	x.last.n++
-	x.last.addRange(papyra.Range{rec.Seq, rec.Seq}, maxRanges)
-}
-
-// addRange joins numbers to the last range, or begins another.
-func (r *runNumbers) addRange(g papyra.Range, limit int) {
-	switch last := len(r.ranges) - 1; {
-	case last >= 0 && r.ranges[last][1]+1 == g[0]:
-		r.ranges[last][1] = g[1]
-	case len(r.ranges) < limit:
-		r.ranges = append(r.ranges, g)
-	default:
-		r.addOthers(g)
-	}
-}
-
-// addOthers widens others.
-func (r *runNumbers) addOthers(g papyra.Range) {
-	if g[1] == 0 {
-		return
-	}
-	if r.others[0] == 0 {
-		r.others[0] = g[0]
-	}
-	r.others = papyra.Range{min(r.others[0], g[0]), max(r.others[1], g[1])}
+	x.last.Add(papyra.Range{rec.Seq, rec.Seq}, maxRanges)
 }
 
 // sum adds up what several segments hold.
@@ -99,8 +76,8 @@ func (s sum) addNumbers(x *numbers) {
 			s[key] = to
 		}
 		to.n += from.n
-		to.ranges = append(to.ranges, from.ranges...)
-		to.addOthers(from.others)
+		to.Ranges = append(to.Ranges, from.Ranges...)
+		to.AddOthers(from.Others)
 	}
 }
 
@@ -120,11 +97,11 @@ func (s sum) list() (list []papyra.SpooledRun) {
 	for _, key := range keys {
 		of := s[key].joined(each)
 		const perRun, perRange = 120, 44 // names and braces; two numbers of 20 digits
-		if text += perRun + 2*len(key.system) + perRange*(len(of.ranges)+1); text > maxNamedText && len(list) > 0 {
+		if text += perRun + 2*len(key.system) + perRange*(len(of.Ranges)+1); text > maxNamedText && len(list) > 0 {
 			break
 		}
 		list = append(list, papyra.SpooledRun{
-			System: key.system, Category: key.kind.Category(), Run: key.run, N: of.n, Ranges: of.ranges, Others: of.others,
+			System: key.system, Category: key.kind.Category(), Run: key.run, N: of.n, Ranges: of.Ranges, Others: of.Others,
 		})
 	}
 	return list
@@ -132,25 +109,14 @@ func (s sum) list() (list []papyra.SpooledRun) {
 
 // joined returns the numbers with at most limit ranges, in order.
 func (r *runNumbers) joined(limit int) *runNumbers {
-	out := &runNumbers{n: r.n, others: r.others}
-	all := slices.Clone(r.ranges)
-	slices.SortFunc(all, func(a, b papyra.Range) int { return cmp.Compare(a[0], b[0]) })
-	var last papyra.Range
-	for _, g := range all {
-		if last[1] > 0 && g[0] <= last[1] { // a record that came twice
-			if g[1] <= last[1] {
-				continue
-			}
-			g[0] = last[1] + 1
-		}
-		last = g
-		out.addRange(g, limit)
+	var all numset.Ranges
+	all.Add(r.Ranges...)
+	out := &runNumbers{n: r.n, Named: numset.Named{Others: r.Others}}
+	for _, g := range all.List() {
+		out.Add(g, limit)
 	}
-	if len(out.ranges) > 0 && out.others[1] == 0 {
-		out.n = 0
-		for _, g := range out.ranges {
-			out.n += g[1] - g[0] + 1
-		}
+	if len(out.Ranges) > 0 && out.Others[1] == 0 { // a record that came twice is one
+		out.n = numset.CountRanges(out.Ranges)
 	}
 	return out
 }

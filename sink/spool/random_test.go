@@ -84,7 +84,7 @@ func randomLife(t *testing.T, r *rand.Rand) {
 			}
 			for b.Len() > 0 { // a sink gives again what was not taken
 				before := &papyra.Batch{}
-				copyLines(before, b, func(int) bool { return true })
+				copyAll(before, b)
 				n, err := s.Append(t.Context(), b)
 				b.DropStored(n, err)
 				left := map[string]bool{}

@@ -67,20 +67,17 @@ func (s *Spool) moveBlocked(h *heldSegment, holding bool) error {
 	if blocked.Len() == 0 {
 		return nil
 	}
-	if !holding {
-		s.turn.Lock()
-		defer s.turn.Unlock()
-	}
+	defer s.holdTurn(holding)()
 	s.moving = true
 	err := s.put(blocked, blocked, toRefused)
 	s.moving = false
 	moved := blocked.Len()
 	if r := refusedOf(err); r != nil {
 		rest := &papyra.Batch{}
-		copyLines(rest, blocked, func(int) bool { return true })
+		copyAll(rest, blocked)
 		rest.DropStored(0, r)
 		moved -= rest.Len()
-		copyLines(others, rest, func(int) bool { return true })
+		copyAll(others, rest)
 	}
 	s.mu.Lock()
 	h.done += moved
@@ -105,31 +102,26 @@ func (s *Spool) keepRefused(ctx context.Context, h *heldSegment, holding bool, w
 			break
 		}
 		err := s.giveLines(ctx, h.segment, others)
-		copyLines(blocked, others, func(int) bool { return true })
+		copyAll(blocked, others)
 		h.batch = blocked
 		if err != nil {
 			return err
 		}
 	}
 	from, to := h.of, h.of.asRefused()
-	if !holding {
-		s.turn.Lock()
-		defer s.turn.Unlock()
-	}
+	defer s.holdTurn(holding)()
 	if o := s.open[to]; o != nil { // what comes later must not get before this one
 		s.sealIfOpen(o.segment)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h.skip = maps.Clone(h.all)
-	for i := range h.batch.Len() {
-		_, stream := h.batch.Line(i)
-		h.skip[stream]--
-		s.blocked[stream]++
+	for stream, n := range countLines(h.batch) {
+		h.skip[stream] -= n
+		s.blocked[stream] += n
 	}
 	h.streams = maps.Clone(h.all)
-	s.queues[from] = slices.DeleteFunc(s.queues[from], func(other *segment) bool { return other == h.segment })
-	s.bytes[from] -= h.size
+	s.leaveQueueLocked(h.segment)
 	h.of = to
 	s.queues[to] = append(s.queues[to], h.segment)
 	s.bytes[to] += h.size
@@ -181,13 +173,9 @@ func (s *Spool) tryAll(ctx context.Context, fail map[papyra.Stream]bool, holding
 		if all > 0 && try == 0 {
 			continue
 		}
-		if !holding {
-			s.turn.Lock()
-		}
+		release := s.holdTurn(holding)
 		s.sealIfOpen(seg)
-		if !holding {
-			s.turn.Unlock()
-		}
+		release()
 		if err := s.tryRefused(ctx, seg, fail); err != nil {
 			return err
 		}
@@ -202,22 +190,18 @@ func (s *Spool) tryRefused(ctx context.Context, seg *segment, failing map[papyra
 		return err
 	}
 	b := &papyra.Batch{}
-	given := map[papyra.Stream]int{}
 	copyLines(b, all, func(line int) bool {
 		_, stream := all.Line(line)
-		if !failing[stream] {
-			given[stream]++
-		}
 		return !failing[stream]
 	})
 	left := all.Len() - b.Len()
 	if b.Len() > 0 {
+		stored := countLines(b)
 		n, appendErr := s.appendToStore(ctx, b)
 		b.DropStored(n, appendErr)
 		left += b.Len()
-		for i := range b.Len() {
-			_, stream := b.Line(i)
-			given[stream]--
+		for stream, n := range countLines(b) {
+			stored[stream] -= n
 		}
 		if r := refusedOf(appendErr); r != nil {
 			s.config.Failed(r)
@@ -227,7 +211,7 @@ func (s *Spool) tryRefused(ctx context.Context, seg *segment, failing map[papyra
 		} else if appendErr != nil {
 			err = appendErr
 		}
-		s.noteUnblocked(seg, given)
+		s.noteUnblocked(seg, stored)
 	}
 	if err != nil || left > 0 {
 		return err

@@ -84,8 +84,7 @@ func TestRefusedStreamHoldsUpNobody(t *testing.T) {
 			w.change(func() { w.refuses = map[papyra.Stream]error{} })
 			testkit.Await(t, "the stream to be taken again", func() bool { return s.Status().Refused == 0 })
 			add()
-			awaitEmpty(t, s)
-			wantLines(t, w.stored(), want)
+			w.wantDrained(s, want)
 			if err := s.NotReady(); err != nil {
 				t.Error(err)
 			}
@@ -112,8 +111,7 @@ func TestRefusedStreamsComeBackOneByOne(t *testing.T) {
 	testkit.Await(t, "the first to come back", func() bool { return s.Status().Refused == 1 })
 	add()
 	w.change(func() { delete(w.refuses, deadTexts) })
-	awaitEmpty(t, s)
-	wantLines(t, w.stored(), want)
+	w.wantDrained(s, want)
 }
 
 // A stream that is taken again under load goes to the store again, though something of
@@ -148,8 +146,7 @@ func TestRefusedStreamComesBackUnderLoad(t *testing.T) {
 	if after := s.Status().Spooled; after != before {
 		t.Errorf("%d records still went into the spool", after-before)
 	}
-	awaitEmpty(t, s)
-	wantLines(t, w.stored(), want)
+	w.wantDrained(s, want)
 }
 
 // A cluster that is down as a whole answers for each stream: everything waits as
@@ -178,12 +175,7 @@ func TestAllStreamsAreRefused(t *testing.T) {
 	if err := s.NotReady(); !errors.Is(err, errDown) || !strings.Contains(err.Error(), "refuses 2 streams") {
 		t.Errorf("NotReady() = %v", err)
 	}
-	tries := func() (n int) {
-		w.change(func() { n = w.appends })
-		return n
-	}
-	before := tries()
-	testkit.Await(t, "two more tries", func() bool { return tries() >= before+4 })
+	w.awaitTries(4)
 	w.change(func() { clear(w.refuses) })
 	awaitEmpty(t, s)
 	got := w.stored()
@@ -212,8 +204,7 @@ func TestRefusedLinesWaitOverARestart(t *testing.T) {
 	want = append(want, src.Line("orders", papyra.KindDeadLetter, "y"), src.Event())
 	give(t, s, want[5:]...)
 	w.change(func() { delete(w.refuses, deadTexts) })
-	awaitEmpty(t, s)
-	wantLines(t, w.stored(), want)
+	w.wantDrained(s, want)
 }
 
 // A segment goes only when the lines of it that were moved are synced.
@@ -233,6 +224,5 @@ func TestSegmentGoesAfterWhatWasMovedIsSynced(t *testing.T) {
 	w.disk.Heal()
 	testkit.Await(t, "the store to be direct", func() bool { return s.Status().Direct })
 	w.change(func() { clear(w.refuses) })
-	awaitEmpty(t, s)
-	wantLines(t, w.stored(), [][]byte{event, dead})
+	w.wantDrained(s, [][]byte{event, dead})
 }

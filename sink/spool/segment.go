@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -348,15 +349,12 @@ func (s *Spool) load(ctx context.Context, seg *segment) (*papyra.Batch, error) {
 	known := seg.examined
 	s.mu.Unlock()
 	if !known {
-		s.heal(ctx, seg)
+		s.heal(ctx, seg, store)
 	}
 	b := &papyra.Batch{}
 	var found numbers
 	all := 0
-	skip := map[papyra.Stream]int{}
-	for stream, n := range seg.skip {
-		skip[stream] = n
-	}
+	skip := maps.Clone(seg.skip)
 	damaged, err := store.Read(ctx, papyra.Query{Duplicates: true}, func(rec *papyra.Record, _ papyra.Place) error {
 		if rec.Kind == papyra.KindUnknown {
 			seg.damaged = true // of a newer version: there is no stream for it
@@ -388,17 +386,16 @@ func (s *Spool) load(ctx context.Context, seg *segment) (*papyra.Batch, error) {
 	seg.reads = 0
 	seg.damaged = seg.damaged || damaged > 0 || err != nil
 	if seg.damaged && !seg.reported {
-		s.reportDamage(ctx, seg)
+		s.reportDamage(ctx, seg, store)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !seg.examined {
 		seg.examined, seg.lines, seg.numbers = true, all, found
 		if seg.of.isRefused() {
-			for i := range b.Len() {
-				_, stream := b.Line(i)
-				seg.addStream(stream)
-				s.blocked[stream]++
+			seg.streams = countLines(b)
+			for stream, n := range seg.streams {
+				s.blocked[stream] += n
 			}
 		}
 	}
@@ -446,7 +443,12 @@ func (s *Spool) remove(seg *segment) error {
 	if seg.damaged {
 		s.aside++
 	}
+	s.leaveQueueLocked(seg)
+	return nil
+}
+
+// leaveQueueLocked takes a segment out of its queue. The caller holds mu.
+func (s *Spool) leaveQueueLocked(seg *segment) {
 	s.queues[seg.of] = slices.DeleteFunc(s.queues[seg.of], func(other *segment) bool { return other == seg })
 	s.bytes[seg.of] -= seg.size
-	return nil
 }

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,9 +122,7 @@ func Open(ctx context.Context, c Config) (*Spool, error) {
 }
 
 func open(ctx context.Context, c Config, d disk.Disk, size int) (*Spool, error) {
-	if c.MaxBytes == 0 {
-		c.MaxBytes = DefaultMaxBytes
-	}
+	c.MaxBytes = cmp.Or(c.MaxBytes, DefaultMaxBytes)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -203,26 +202,44 @@ func refusedOf(err error) *papyra.RefusedError {
 // openStore opens the store if it is not open, and makes sure that it is the one for
 // which the spool holds records.
 func (s *Spool) openStore(ctx context.Context) error {
-	s.mu.Lock()
-	a := s.appender
-	s.mu.Unlock()
-	if a == nil {
-		var err error
-		if a, err = s.config.Open(ctx); err != nil {
+	if s.opened() == nil {
+		a, err := s.config.Open(ctx)
+		if err != nil {
 			return fmt.Errorf("open the store: %w", err)
 		}
+		s.mu.Lock()
+		s.appender = a
+		s.mu.Unlock()
 	}
-	s.mu.Lock()
-	s.appender = a
-	s.mu.Unlock()
 	return s.control.bindStore(ctx, &s.config, s.waits())
+}
+
+// holdTurn takes turn, unless the caller holds it already.
+func (s *Spool) holdTurn(holding bool) (release func()) {
+	if holding {
+		return func() {}
+	}
+	s.turn.Lock()
+	return s.turn.Unlock
+}
+
+// opened returns the store's appender, nil until the store could be opened.
+func (s *Spool) opened() papyra.Appender {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.appender
+}
+
+// isDirect reports whether the store takes the records.
+func (s *Spool) isDirect() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.direct
 }
 
 // closeStore closes the store's appender, if it is open.
 func (s *Spool) closeStore() error {
-	s.mu.Lock()
-	a := s.appender
-	s.mu.Unlock()
+	a := s.opened()
 	if a == nil {
 		return nil
 	}
@@ -328,6 +345,13 @@ func (s *Spool) noteDown(err error) {
 	}
 }
 
+// setLost notes that the store is not ours any more.
+func (s *Spool) setLost(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost, s.direct = err, false
+}
+
 // Sync makes durable what was appended: in the store, or in the spool.
 func (s *Spool) Sync(ctx context.Context) error {
 	s.turn.Lock()
@@ -336,10 +360,7 @@ func (s *Spool) Sync(ctx context.Context) error {
 		return fmt.Errorf("sync the spool: %w", papyra.ErrClosed)
 	}
 	errs := []error{s.syncSegments()}
-	s.mu.Lock()
-	direct := s.direct
-	s.mu.Unlock()
-	if direct {
+	if s.isDirect() {
 		errs = append(errs, s.syncStore(ctx))
 	}
 	return errors.Join(errs...)
@@ -392,10 +413,7 @@ func (s *Spool) Close() error {
 		}
 		s.turn.Unlock()
 		err := s.closeStore()
-		s.mu.Lock()
-		direct := s.direct
-		s.mu.Unlock()
-		if direct { // otherwise the store is down, and the error is no news
+		if s.isDirect() { // otherwise the store is down, and the error is no news
 			errs = append(errs, err)
 		}
 	} else {
@@ -415,9 +433,7 @@ func (s *Spool) syncWithout() error {
 
 // Stats returns what the store's appender had to survive.
 func (s *Spool) Stats() papyra.AppendStats {
-	s.mu.Lock()
-	a := s.appender
-	s.mu.Unlock()
+	a := s.opened()
 	if a == nil {
 		return papyra.AppendStats{}
 	}

@@ -85,8 +85,7 @@ func TestStoreThatIsDownGetsAllInOrder(t *testing.T) {
 		time.Sleep(time.Millisecond) // not faster than the store, which syncs each segment
 	}
 	add(5)
-	awaitEmpty(t, s)
-	wantLines(t, w.stored(), want)
+	w.wantDrained(s, want)
 	if names := w.segments(); len(names) > 0 {
 		t.Errorf("the spool still holds %q", names)
 	}
@@ -110,12 +109,7 @@ func TestReportsAreDrainedFirst(t *testing.T) {
 		want = append(want, src.Line("orders", papyra.KindReport, ""))
 		give(t, s, want[len(want)-1])
 	}
-	tries := func() (n int) {
-		w.change(func() { n = w.appends })
-		return n
-	}
-	before := tries()
-	testkit.Await(t, "two more tries", func() bool { return tries() >= before+2 })
+	w.awaitTries(2)
 	w.fail(nil)
 	awaitEmpty(t, s)
 	got := w.stored()
@@ -157,10 +151,7 @@ func TestReportsThatKeepComingDoNotStarveRecords(t *testing.T) {
 func TestSegmentsAreStores(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s, src := w.open(), testrecord.New(1)
-	w.fail(errDown)
-	lines := src.Events(100)
-	give(t, s, lines...)
+	s, _, lines := w.openSpooling(100)
 	if err := s.Sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -238,8 +229,7 @@ func TestBoundRefusesTheNewest(t *testing.T) {
 		t.Errorf("%d reports found room, want the reserve", reports)
 	}
 	w.fail(nil)
-	awaitEmpty(t, s)
-	wantLines(t, w.stored(), want)
+	w.wantDrained(s, want)
 	give(t, s, src.Line("shop", papyra.KindEvent, "x"))
 }
 
@@ -271,8 +261,7 @@ func TestLostStoreIsNotDown(t *testing.T) {
 				t.Error(err)
 			}
 			w.fail(nil)
-			awaitEmpty(t, w.open())
-			wantLines(t, w.stored(), lines)
+			w.wantDrained(w.open(), lines)
 		}
 	}
 }
@@ -294,8 +283,7 @@ func TestStoreThatIsDownAtTheStart(t *testing.T) {
 	s = w.open()
 	give(t, s, lines[50:]...)
 	w.change(func() { w.openErr = nil })
-	awaitEmpty(t, s)
-	wantLines(t, w.stored(), lines)
+	w.wantDrained(s, lines)
 	if s.StoreID() != w.id {
 		t.Errorf("the store is %q, want %q", s.StoreID(), w.id)
 	}
@@ -400,8 +388,7 @@ func TestSpoolIsBoundToItsStore(t *testing.T) {
 				return
 			}
 			s = w.openWith(c)
-			awaitEmpty(t, s)
-			wantLines(t, w.stored(), lines)
+			w.wantDrained(s, lines)
 			if id := s.StoreID(); id == "" || tt.id != "" && id != tt.id {
 				t.Errorf("the spool is for store %q, want %q", id, tt.id)
 			}
@@ -413,10 +400,7 @@ func TestSpoolIsBoundToItsStore(t *testing.T) {
 func TestStoreThatComesBackAsAnother(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s, src := w.open(), testrecord.New(1)
-	w.fail(errDown)
-	lines := src.Events(10)
-	give(t, s, lines...)
+	s, src, _ := w.openSpooling(10)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
