@@ -189,7 +189,7 @@ func natsOptions(servers string, user []nats.Option) (nats.Options, error) {
 			return o, fmt.Errorf("%w: apply NATS option: %w", papyra.ErrConfig, err)
 		}
 	}
-	if err := natswire.CheckServers(append(natswire.ServersOf(o.Url), o.Servers...)); err != nil {
+	if err := natswire.CheckOptions(&o); err != nil {
 		return o, fmt.Errorf("%w: %w", papyra.ErrConfig, err)
 	}
 	if o.FlusherTimeout <= 0 {

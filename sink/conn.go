@@ -156,7 +156,7 @@ func (c *Config) natsOptions(own ...nats.Option) (*nats.Options, error) {
 			return nil, fmt.Errorf("read the NATS options: %w", err)
 		}
 	}
-	if err := natswire.CheckServers(append(natswire.ServersOf(o.Url), o.Servers...)); err != nil {
+	if err := natswire.CheckOptions(&o); err != nil {
 		return nil, err
 	}
 	return &o, nil

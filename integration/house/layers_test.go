@@ -58,14 +58,14 @@ var layers = []struct {
 	{"sink/inspect", []string{".", "internal/unended", "sink/account", "internal/selection", "internal/judge", "internal/human", "internal/redact"}},
 	{"sink/doctor", []string{".", "internal/unended", "internal/human", "internal/redact"}},
 
-	{"sink/spool", []string{".", "internal/fileset", "internal/fileset/disk", "internal/escape", "internal/human", "internal/throttle"}},
+	{"sink/spool", []string{".", "internal/numset", "internal/fileset", "internal/fileset/disk", "internal/escape", "internal/human", "internal/throttle"}},
 
 	{"internal/natswire", []string{"nats.go"}},
 	{"publisher", []string{".", "internal/throttle", "internal/natswire", "nats.go"}},
 	{"publisher/metrics", []string{".", "publisher"}},
 	{"sink/linecheck", []string{"."}},
 	{"sink/rejects", []string{"."}},
-	{"sink", []string{".", "sink/linecheck", "sink/rejects", "sink/spool", "internal/throttle", "internal/natswire", "internal/human", "internal/version", "internal/redact", "nats.go"}},
+	{"sink", []string{".", "sink/linecheck", "sink/rejects", "sink/spool", "internal/numset", "internal/throttle", "internal/natswire", "internal/human", "internal/version", "internal/redact", "nats.go"}},
 	{"sink/tail", []string{".", "sink/linecheck", "nats.go"}},
 	{"sink/audits", []string{".", "sink/linecheck", "nats.go"}},
 	{"sink/broker", []string{".", "internal/throttle", "nats.go", "nats-server"}},

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/nats-io/nats.go"
 )
 
 // ServersOf returns the addresses in text, which has one or several with commas
@@ -39,6 +41,9 @@ func CheckServers(servers []string) error {
 	}
 	return nil
 }
+
+// CheckOptions is CheckServers for the servers of o.
+func CheckOptions(o *nats.Options) error { return CheckServers(append(ServersOf(o.Url), o.Servers...)) }
 
 // checkServer reports whether an address is that of a websocket, and what is wrong
 // with it.

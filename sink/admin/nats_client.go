@@ -54,7 +54,7 @@ func Connect(c FleetConfig) (*Fleet, error) {
 			return nil, fmt.Errorf("%w: read the NATS options: %w", papyra.ErrConfig, err)
 		}
 	}
-	if err := natswire.CheckServers(append(natswire.ServersOf(o.Url), o.Servers...)); err != nil {
+	if err := natswire.CheckOptions(&o); err != nil {
 		return nil, fmt.Errorf("%w: %w", papyra.ErrConfig, err)
 	}
 	if o.InboxPrefix == "" {

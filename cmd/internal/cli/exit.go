@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/nats-io/nats.go"
@@ -119,4 +120,14 @@ func codeOf(err error) (code int, known bool) {
 		}
 	}
 	return CodeOK, false
+}
+
+// UsageErrorf returns an error with the exit code 64, that wraps papyra.ErrUsage.
+func UsageErrorf(format string, args ...any) error {
+	return Exit(CodeUsage, fmt.Errorf("%w: %s", papyra.ErrUsage, fmt.Sprintf(format, args...)))
+}
+
+// ConfigErrorf returns an error with the exit code 78, that wraps papyra.ErrConfig.
+func ConfigErrorf(format string, args ...any) error {
+	return Exit(CodeConfig, fmt.Errorf("%w: %s", papyra.ErrConfig, fmt.Sprintf(format, args...)))
 }

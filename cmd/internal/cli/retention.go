@@ -42,11 +42,11 @@ func retention(c *urfave.Context, counts func(flag string) bool) (papyra.Retenti
 	given := map[string]bool{}
 	set := func(name, value string) error {
 		if given[name] {
-			return configError("%s is given twice", name)
+			return ConfigErrorf("%s is given twice", name)
 		}
 		given[name] = true
 		if err := SetLimit(&r, name, value); err != nil {
-			return configError("%s=%s: %v", name, value, err)
+			return ConfigErrorf("%s=%s: %v", name, value, err)
 		}
 		return nil
 	}
@@ -69,7 +69,7 @@ func retention(c *urfave.Context, counts func(flag string) bool) (papyra.Retenti
 		}
 		name, value, ok := strings.Cut(item, "=")
 		if !ok {
-			return r, usageError("--keep %q: write CATEGORY.LIMIT=VALUE, such as dead_letters.keep_age=30d", item)
+			return r, UsageErrorf("--keep %q: write CATEGORY.LIMIT=VALUE, such as dead_letters.keep_age=30d", item)
 		}
 		if err := set(name, value); err != nil {
 			return r, err

@@ -59,7 +59,7 @@ func run(ctx context.Context, app *urfave.App, args []string, stdout, stderr io.
 			err = Exit(CodeFailed, fmt.Errorf("write to stdout: %w", werr))
 		}
 	} else if msg, ok := strings.CutPrefix(err.Error(), "Required flag"); ok && !s.acted {
-		err = usageError("required flag%s", msg)
+		err = UsageErrorf("required flag%s", msg)
 	}
 	code := ExitCode(err)
 	var sig *SignalError
@@ -119,14 +119,14 @@ func (s *strict) action(cmd *urfave.Command, act urfave.ActionFunc, subs []*urfa
 		first := c.Args().First() // perhaps a URL whose flag was forgotten
 		switch {
 		case act == nil && first == "":
-			return usageError("give a command: %s", commandNames(subs))
+			return UsageErrorf("give a command: %s", commandNames(subs))
 		case act == nil:
-			return usageError("unknown command %q: give one of %s", redact.URL(first), commandNames(subs))
+			return UsageErrorf("unknown command %q: give one of %s", redact.URL(first), commandNames(subs))
 		case argsUsage == "" && first != "":
-			return usageError("unexpected argument %q", redact.URL(first))
+			return UsageErrorf("unexpected argument %q", redact.URL(first))
 		}
 		if arg, ok := misplacedFlag(c.Args().Slice()); ok {
-			return usageError("flag %q stands behind an argument: flags come first", redact.URL(arg))
+			return UsageErrorf("flag %q stands behind an argument: flags come first", redact.URL(arg))
 		}
 		s.acted = true
 		c.App.Writer = s.stdout
@@ -163,7 +163,7 @@ func (s *strict) flagError(cmd *urfave.Command, flags []urfave.Flag) urfave.OnUs
 				}
 			}
 		}
-		return usageError("%s", msg)
+		return UsageErrorf("%s", msg)
 	}
 }
 
@@ -179,7 +179,7 @@ func (s *strict) helpCommand() *urfave.Command {
 				return urfave.ShowAppHelp(c)
 			}
 			if s.app.Command(name) == nil {
-				return usageError("unknown command %q: give one of %s", redact.URL(name), commandNames(s.app.Commands))
+				return UsageErrorf("unknown command %q: give one of %s", redact.URL(name), commandNames(s.app.Commands))
 			}
 			// The root's context knows the commands.
 			lineage := c.Lineage()
@@ -203,10 +203,6 @@ func commandNames(cmds []*urfave.Command) string {
 		}
 	}
 	return strings.Join(names, ", ")
-}
-
-func usageError(format string, args ...any) error {
-	return Exit(CodeUsage, fmt.Errorf("%w: %s", papyra.ErrUsage, fmt.Sprintf(format, args...)))
 }
 
 // SignalError is the cause of a context that a signal has ended.

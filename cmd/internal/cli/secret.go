@@ -1,13 +1,10 @@
 package cli
 
 import (
-	"fmt"
 	"os"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
-
-	"github.com/papyra/papyra"
 )
 
 // Secret returns the secret that is given by --<name> or by --<name>-file, otherwise
@@ -22,7 +19,7 @@ func Secret(c *urfave.Context, name, inContext string) (string, error) {
 		}
 		return value, nil
 	case value != "" && file != "":
-		return "", usageError("--%s and --%s-file are both given: give one", name, name)
+		return "", UsageErrorf("--%s and --%s-file are both given: give one", name, name)
 	case value != "":
 		return value, nil
 	case file != "":
@@ -36,15 +33,11 @@ func Secret(c *urfave.Context, name, inContext string) (string, error) {
 func ReadSecret(file string) (string, error) {
 	raw, err := os.ReadFile(file)
 	if err != nil {
-		return "", configError("read the secret: %v", err)
+		return "", ConfigErrorf("read the secret: %v", err)
 	}
 	value := strings.TrimRight(string(raw), "\r\n")
 	if value == "" {
-		return "", configError("read the secret: %s is empty", file)
+		return "", ConfigErrorf("read the secret: %s is empty", file)
 	}
 	return value, nil
-}
-
-func configError(format string, args ...any) error {
-	return Exit(CodeConfig, fmt.Errorf("%w: %s", papyra.ErrConfig, fmt.Sprintf(format, args...)))
 }

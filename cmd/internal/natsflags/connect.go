@@ -39,7 +39,7 @@ func (n NATS) Connect(ctx context.Context, name string, own ...nats.Option) (*Co
 	for _, list := range [][]nats.Option{n.Options, own} {
 		for _, opt := range list {
 			if err := opt(&o); err != nil {
-				return nil, configError("read the NATS options: %v", err)
+				return nil, cli.ConfigErrorf("read the NATS options: %v", err)
 			}
 		}
 	}

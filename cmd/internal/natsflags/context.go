@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/papyra/papyra/cmd/internal/cli"
 )
 
 // savedContext is what Papyra uses of a context of the nats command.
@@ -51,7 +53,7 @@ func loadContext(name string, haveServer bool) (savedContext, error) {
 		if name == "" {
 			return savedContext{}, nil
 		}
-		return savedContext{}, configError("context %q: %v", name, err)
+		return savedContext{}, cli.ConfigErrorf("context %q: %v", name, err)
 	}
 	if name == "" {
 		raw, _ := os.ReadFile(filepath.Join(dir, "context.txt"))
@@ -62,23 +64,23 @@ func loadContext(name string, haveServer bool) (savedContext, error) {
 	path := name
 	if !filepath.IsAbs(path) {
 		if strings.ContainsAny(name, `/\`) || strings.Contains(name, "..") {
-			return savedContext{}, configError("context %q: give its name or an absolute path", name)
+			return savedContext{}, cli.ConfigErrorf("context %q: give its name or an absolute path", name)
 		}
 		path = filepath.Join(dir, "context", name+".json")
 	}
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return savedContext{}, configError("context %q: no file %s: 'nats context ls' shows what there is", name, path)
+		return savedContext{}, cli.ConfigErrorf("context %q: no file %s: 'nats context ls' shows what there is", name, path)
 	}
 	if err != nil {
-		return savedContext{}, configError("context %q: %v", name, err)
+		return savedContext{}, cli.ConfigErrorf("context %q: %v", name, err)
 	}
 	var saved savedContext
 	if err := json.Unmarshal(raw, &saved); err != nil {
-		return savedContext{}, configError("context %q: %s is not the JSON of a context: %v", name, path, err)
+		return savedContext{}, cli.ConfigErrorf("context %q: %s is not the JSON of a context: %v", name, path, err)
 	}
 	if err := checkContext(raw, &saved); err != nil {
-		return savedContext{}, configError("context %q: %s: %v", name, path, err)
+		return savedContext{}, cli.ConfigErrorf("context %q: %s: %v", name, path, err)
 	}
 	return saved, nil
 }

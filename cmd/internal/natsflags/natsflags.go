@@ -3,14 +3,12 @@
 package natsflags
 
 import (
-	"fmt"
 	"os"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	urfave "github.com/urfave/cli/v2"
 
-	"github.com/papyra/papyra"
 	"github.com/papyra/papyra/cmd/internal/cli"
 	"github.com/papyra/papyra/internal/human"
 	"github.com/papyra/papyra/internal/natswire"
@@ -69,16 +67,16 @@ func Read(c *urfave.Context) (NATS, error) {
 		n.URL = nats.DefaultURL
 	}
 	if err := natswire.CheckServers(natswire.ServersOf(n.URL)); err != nil {
-		return NATS{}, configError("%v", err)
+		return NATS{}, cli.ConfigErrorf("%v", err)
 	}
 	n.Timeout = defaultTimeout
 	if s := c.String("timeout"); s != "" {
 		if n.Timeout, err = human.ParseDuration(s); err != nil {
-			return NATS{}, usageError("--timeout: %v", err)
+			return NATS{}, cli.UsageErrorf("--timeout: %v", err)
 		}
 	}
 	if n.Timeout == 0 {
-		return NATS{}, usageError("--timeout is 0: give a duration like 5s")
+		return NATS{}, cli.UsageErrorf("--timeout is 0: give a duration like 5s")
 	}
 	n.Options = append(n.Options, nats.Timeout(n.Timeout))
 
@@ -93,7 +91,7 @@ func Read(c *urfave.Context) (NATS, error) {
 	case user != "":
 		n.Options = append(n.Options, nats.UserInfo(user, password))
 	case password != "":
-		return NATS{}, configError("a password without a user: give --user too")
+		return NATS{}, cli.ConfigErrorf("a password without a user: give --user too")
 	case saved.Token != "":
 		n.Options = append(n.Options, nats.Token(saved.Token))
 	}
@@ -112,7 +110,7 @@ func Read(c *urfave.Context) (NATS, error) {
 		}
 		opt, err := nats.NkeyOptionFromSeed(file)
 		if err != nil {
-			return NATS{}, configError("--nkey %s: no nkey seed in the file", file)
+			return NATS{}, cli.ConfigErrorf("--nkey %s: no nkey seed in the file", file)
 		}
 		n.Options = append(n.Options, opt)
 	}
@@ -135,7 +133,7 @@ func Read(c *urfave.Context) (NATS, error) {
 func tlsOptions(cert, key, ca string) ([]nats.Option, error) {
 	var opts []nats.Option
 	if (cert == "") != (key == "") {
-		return nil, configError("--tlscert and --tlskey belong together: give both")
+		return nil, cli.ConfigErrorf("--tlscert and --tlskey belong together: give both")
 	}
 	if cert != "" {
 		for flag, file := range map[string]string{"--tlscert": cert, "--tlskey": key} {
@@ -157,15 +155,7 @@ func tlsOptions(cert, key, ca string) ([]nats.Option, error) {
 func readable(flag, file string) error {
 	f, err := os.Open(file)
 	if err != nil {
-		return configError("%s: %v", flag, err)
+		return cli.ConfigErrorf("%s: %v", flag, err)
 	}
 	return f.Close()
-}
-
-func configError(format string, args ...any) error {
-	return cli.Exit(cli.CodeConfig, fmt.Errorf("%w: %s", papyra.ErrConfig, fmt.Sprintf(format, args...)))
-}
-
-func usageError(format string, args ...any) error {
-	return cli.Exit(cli.CodeUsage, fmt.Errorf("%w: %s", papyra.ErrUsage, fmt.Sprintf(format, args...)))
 }
